@@ -1,0 +1,110 @@
+//! What the agent was told to do: sources, connections and destinations in the
+//! form the stages use.
+//!
+//! Owns the prepared, validated configuration of one revision. Refuses to know
+//! where it came from (`control` converts and swaps it) and what is done with it.
+//! Invariant: a value of these types is complete and valid; keys are prepared,
+//! patterns compiled, limits resolved to numbers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hookplane_rules::{Filter, RetryPolicy};
+use hookplane_signature::{Provider, Verifier};
+use url::Url;
+
+/// The configuration in force, behind one atomic pointer. Do not hold a guard across an await.
+pub type CurrentConfiguration = Arc<ArcSwap<Configuration>>;
+
+/// One revision, whole.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// Lineage of the control plane's database; empty before the first one.
+    pub epoch: String,
+    pub revision: u64,
+    pub sources: HashMap<String, Arc<Source>>,
+    pub destinations: HashMap<String, Arc<Destination>>,
+}
+
+/// Where requests come from and how they are judged.
+#[derive(Debug)]
+pub struct Source {
+    pub id: String,
+    pub team_id: String,
+    pub name: String,
+    pub provider: Provider,
+    pub enabled: bool,
+    pub verifier: Verifier,
+    /// Upper-case names.
+    pub methods: Vec<http::Method>,
+    pub custom_response: Option<CustomResponse>,
+    pub max_body_bytes: usize,
+    pub dedupe_window: Duration,
+    pub connections: Vec<Arc<Connection>>,
+    /// Revision of the last change of the source or one of its connections.
+    pub version: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct CustomResponse {
+    /// A full media type.
+    pub content_type: String,
+    pub body: Bytes,
+}
+
+/// One branch of a source.
+#[derive(Debug)]
+pub struct Connection {
+    pub id: String,
+    pub name: String,
+    pub destination_id: String,
+    pub enabled: bool,
+    /// All must match.
+    pub filters: Vec<Filter>,
+    pub retry: RetryPolicy,
+}
+
+/// One receiver.
+#[derive(Debug)]
+pub struct Destination {
+    pub id: String,
+    pub team_id: String,
+    pub name: String,
+    pub url: Url,
+    /// The inbound method when `None`.
+    pub method: Option<http::Method>,
+    pub path_forwarding: bool,
+    pub auth: DestinationAuth,
+    /// Whole exchange.
+    pub timeout: Duration,
+    pub max_in_flight: usize,
+    pub enabled: bool,
+    pub version: u64,
+}
+
+/// How a delivery proves who sends it. Prints no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DestinationAuth {
+    None,
+    Basic { username: String, password: String },
+    Bearer { token: String },
+    Header { name: http::HeaderName, value: String },
+    /// `hookplane-signature: v1=<hex>` over `<hookplane-timestamp>.<raw body>`.
+    HookplaneSignature { secret: String },
+}
+
+impl fmt::Debug for DestinationAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Basic { .. } => "Basic(redacted)",
+            Self::Bearer { .. } => "Bearer(redacted)",
+            Self::Header { .. } => "Header(redacted)",
+            Self::HookplaneSignature { .. } => "HookplaneSignature(redacted)",
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! The durable store, as the questions the agent asks it.
+//!
+//! Owns the trait and the records. Refuses to know HTTP, signatures and rules.
+//! Invariants every implementation keeps, checked by `suite`:
+//! - `append` and `complete` return only after the data is on stable storage (G1);
+//! - a request and all its events become visible in one step or not at all;
+//! - of two appends with one message id inside the window exactly one wins, the
+//!   other is answered `Repeat` with the winner's id (G4), and that check happens
+//!   in the same step as the write;
+//! - an event is pending (scheduled, queued, hold) or final, and leaves pending once (G8);
+//! - every list is paged and every queue into the store is bounded (G12).
+
+pub mod record;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use record::{
+    AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
+    RepeatRecord, RequestCounts, RequestRecord, RetryKind,
+};
+
+/// A request with the events it makes, to be written in one step.
+#[derive(Clone, Debug)]
+pub struct NewRequest {
+    pub request: RequestRecord,
+    /// Every connection of the source: routed ones queued, the others cancelled with their reason.
+    pub events: Vec<EventRecord>,
+    /// How long a repeat of `request.message_id` counts as one; ignored without a message id.
+    pub dedupe_window_millis: u64,
+}
+
+/// What an append came to. All of it is on stable storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The request and its events are stored.
+    New,
+    /// The message was accepted before; this arrival is kept as evidence.
+    Repeat {
+        first_request_id: String,
+        /// Branches that had failed for good and are queued again, as new events.
+        requeued: Vec<EventRecord>,
+    },
+}
+
+/// The end of one try: the attempt to keep and the event's new state.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    pub attempt: AttemptRecord,
+    /// `Successful`, `Failed`, or `Scheduled` with `attempt.next_attempt_at`.
+    pub status: EventStatus,
+}
+
+/// A pending event whose time has come, with what is needed to send it.
+#[derive(Clone, Debug)]
+pub struct DueEvent {
+    pub event: EventRecord,
+    pub request: RequestRecord,
+}
+
+/// A destination with pending events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingDestination {
+    pub destination_id: String,
+    /// Earliest due time among them.
+    pub next_attempt_at: u64,
+}
+
+/// Which requests to list or count. Empty or `None` means any.
+#[derive(Clone, Debug, Default)]
+pub struct RequestQuery {
+    pub team_id: String,
+    /// Inclusive.
+    pub from: Option<u64>,
+    /// Exclusive.
+    pub to: Option<u64>,
+    pub rejected: Option<bool>,
+    pub source_id: Option<String>,
+    pub verified: Option<bool>,
+    pub message_id: Option<String>,
+    pub event_type: Option<String>,
+    /// Only ids below this one (pages run from newest to oldest).
+    pub before_id: Option<String>,
+    /// 1 to 255. Ignored by counts.
+    pub limit: u32,
+}
+
+/// Which events to list or count.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    pub team_id: String,
+    pub from: Option<u64>,
+    pub to: Option<u64>,
+    /// `None` lists everything but ignored branches; counts count everything.
+    pub status: Option<EventStatus>,
+    pub source_id: Option<String>,
+    pub connection_ids: Vec<String>,
+    pub destination_ids: Vec<String>,
+    pub request_id: Option<String>,
+    pub before_id: Option<String>,
+    pub limit: u32,
+}
+
+/// Which attempts to list.
+#[derive(Clone, Debug, Default)]
+pub struct AttemptQuery {
+    pub team_id: String,
+    pub from: Option<u64>,
+    pub to: Option<u64>,
+    pub successful: Option<bool>,
+    pub event_ids: Vec<String>,
+    pub destination_ids: Vec<String>,
+    pub before_id: Option<String>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestTotals {
+    pub accepted: u64,
+    pub rejected: u64,
+    /// Arrivals of messages already accepted.
+    pub repeats: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventTotals {
+    pub scheduled: u64,
+    pub queued: u64,
+    pub hold: u64,
+    pub successful: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+/// Everything kept about one request.
+#[derive(Clone, Debug)]
+pub struct RequestHistory {
+    pub request: RequestRecord,
+    pub counts: RequestCounts,
+    /// Oldest first, ignored ones included.
+    pub events: Vec<EventRecord>,
+    /// Oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// Oldest first.
+    pub repeats: Vec<RepeatRecord>,
+}
+
+/// A report waiting to be acknowledged, in its wire form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpooledReport {
+    pub sequence: u64,
+    pub payload: Vec<u8>,
+}
+
+/// Why the store did not do as asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The bounded queue into the store is full; nothing was written.
+    #[error("the store's queue is full")]
+    Busy,
+    /// The disk refused; nothing of this call is promised.
+    #[error("the store cannot write")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store was closed by shutdown.
+    #[error("the store is closed")]
+    Closed,
+    /// A row that our own code cannot have written.
+    #[error("{table} row {id} is broken: {fault}")]
+    Corrupt { table: &'static str, id: String, fault: String },
+}
+
+/// Why an event cannot be retried.
+#[derive(Debug, Error)]
+pub enum RetryError {
+    #[error("there is no such event")]
+    NotFound,
+    #[error("the event is still pending ({0:?})")]
+    Pending(EventStatus),
+    #[error("the event was ignored, so there is nothing to send again")]
+    Ignored,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The questions. Safe to call from many tasks at once.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes an accepted or rejected request with its events.
+    async fn append(&self, new: NewRequest) -> Result<Appended, StoreError>;
+    /// Records the end of a try. Repeating it for an attempt id already kept changes nothing.
+    async fn complete(&self, completion: Completion) -> Result<(), StoreError>;
+    /// Makes a new queued event (given id and time) with the parent's bytes and branch.
+    async fn retry_event(
+        &self,
+        team_id: &str,
+        parent_event_id: &str,
+        new_event_id: String,
+        now: u64,
+    ) -> Result<EventRecord, RetryError>;
+    /// Cancels pending events (reason OPERATOR) whose connection is gone. Gives how many.
+    async fn cancel_pending(&self, connection_id: &str, detail: &str, now: u64) -> Result<u64, StoreError>;
+
+    /// Connections that have pending events.
+    async fn pending_connections(&self) -> Result<Vec<String>, StoreError>;
+    /// Destinations that have pending events, each with its earliest due time.
+    async fn pending_destinations(&self) -> Result<Vec<PendingDestination>, StoreError>;
+    /// Due events of one destination, earliest first. Does not claim them: one agent, one store.
+    async fn due(&self, destination_id: &str, now: u64, limit: u32) -> Result<Vec<DueEvent>, StoreError>;
+
+    async fn request(&self, team_id: &str, id: &str) -> Result<Option<(RequestRecord, RequestCounts)>, StoreError>;
+    async fn history(&self, team_id: &str, request_id: &str) -> Result<Option<RequestHistory>, StoreError>;
+    async fn event(&self, team_id: &str, id: &str) -> Result<Option<EventRecord>, StoreError>;
+    async fn attempt(&self, team_id: &str, id: &str) -> Result<Option<AttemptRecord>, StoreError>;
+    /// Newest first. Bodies and headers are left empty unless `with_data`.
+    async fn requests(&self, query: RequestQuery, with_data: bool) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError>;
+    async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError>;
+    async fn attempts(&self, query: AttemptQuery) -> Result<Vec<AttemptRecord>, StoreError>;
+    async fn count_requests(&self, query: RequestQuery) -> Result<RequestTotals, StoreError>;
+    async fn count_events(&self, query: EventQuery) -> Result<EventTotals, StoreError>;
+
+    /// Deletes accepted requests without pending events, and rejected ones, received before
+    /// `before`, with all that belongs to them; at most `limit`. Gives how many requests went.
+    async fn retain(&self, before: u64, limit: u32) -> Result<u64, StoreError>;
+    /// Bytes on disk.
+    async fn size_bytes(&self) -> Result<u64, StoreError>;
+
+    /// Number of the store, once the control plane gave one.
+    async fn store_number(&self) -> Result<Option<u32>, StoreError>;
+    /// Keeps the number; a different one than before is refused as `Corrupt`.
+    async fn set_store_number(&self, number: u32) -> Result<(), StoreError>;
+
+    /// Adds a report to the spool and gives its sequence number (from 1, growing over restarts).
+    /// Past `max_spooled` the oldest are merged away by the caller; this only appends.
+    async fn spool_report(&self, payload: Vec<u8>) -> Result<u64, StoreError>;
+    /// Unacknowledged reports after a sequence number, oldest first.
+    async fn spooled_reports(&self, after: u64, limit: u32) -> Result<Vec<SpooledReport>, StoreError>;
+    /// Drops reports up to and including the number.
+    async fn acknowledge_reports(&self, up_to: u64) -> Result<(), StoreError>;
+}

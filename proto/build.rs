@@ -1,0 +1,51 @@
+//! Compiles `google/` and `hookplane/` with protox, so that no `protoc` is needed,
+//! and keeps the descriptor bytes: REST, reflection and the tests read them.
+
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = [
+        "hookplane/v1/common.proto",
+        "hookplane/v1/source.proto",
+        "hookplane/v1/destination.proto",
+        "hookplane/v1/connection.proto",
+        "hookplane/v1/request.proto",
+        "hookplane/v1/event.proto",
+        "hookplane/v1/fleet.proto",
+        "hookplane/v1/api_key.proto",
+        "hookplane/agent/v1/enrolment.proto",
+        "hookplane/agent/v1/configuration.proto",
+        "hookplane/agent/v1/commands.proto",
+        "hookplane/agent/v1/reports.proto",
+    ];
+    println!("cargo::rerun-if-changed=google");
+    println!("cargo::rerun-if-changed=hookplane");
+
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_imports(true).open_files(files)?;
+    // The typed set would drop the http annotations; the encoded one keeps them.
+    let encoded = compiler.encode_file_descriptor_set();
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), &encoded)?;
+
+    let set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
+    tonic_prost_build::configure()
+        .build_transport(true)
+        // Secrets travel in these; a derived Debug would print them.
+        .skip_debug([
+            "hookplane.v1.BasicAuth",
+            "hookplane.v1.ApiKeyAuth",
+            "hookplane.v1.HmacAuth",
+            "hookplane.v1.ProviderSignature",
+            "hookplane.v1.DestinationBasicAuth",
+            "hookplane.v1.BearerToken",
+            "hookplane.v1.CustomHeader",
+            "hookplane.v1.HookplaneSignature",
+            "hookplane.v1.ApiKey",
+            "hookplane.agent.v1.EnrollRequest",
+        ])
+        .compile_fds(set)?;
+    Ok(())
+}
