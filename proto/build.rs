@@ -27,6 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compiler.include_imports(true).open_files(files)?;
     // The typed set would drop the http annotations; the encoded one keeps them.
     let encoded = compiler.encode_file_descriptor_set();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo speaks to build scripts this way"
+    )]
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), &encoded)?;
 

@@ -71,7 +71,10 @@ impl Id {
         let time = (millis & ((1 << 48) - 1)) as u128;
         let store = (store & MAX_STORE) as u128;
         let random = (random & ((1 << 56) - 1)) as u128;
-        Self { kind, bits: (time << 80) | (store << 56) | random }
+        Self {
+            kind,
+            bits: (time << 80) | (store << 56) | random,
+        }
     }
 
     /// Reads an id of one kind.
@@ -79,13 +82,18 @@ impl Id {
     /// # Errors
     /// [`InvalidId`] when the prefix, the length or a character is wrong.
     pub fn parse(kind: Kind, text: &str) -> Result<Self, InvalidId> {
-        let body = text.strip_prefix(kind.prefix()).ok_or(InvalidId::Prefix(kind))?;
+        let body = text
+            .strip_prefix(kind.prefix())
+            .ok_or(InvalidId::Prefix(kind))?;
         if body.len() != BODY_LEN {
             return Err(InvalidId::Length);
         }
         let mut bits: u128 = 0;
         for (place, byte) in body.bytes().enumerate() {
-            let digit = ALPHABET.iter().position(|&c| c == byte).ok_or(InvalidId::Character)?;
+            let digit = ALPHABET
+                .iter()
+                .position(|&c| c == byte)
+                .ok_or(InvalidId::Character)?;
             // 26 digits hold 130 bits; the first one may carry three only.
             if place == 0 && digit > 7 {
                 return Err(InvalidId::Character);
@@ -143,7 +151,11 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text.len(), "req_".len() + BODY_LEN, "{text}");
         let back = Id::parse(Kind::Request, &text).expect("own text form is readable");
-        assert_eq!((back.millis(), back.store()), (1_790_000_000_123, 77), "{text}");
+        assert_eq!(
+            (back.millis(), back.store()),
+            (1_790_000_000_123, 77),
+            "{text}"
+        );
         assert_eq!(back, id);
     }
 
@@ -157,9 +169,18 @@ mod tests {
     #[test]
     fn foreign_texts_are_refused_with_their_fault() {
         let good = Id::new(Kind::Source, 5, 0, 5).to_string();
-        assert_eq!(Id::parse(Kind::Event, &good), Err(InvalidId::Prefix(Kind::Event)));
+        assert_eq!(
+            Id::parse(Kind::Event, &good),
+            Err(InvalidId::Prefix(Kind::Event))
+        );
         assert_eq!(Id::parse(Kind::Source, "src_abc"), Err(InvalidId::Length));
-        assert_eq!(Id::parse(Kind::Source, &good.replace('0', "u")), Err(InvalidId::Character));
-        assert_eq!(Id::parse(Kind::Source, "src_zzzzzzzzzzzzzzzzzzzzzzzzzz"), Err(InvalidId::Character));
+        assert_eq!(
+            Id::parse(Kind::Source, &good.replace('0', "u")),
+            Err(InvalidId::Character)
+        );
+        assert_eq!(
+            Id::parse(Kind::Source, "src_zzzzzzzzzzzzzzzzzzzzzzzzzz"),
+            Err(InvalidId::Character)
+        );
     }
 }

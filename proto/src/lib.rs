@@ -20,7 +20,7 @@ use prost_reflect::DescriptorPool;
 
 /// The public API: configuration, evidence, fleet, keys.
 pub mod v1 {
-    #![expect(clippy::large_enum_variant, reason = "generated")]
+    #![expect(clippy::allow_attributes, reason = "generated")]
     tonic::include_proto!("hookplane.v1");
 }
 
@@ -28,6 +28,7 @@ pub mod v1 {
 pub mod agent {
     /// First version of the agent protocol.
     pub mod v1 {
+        #![expect(clippy::allow_attributes, reason = "generated")]
         tonic::include_proto!("hookplane.agent.v1");
     }
 }
