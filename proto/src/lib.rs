@@ -20,7 +20,11 @@ use prost_reflect::DescriptorPool;
 
 /// The public API: configuration, evidence, fleet, keys.
 pub mod v1 {
-    #![expect(clippy::allow_attributes, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::large_enum_variant,
+        reason = "generated"
+    )]
     tonic::include_proto!("hookplane.v1");
 }
 
@@ -28,7 +32,11 @@ pub mod v1 {
 pub mod agent {
     /// First version of the agent protocol.
     pub mod v1 {
-        #![expect(clippy::allow_attributes, reason = "generated")]
+        #![expect(
+            clippy::allow_attributes,
+            clippy::large_enum_variant,
+            reason = "generated"
+        )]
         tonic::include_proto!("hookplane.agent.v1");
     }
 }
