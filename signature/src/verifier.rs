@@ -1,0 +1,295 @@
+//! The verifier of one source: keys prepared once, requests judged many times.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::auth::{Algorithm, AuthSpec, HmacSpec, InvalidAuth};
+use crate::headers::HeaderView;
+use crate::provider::{Provider, SchemeKind};
+use crate::refusal::Refusal;
+use crate::scheme::body::BodyScheme;
+use crate::scheme::{HmacKey, credentials, slack, standard, stripe};
+use crate::secret;
+
+/// Most secrets a source can have at once.
+const MAX_SECRETS: usize = 10;
+
+/// Judges the requests of one source. Cloning is cheap.
+#[derive(Clone)]
+pub struct Verifier {
+    provider: Provider,
+    scheme: Arc<Scheme>,
+    tolerance_seconds: u32,
+}
+
+/// The parts of a request that a signature covers.
+#[derive(Clone, Copy)]
+pub struct Inbound<'a> {
+    pub headers: &'a dyn HeaderView,
+    /// As received, before any decoding.
+    pub body: &'a [u8],
+}
+
+/// A request that was believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Scheme, version and secret, `clerk v1 secret 1 of 2`; `None` where nothing is demanded.
+    pub verified_by: Option<String>,
+    /// What to answer instead of the usual, when the sender checks the address.
+    pub challenge: Option<Challenge>,
+}
+
+/// An answer that proves to the sender that the address is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    pub content_type: String,
+    pub body: Vec<u8>,
+}
+
+enum Scheme {
+    Open,
+    Basic {
+        username: String,
+        password: Zeroizing<String>,
+    },
+    ApiKey {
+        header: String,
+        key: Zeroizing<String>,
+    },
+    Body(BodyScheme),
+    Standard(Vec<standard::Key>),
+    Stripe(Vec<HmacKey>),
+    Slack(Vec<HmacKey>),
+}
+
+impl Verifier {
+    /// Prepares the keys. `tolerance_seconds` is the allowed clock difference, either way.
+    ///
+    /// # Errors
+    /// [`InvalidAuth`] names the field below `config.auth` and says what would be right.
+    pub fn new(
+        provider: Provider,
+        auth: AuthSpec,
+        tolerance_seconds: u32,
+    ) -> Result<Self, InvalidAuth> {
+        let scheme = prepare(provider, &auth)?;
+        Ok(Self {
+            provider,
+            scheme: Arc::new(scheme),
+            tolerance_seconds,
+        })
+    }
+
+    /// Judges one request at a given Unix time in seconds.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the reason and a text for operators, not for the sender.
+    pub fn verify(&self, inbound: &Inbound<'_>, now_seconds: i64) -> Result<Verdict, Refusal> {
+        let Inbound { headers, body } = *inbound;
+        let tolerance = self.tolerance_seconds;
+        let label = self.provider.row().label;
+        let verified_by = match &*self.scheme {
+            Scheme::Open => None,
+            Scheme::Basic { username, password } => {
+                credentials::basic(username, password, headers)?;
+                Some("basic".to_owned())
+            }
+            Scheme::ApiKey { header, key } => {
+                credentials::api_key(header, key, headers)?;
+                Some(format!("api key in {header}"))
+            }
+            Scheme::Body(scheme) => {
+                let place = scheme.verify(headers, body)?;
+                Some(matched(&format!("{label} hmac"), place, scheme.keys.len()))
+            }
+            Scheme::Standard(keys) => {
+                let found = standard::verify(keys, headers, body, now_seconds, tolerance)?;
+                Some(matched(
+                    &format!("{label} {}", found.version),
+                    found.secret,
+                    keys.len(),
+                ))
+            }
+            Scheme::Stripe(keys) => {
+                let place = stripe::verify(keys, headers, body, now_seconds, tolerance)?;
+                Some(matched("stripe v1", place, keys.len()))
+            }
+            Scheme::Slack(keys) => {
+                let place = slack::verify(keys, headers, body, now_seconds, tolerance)?;
+                Some(matched("slack v0", place, keys.len()))
+            }
+        };
+        let challenge = match &*self.scheme {
+            Scheme::Slack(_) => slack::challenge(body).map(|text| Challenge {
+                content_type: "text/plain".into(),
+                body: text.into(),
+            }),
+            _ => None,
+        };
+        Ok(Verdict {
+            verified_by,
+            challenge,
+        })
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secrets = match &*self.scheme {
+            Scheme::Open => 0,
+            Scheme::Basic { .. } | Scheme::ApiKey { .. } => 1,
+            Scheme::Body(scheme) => scheme.keys.len(),
+            Scheme::Standard(keys) => keys.len(),
+            Scheme::Stripe(keys) | Scheme::Slack(keys) => keys.len(),
+        };
+        write!(
+            f,
+            "Verifier({}, {secrets} secrets, ±{} s)",
+            self.provider, self.tolerance_seconds
+        )
+    }
+}
+
+fn matched(scheme: &str, place: usize, of: usize) -> String {
+    format!("{scheme} secret {} of {of}", place + 1)
+}
+
+fn prepare(provider: Provider, auth: &AuthSpec) -> Result<Scheme, InvalidAuth> {
+    match auth {
+        AuthSpec::None if provider == Provider::Webhook => Ok(Scheme::Open),
+        AuthSpec::None => Err(InvalidAuth::new(
+            "",
+            "auth_missing",
+            format!(
+                "a {provider} source verifies its sender: give `auth_type` PROVIDER_SIGNATURE and `auth.webhook_signing_secret`"
+            ),
+        )),
+        AuthSpec::Basic { username, password } => {
+            if username.is_empty() || username.contains(':') {
+                return Err(InvalidAuth::new(
+                    "username",
+                    "username_invalid",
+                    "a user name is needed, without a colon",
+                ));
+            }
+            if password.is_empty() {
+                return Err(InvalidAuth::new(
+                    "password",
+                    "secret_empty",
+                    "a password is needed",
+                ));
+            }
+            Ok(Scheme::Basic {
+                username: username.clone(),
+                password: Zeroizing::new(password.clone()),
+            })
+        }
+        AuthSpec::ApiKey { header, key } => {
+            header_name("header", header)?;
+            secret::text("api_key", key)?;
+            Ok(Scheme::ApiKey {
+                header: header.to_ascii_lowercase(),
+                key: Zeroizing::new(key.clone()),
+            })
+        }
+        AuthSpec::Hmac(spec) => own_hmac(spec),
+        AuthSpec::Provider { secrets } => of_provider(provider, secrets),
+    }
+}
+
+fn own_hmac(spec: &HmacSpec) -> Result<Scheme, InvalidAuth> {
+    header_name("signature_header", &spec.header)?;
+    let key = secret::text("secret", &spec.secret)?;
+    Ok(Scheme::Body(BodyScheme {
+        header: spec.header.to_ascii_lowercase(),
+        prefix: spec.prefix.clone(),
+        encoding: spec.encoding,
+        keys: vec![HmacKey::new(spec.algorithm, key)],
+    }))
+}
+
+fn of_provider(provider: Provider, secrets: &[String]) -> Result<Scheme, InvalidAuth> {
+    if secrets.is_empty() {
+        return Err(InvalidAuth::new(
+            "webhook_signing_secret",
+            "secret_missing",
+            format!("a {provider} source needs the signing secret that the provider shows"),
+        ));
+    }
+    if secrets.len() > MAX_SECRETS {
+        return Err(InvalidAuth::new(
+            "webhook_signing_secrets",
+            "secrets_too_many",
+            format!(
+                "{} secrets are given; {MAX_SECRETS} are allowed",
+                secrets.len()
+            ),
+        ));
+    }
+    match &provider.row().scheme {
+        SchemeKind::AsConfigured => Err(InvalidAuth::new(
+            "provider",
+            "provider_unsupported",
+            "a WEBHOOK source has no signature of its own; use auth_type HMAC, API_KEY or BASIC_AUTH, or choose the provider's type",
+        )),
+        SchemeKind::Standard => {
+            let public_keys = provider != Provider::Clerk;
+            let keys = each(secrets, |field, text| {
+                standard::Key::parse(field, text, public_keys)
+            })?;
+            Ok(Scheme::Standard(keys))
+        }
+        SchemeKind::Body {
+            header,
+            prefix,
+            encoding,
+        } => Ok(Scheme::Body(BodyScheme {
+            header: (*header).to_owned(),
+            prefix: (*prefix).to_owned(),
+            encoding: *encoding,
+            keys: raw_keys(secrets)?,
+        })),
+        SchemeKind::Stripe => Ok(Scheme::Stripe(raw_keys(secrets)?)),
+        SchemeKind::Slack => Ok(Scheme::Slack(raw_keys(secrets)?)),
+    }
+}
+
+fn raw_keys(secrets: &[String]) -> Result<Vec<HmacKey>, InvalidAuth> {
+    each(secrets, |field, text| {
+        Ok(HmacKey::new(Algorithm::Sha256, secret::text(field, text)?))
+    })
+}
+
+/// Names the single secret and the members of a list as callers wrote them.
+fn each<T>(
+    secrets: &[String],
+    parse: impl Fn(&str, &str) -> Result<T, InvalidAuth>,
+) -> Result<Vec<T>, InvalidAuth> {
+    let one = secrets.len() == 1;
+    secrets
+        .iter()
+        .enumerate()
+        .map(|(place, text)| {
+            let field = if one {
+                "webhook_signing_secret".to_owned()
+            } else {
+                format!("webhook_signing_secrets[{place}]")
+            };
+            parse(&field, text)
+        })
+        .collect()
+}
+
+fn header_name(field: &str, name: &str) -> Result<(), InvalidAuth> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
+        return Err(InvalidAuth::new(
+            field,
+            "header_invalid",
+            "a header name of 1 to 128 letters, digits and hyphens is needed",
+        ));
+    }
+    Ok(())
+}
