@@ -1,1 +1,19 @@
-//! stub
+//! Rules on a connection: which requests pass, and when a failed delivery is tried again.
+//!
+//! Owns the filter language and the retry policy: parse, validate, evaluate.
+//! Refuses to know clocks, randomness, stores and wire types: times and draws
+//! are parameters, payloads are JSON values. The control plane validates with
+//! the code that the agent evaluates with, so what one admits the other runs.
+//!
+//! Invariants: evaluation is total and bounded by the size limits checked when
+//! a rule is compiled; the decision after an attempt is a pure function.
+
+mod filter;
+mod retry;
+mod retry_after;
+mod values;
+
+pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, Verdict};
+pub use retry::{Decision, History, Outcome, RetryPolicy, Strategy};
+pub use retry_after::parse_retry_after;
+pub use values::{headers_value, query_value};

@@ -1,0 +1,149 @@
+//! Filters: conditions on headers, body, query and path; all parts given must match.
+//!
+//! A condition mirrors the value it looks at. A plain value means equality; on a
+//! list it also matches when the list contains it. An object looks at fields,
+//! unless it is made of operators: every key starts with `$`, or every key is
+//! the name of one (an object that mixes them looks at fields). Operators of
+//! one object all have to hold. A field that is not there equals nothing.
+
+mod compile;
+mod evaluate;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use compile::Condition;
+
+/// What a filter rule says, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterSpec {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Value>,
+    /// A text or operators on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Value>,
+}
+
+/// A compiled filter.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    headers: Option<Condition>,
+    body: Option<Condition>,
+    query: Option<Condition>,
+    path: Option<Condition>,
+}
+
+/// Why a rule cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{path}` {message}")]
+pub struct InvalidRule {
+    /// Where in the rule, `body.type.$in` for example.
+    pub path: String,
+    /// The fault and what would be right.
+    pub message: String,
+}
+
+/// The parts of a request that filters look at.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterInput<'a> {
+    /// As made by [`crate::headers_value`].
+    pub headers: &'a Value,
+    /// `None` when the body is not JSON.
+    pub body: Option<&'a Value>,
+    /// As made by [`crate::query_value`].
+    pub query: &'a Value,
+    pub path: &'a str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Match,
+    NoMatch {
+        /// The condition that failed first, `body.type`; never a value of the payload.
+        detail: String,
+    },
+}
+
+impl InvalidRule {
+    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl Filter {
+    /// Checks and compiles a filter.
+    ///
+    /// # Errors
+    /// [`InvalidRule`] with the place of the first fault.
+    pub fn compile(spec: &FilterSpec) -> Result<Self, InvalidRule> {
+        let FilterSpec {
+            headers,
+            body,
+            query,
+            path,
+        } = spec;
+        if headers.is_none() && body.is_none() && query.is_none() && path.is_none() {
+            return Err(InvalidRule::new(
+                "filter",
+                "has no condition; give at least one of headers, body, query and path",
+            ));
+        }
+        let mut compiler = compile::Compiler::default();
+        Ok(Self {
+            headers: compiler.part("headers", headers.as_ref(), true)?,
+            body: compiler.part("body", body.as_ref(), false)?,
+            query: compiler.part("query", query.as_ref(), false)?,
+            path: compiler.part("path", path.as_ref(), false)?,
+        })
+    }
+
+    /// Whether the body has to be parsed to evaluate it.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Looks at one request.
+    #[must_use]
+    pub fn evaluate(&self, input: &FilterInput<'_>) -> Verdict {
+        let path = self
+            .path
+            .is_some()
+            .then(|| Value::String(input.path.to_owned()));
+        let parts = [
+            ("headers", &self.headers, Some(input.headers)),
+            ("query", &self.query, Some(input.query)),
+            ("path", &self.path, path.as_ref()),
+            ("body", &self.body, input.body),
+        ];
+        for (name, condition, value) in parts {
+            let Some(condition) = condition else { continue };
+            if name == "body" && value.is_none() {
+                return Verdict::NoMatch {
+                    detail: "body: is not JSON".to_owned(),
+                };
+            }
+            if let Err(place) = condition.holds(value) {
+                let detail = if place.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{name}.{place}")
+                };
+                return Verdict::NoMatch { detail };
+            }
+        }
+        Verdict::Match
+    }
+}
+
+#[cfg(test)]
+mod tests;
