@@ -90,11 +90,21 @@ pub struct Destination {
 #[derive(Clone, PartialEq, Eq)]
 pub enum DestinationAuth {
     None,
-    Basic { username: String, password: String },
-    Bearer { token: String },
-    Header { name: http::HeaderName, value: String },
+    Basic {
+        username: String,
+        password: String,
+    },
+    Bearer {
+        token: String,
+    },
+    Header {
+        name: http::HeaderName,
+        value: String,
+    },
     /// `hookplane-signature: v1=<hex>` over `<hookplane-timestamp>.<raw body>`.
-    HookplaneSignature { secret: String },
+    HookplaneSignature {
+        secret: String,
+    },
 }
 
 impl fmt::Debug for DestinationAuth {

@@ -10,6 +10,7 @@
 //! - an event is pending (scheduled, queued, hold) or final, and leaves pending once (G8);
 //! - every list is paged and every queue into the store is bounded (G12).
 
+pub mod feed;
 pub mod record;
 pub mod sqlite;
 #[cfg(test)]
@@ -17,7 +18,11 @@ mod suite;
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio::sync::broadcast;
 
+use crate::ids::IdMint;
+
+pub use feed::StoreEvent;
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
     RepeatRecord, RequestCounts, RequestRecord, RetryKind,
@@ -169,7 +174,11 @@ pub enum StoreError {
     Closed,
     /// A row that our own code cannot have written.
     #[error("{table} row {id} is broken: {fault}")]
-    Corrupt { table: &'static str, id: String, fault: String },
+    Corrupt {
+        table: &'static str,
+        id: String,
+        fault: String,
+    },
 }
 
 /// Why an event cannot be retried.
@@ -188,8 +197,12 @@ pub enum RetryError {
 /// The questions. Safe to call from many tasks at once.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Writes an accepted or rejected request with its events.
-    async fn append(&self, new: NewRequest) -> Result<Appended, StoreError>;
+    /// News from now on. Bounded: a slow reader is told how many items it missed.
+    fn subscribe(&self) -> broadcast::Receiver<StoreEvent>;
+
+    /// Writes an accepted or rejected request with its events. `ids` names events
+    /// that a repeat queues again.
+    async fn append(&self, new: NewRequest, ids: IdMint) -> Result<Appended, StoreError>;
     /// Records the end of a try. Repeating it for an attempt id already kept changes nothing.
     async fn complete(&self, completion: Completion) -> Result<(), StoreError>;
     /// Makes a new queued event (given id and time) with the parent's bytes and branch.
@@ -201,21 +214,38 @@ pub trait Store: Send + Sync + 'static {
         now: u64,
     ) -> Result<EventRecord, RetryError>;
     /// Cancels pending events (reason OPERATOR) whose connection is gone. Gives how many.
-    async fn cancel_pending(&self, connection_id: &str, detail: &str, now: u64) -> Result<u64, StoreError>;
+    async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError>;
 
     /// Connections that have pending events.
     async fn pending_connections(&self) -> Result<Vec<String>, StoreError>;
     /// Destinations that have pending events, each with its earliest due time.
     async fn pending_destinations(&self) -> Result<Vec<PendingDestination>, StoreError>;
     /// Due events of one destination, earliest first. Does not claim them: one agent, one store.
-    async fn due(&self, destination_id: &str, now: u64, limit: u32) -> Result<Vec<DueEvent>, StoreError>;
+    async fn due(
+        &self,
+        destination_id: &str,
+        now: u64,
+        limit: u32,
+    ) -> Result<Vec<DueEvent>, StoreError>;
 
-    async fn request(&self, team_id: &str, id: &str) -> Result<Option<(RequestRecord, RequestCounts)>, StoreError>;
-    async fn history(&self, team_id: &str, request_id: &str) -> Result<Option<RequestHistory>, StoreError>;
+    async fn request(
+        &self,
+        team_id: &str,
+        id: &str,
+    ) -> Result<Option<(RequestRecord, RequestCounts)>, StoreError>;
+    async fn history(
+        &self,
+        team_id: &str,
+        request_id: &str,
+    ) -> Result<Option<RequestHistory>, StoreError>;
     async fn event(&self, team_id: &str, id: &str) -> Result<Option<EventRecord>, StoreError>;
     async fn attempt(&self, team_id: &str, id: &str) -> Result<Option<AttemptRecord>, StoreError>;
     /// Newest first. Bodies and headers are left empty unless `with_data`.
-    async fn requests(&self, query: RequestQuery, with_data: bool) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError>;
+    async fn requests(
+        &self,
+        query: RequestQuery,
+        with_data: bool,
+    ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError>;
     async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError>;
     async fn attempts(&self, query: AttemptQuery) -> Result<Vec<AttemptRecord>, StoreError>;
     async fn count_requests(&self, query: RequestQuery) -> Result<RequestTotals, StoreError>;
@@ -233,10 +263,14 @@ pub trait Store: Send + Sync + 'static {
     async fn set_store_number(&self, number: u32) -> Result<(), StoreError>;
 
     /// Adds a report to the spool and gives its sequence number (from 1, growing over restarts).
-    /// Past `max_spooled` the oldest are merged away by the caller; this only appends.
+    /// Only appends: how many may wait is the caller's to bound.
     async fn spool_report(&self, payload: Vec<u8>) -> Result<u64, StoreError>;
     /// Unacknowledged reports after a sequence number, oldest first.
-    async fn spooled_reports(&self, after: u64, limit: u32) -> Result<Vec<SpooledReport>, StoreError>;
+    async fn spooled_reports(
+        &self,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<SpooledReport>, StoreError>;
     /// Drops reports up to and including the number.
     async fn acknowledge_reports(&self, up_to: u64) -> Result<(), StoreError>;
 }

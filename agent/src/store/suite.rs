@@ -1,0 +1,653 @@
+//! One suite for every implementation of the store: each test states a promise of `store`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::sqlite::SqliteStore;
+use super::*;
+use crate::ids::{IdMint, Kind};
+
+const TEAM: &str = "tm_1";
+const IDS: IdMint = IdMint::new(7);
+const WINDOW: u64 = 1_000;
+
+fn open(dir: &Path) -> SqliteStore {
+    SqliteStore::open(&dir.join("store.db")).expect("the store opens")
+}
+
+fn fresh() -> (TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (dir, store)
+}
+
+fn request(at: u64, message_id: Option<&str>) -> RequestRecord {
+    RequestRecord {
+        id: IDS.mint(Kind::Request, at),
+        team_id: TEAM.into(),
+        source_id: "src_1".into(),
+        rejection: None,
+        verified_by: Some("clerk v1 secret 1 of 1".into()),
+        message_id: message_id.map(str::to_owned),
+        event_type: Some("user.created".into()),
+        ingested_at: at,
+        client_ip: "127.0.0.1".into(),
+        config_revision: 3,
+        method: "POST".into(),
+        path: "/a".into(),
+        query: "x=1".into(),
+        headers: vec![
+            ("X-B".into(), Bytes::from_static(b"2")),
+            ("x-a".into(), Bytes::from_static(b"\xff\x00")),
+            ("X-B".into(), Bytes::from_static(b"")),
+        ],
+        body: Bytes::from_static(b"\x00binary\xff"),
+        body_size: 8,
+    }
+}
+
+fn event(request: &RequestRecord, destination: &str) -> EventRecord {
+    EventRecord {
+        id: IDS.mint(Kind::Event, request.ingested_at),
+        team_id: TEAM.into(),
+        request_id: request.id.clone(),
+        connection_id: format!("web_{destination}"),
+        source_id: request.source_id.clone(),
+        destination_id: destination.into(),
+        event_type: request.event_type.clone(),
+        status: EventStatus::Queued,
+        attempts: 0,
+        response_status: None,
+        error_code: None,
+        failure_message: None,
+        ignored_reason: None,
+        ignored_detail: None,
+        created_at: request.ingested_at,
+        last_attempt_at: None,
+        next_attempt_at: Some(request.ingested_at),
+        successful_at: None,
+        retry: None,
+    }
+}
+
+fn ignored(request: &RequestRecord) -> EventRecord {
+    EventRecord {
+        status: EventStatus::Cancelled,
+        ignored_reason: Some(IgnoredReason::Filtered),
+        ignored_detail: Some("body.type".into()),
+        next_attempt_at: None,
+        ..event(request, "des_ignored")
+    }
+}
+
+fn new(request: &RequestRecord, events: Vec<EventRecord>) -> NewRequest {
+    NewRequest {
+        request: request.clone(),
+        events,
+        dedupe_window_millis: WINDOW,
+    }
+}
+
+fn completion(event: &EventRecord, status: EventStatus, next: Option<u64>) -> Completion {
+    let at = event.created_at + 10;
+    Completion {
+        status,
+        attempt: AttemptRecord {
+            id: IDS.mint(Kind::Attempt, at),
+            team_id: TEAM.into(),
+            event_id: event.id.clone(),
+            request_id: event.request_id.clone(),
+            connection_id: event.connection_id.clone(),
+            source_id: event.source_id.clone(),
+            destination_id: event.destination_id.clone(),
+            number: event.attempts + 1,
+            trigger: "initial".into(),
+            successful: status == EventStatus::Successful,
+            response_status: Some(500),
+            error_code: Some("http_status".into()),
+            error_message: None,
+            requested_url: "http://127.0.0.1/".into(),
+            http_method: "POST".into(),
+            request_headers: vec![("a".into(), Bytes::from_static(b"b"))],
+            response_headers: Vec::new(),
+            response_body: Bytes::from_static(b"no"),
+            response_truncated: false,
+            started_at: at,
+            responded_at: Some(at + 1),
+            latency_micros: 1_000,
+            decision: "as told".into(),
+            next_attempt_at: next,
+        },
+    }
+}
+
+async fn totals(store: &SqliteStore) -> EventTotals {
+    store
+        .count_events(EventQuery {
+            team_id: TEAM.into(),
+            ..EventQuery::default()
+        })
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_appended_reads_back_exactly_even_after_reopening() {
+    let (dir, store) = fresh();
+    let accepted = request(10, Some("msg_1"));
+    let (routed, skipped) = (event(&accepted, "des_1"), ignored(&accepted));
+    let appended = store
+        .append(new(&accepted, vec![routed.clone(), skipped.clone()]), IDS)
+        .await;
+    assert_eq!(appended.unwrap(), Appended::New);
+    let mut refused = request(11, None);
+    refused.body = Bytes::new();
+    refused.rejection = Some(Rejection {
+        cause: "SOURCE_AUTH_FAILED".into(),
+        reason: "timestamp_too_old".into(),
+        detail: "signed 400 s ago".into(),
+    });
+    store.append(new(&refused, Vec::new()), IDS).await.unwrap();
+    store.close().await;
+
+    let store = open(dir.path());
+    let history = store
+        .history(TEAM, &accepted.id)
+        .await
+        .unwrap()
+        .expect("the request is kept");
+    assert_eq!(
+        history.request, accepted,
+        "header order, repeats or bytes changed"
+    );
+    let kept: BTreeSet<_> = history.events.iter().map(|event| &event.id).collect();
+    assert_eq!(kept, BTreeSet::from([&routed.id, &skipped.id]));
+    assert_eq!(
+        history.counts,
+        RequestCounts {
+            events: 1,
+            ignored: 1,
+            repeats: 0
+        }
+    );
+    let (back, _) = store
+        .request(TEAM, &refused.id)
+        .await
+        .unwrap()
+        .expect("refusals are kept");
+    assert_eq!(back, refused);
+    let due = store.due("des_1", 10, 5).await.unwrap();
+    assert_eq!(
+        due.len(),
+        1,
+        "the pending event is due again after a restart"
+    );
+    assert_eq!((&due[0].event, &due[0].request), (&routed, &accepted));
+}
+
+#[tokio::test]
+async fn of_two_at_once_with_one_message_id_exactly_one_is_new() {
+    let (_dir, store) = fresh();
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        tries.spawn(async move {
+            let request = request(10, Some("msg_same"));
+            let events = vec![event(&request, "des_1")];
+            let appended = store.append(new(&request, events), IDS).await.unwrap();
+            (request.id, appended)
+        });
+    }
+    let (mut winners, mut pointed) = (Vec::new(), BTreeSet::new());
+    while let Some(done) = tries.join_next().await {
+        match done.unwrap() {
+            (id, Appended::New) => winners.push(id),
+            (
+                _,
+                Appended::Repeat {
+                    first_request_id,
+                    requeued,
+                },
+            ) => {
+                assert!(requeued.is_empty(), "a pending branch was queued twice");
+                pointed.insert(first_request_id);
+            }
+        }
+    }
+    assert_eq!(winners.len(), 1, "{winners:?} all won");
+    assert_eq!(
+        pointed,
+        BTreeSet::from_iter(winners.clone()),
+        "repeats name the winner"
+    );
+    assert_eq!(
+        totals(&store).await.queued,
+        1,
+        "one message makes one event"
+    );
+    let (_, counts) = store.request(TEAM, &winners[0]).await.unwrap().unwrap();
+    assert_eq!(counts.repeats, 19, "each repeat is kept as evidence");
+}
+
+#[tokio::test]
+async fn a_repeat_counts_only_inside_its_window_and_source() {
+    let (_dir, store) = fresh();
+    let append = |at, source: &'static str| {
+        let mut request = request(at, Some("msg_1"));
+        request.source_id = source.into();
+        let store = store.clone();
+        async move { store.append(new(&request, Vec::new()), IDS).await.unwrap() }
+    };
+    assert_eq!(append(10, "src_1").await, Appended::New);
+    assert_eq!(
+        append(20, "src_2").await,
+        Appended::New,
+        "another source is another message"
+    );
+    assert!(matches!(
+        append(10 + WINDOW - 1, "src_1").await,
+        Appended::Repeat { .. }
+    ));
+    assert_eq!(
+        append(10 + WINDOW, "src_1").await,
+        Appended::New,
+        "the window has passed"
+    );
+}
+
+#[tokio::test]
+async fn a_resend_heals_exactly_the_branch_that_failed_for_good() {
+    let (_dir, store) = fresh();
+    let first = request(10, Some("msg_1"));
+    let (dead, fine) = (event(&first, "des_dead"), event(&first, "des_fine"));
+    store
+        .append(new(&first, vec![dead.clone(), fine.clone()]), IDS)
+        .await
+        .unwrap();
+    store
+        .complete(completion(&dead, EventStatus::Failed, None))
+        .await
+        .unwrap();
+    store
+        .complete(completion(&fine, EventStatus::Successful, None))
+        .await
+        .unwrap();
+
+    let again = store
+        .append(new(&request(20, Some("msg_1")), Vec::new()), IDS)
+        .await
+        .unwrap();
+    let Appended::Repeat {
+        first_request_id,
+        requeued,
+    } = again
+    else {
+        panic!("{again:?}")
+    };
+    assert_eq!(first_request_id, first.id);
+    assert_eq!(
+        requeued.len(),
+        1,
+        "only the dead branch is queued: {requeued:?}"
+    );
+    assert_eq!(requeued[0].destination_id, "des_dead");
+    let lineage = requeued[0]
+        .retry
+        .as_ref()
+        .expect("it tells where it comes from");
+    assert_eq!(
+        (lineage.kind, &lineage.parent_event_id),
+        (RetryKind::Resend, &dead.id)
+    );
+
+    let third = store
+        .append(new(&request(30, Some("msg_1")), Vec::new()), IDS)
+        .await
+        .unwrap();
+    let Appended::Repeat { requeued, .. } = third else {
+        panic!("{third:?}")
+    };
+    assert!(
+        requeued.is_empty(),
+        "a branch that is being healed was queued again"
+    );
+    let history = store.history(TEAM, &first.id).await.unwrap().unwrap();
+    assert_eq!(history.repeats.len(), 2);
+    assert_eq!(history.repeats[0].requeued_event_ids.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_leaves_pending_once_and_a_known_attempt_changes_nothing() {
+    let (_dir, store) = fresh();
+    let first = request(10, None);
+    let event = event(&first, "des_1");
+    store
+        .append(new(&first, vec![event.clone()]), IDS)
+        .await
+        .unwrap();
+
+    let retry = completion(&event, EventStatus::Scheduled, Some(500));
+    store.complete(retry.clone()).await.unwrap();
+    assert!(
+        store.due("des_1", 499, 5).await.unwrap().is_empty(),
+        "a retry came too early"
+    );
+    let due = store.due("des_1", 500, 5).await.unwrap();
+    assert_eq!(due[0].event.attempts, 1);
+    assert_eq!(
+        store.pending_destinations().await.unwrap(),
+        [PendingDestination {
+            destination_id: "des_1".into(),
+            next_attempt_at: 500
+        }]
+    );
+
+    let done = completion(&due[0].event, EventStatus::Successful, None);
+    store.complete(done).await.unwrap();
+    store.complete(retry).await.unwrap();
+    let kept = store.event(TEAM, &event.id).await.unwrap().unwrap();
+    assert_eq!(
+        kept.status,
+        EventStatus::Successful,
+        "an old attempt moved a final event"
+    );
+    assert!(store.pending_destinations().await.unwrap().is_empty());
+    assert_eq!(
+        store
+            .history(TEAM, &first.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .attempts
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn only_ended_events_can_be_retried_and_the_copy_names_its_parent() {
+    let (_dir, store) = fresh();
+    let first = request(10, None);
+    let (event, skipped) = (event(&first, "des_1"), ignored(&first));
+    store
+        .append(new(&first, vec![event.clone(), skipped.clone()]), IDS)
+        .await
+        .unwrap();
+    let retry = |id: String| {
+        let store = store.clone();
+        async move {
+            store
+                .retry_event(TEAM, &id, IDS.mint(Kind::Event, 50), 50)
+                .await
+        }
+    };
+    assert!(matches!(
+        retry(event.id.clone()).await,
+        Err(RetryError::Pending(_))
+    ));
+    assert!(matches!(
+        retry(skipped.id.clone()).await,
+        Err(RetryError::Ignored)
+    ));
+    assert!(matches!(
+        retry("evt_none".into()).await,
+        Err(RetryError::NotFound)
+    ));
+    let foreign = store
+        .retry_event("tm_other", &event.id, "evt_x".into(), 50)
+        .await;
+    assert!(
+        matches!(foreign, Err(RetryError::NotFound)),
+        "another team reached the event"
+    );
+
+    store
+        .complete(completion(&event, EventStatus::Failed, None))
+        .await
+        .unwrap();
+    let made = retry(event.id.clone())
+        .await
+        .expect("a failed event can be retried");
+    assert_eq!(made.retry.unwrap().parent_event_id, event.id);
+    let due = store.due("des_1", 50, 5).await.unwrap();
+    assert_eq!(
+        due[0].request.body, first.body,
+        "a retry sends the same bytes"
+    );
+}
+
+#[tokio::test]
+async fn cancelling_a_connection_stops_its_pending_events_only() {
+    let (_dir, store) = fresh();
+    let first = request(10, None);
+    let (gone, stays) = (event(&first, "des_gone"), event(&first, "des_stays"));
+    store
+        .append(new(&first, vec![gone.clone(), stays]), IDS)
+        .await
+        .unwrap();
+    assert_eq!(store.pending_connections().await.unwrap().len(), 2);
+    let stopped = store
+        .cancel_pending(&gone.connection_id, "connection deleted")
+        .await
+        .unwrap();
+    assert_eq!(stopped, 1);
+    // A try that was under way still ends; the event stays stopped.
+    store
+        .complete(completion(&gone, EventStatus::Successful, None))
+        .await
+        .unwrap();
+    let kept = store.event(TEAM, &gone.id).await.unwrap().unwrap();
+    assert_eq!(kept.status, EventStatus::Cancelled);
+    assert_eq!(kept.ignored_reason, Some(IgnoredReason::Operator));
+    let books = totals(&store).await;
+    assert_eq!((books.queued, books.cancelled, books.successful), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn pages_run_from_newest_to_oldest_without_gap_or_overlap() {
+    let (_dir, store) = fresh();
+    for at in 0..25 {
+        let request = request(100 + at, None);
+        let events = vec![event(&request, "des_1"), ignored(&request)];
+        store.append(new(&request, events), IDS).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut before_id = None;
+    loop {
+        let query = RequestQuery {
+            team_id: TEAM.into(),
+            limit: 10,
+            before_id,
+            ..Default::default()
+        };
+        let page = store.requests(query, false).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        before_id = Some(last.id.clone());
+        seen.extend(page.into_iter().map(|(request, _)| request));
+    }
+    assert_eq!(seen.len(), 25);
+    assert!(
+        seen.windows(2).all(|pair| pair[0].id > pair[1].id),
+        "the order broke between pages"
+    );
+    assert!(
+        seen.iter().all(|request| request.body.is_empty()),
+        "a list carried payloads unasked"
+    );
+    let events = EventQuery {
+        team_id: TEAM.into(),
+        limit: 255,
+        ..Default::default()
+    };
+    let listed = store.events(events.clone()).await.unwrap();
+    assert_eq!(
+        listed.len(),
+        25,
+        "ignored branches stand in the list unasked"
+    );
+    let ignored = EventQuery {
+        status: Some(EventStatus::Cancelled),
+        ..events.clone()
+    };
+    assert_eq!(store.events(ignored).await.unwrap().len(), 25);
+    let foreign = EventQuery {
+        team_id: "tm_other".into(),
+        ..events
+    };
+    assert!(
+        store.events(foreign).await.unwrap().is_empty(),
+        "a team sees another's events"
+    );
+    let window = RequestQuery {
+        team_id: TEAM.into(),
+        from: Some(105),
+        to: Some(110),
+        ..Default::default()
+    };
+    assert_eq!(store.count_requests(window).await.unwrap().accepted, 5);
+}
+
+#[tokio::test]
+async fn retention_spares_whatever_is_not_delivered() {
+    let (_dir, store) = fresh();
+    let (waiting, done) = (request(10, None), request(11, Some("msg")));
+    let recent = request(1_000, None);
+    store
+        .append(new(&waiting, vec![event(&waiting, "des_1")]), IDS)
+        .await
+        .unwrap();
+    let delivered = event(&done, "des_1");
+    store
+        .append(new(&done, vec![delivered.clone()]), IDS)
+        .await
+        .unwrap();
+    store
+        .complete(completion(&delivered, EventStatus::Successful, None))
+        .await
+        .unwrap();
+    store.append(new(&recent, Vec::new()), IDS).await.unwrap();
+    assert_eq!(store.retain(500, 100).await.unwrap(), 1);
+    assert!(store.history(TEAM, &done.id).await.unwrap().is_none());
+    assert!(store.event(TEAM, &delivered.id).await.unwrap().is_none());
+    for kept in [&waiting, &recent] {
+        assert!(
+            store.request(TEAM, &kept.id).await.unwrap().is_some(),
+            "{} is gone",
+            kept.id
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_fails_takes_nobody_of_its_group_with_it() {
+    let (_dir, store) = fresh();
+    let good = request(10, None);
+    let mut tries = tokio::task::JoinSet::new();
+    for at in 0..30_u64 {
+        let store = store.clone();
+        // The same request id twice breaks the primary key.
+        let request = if at % 3 == 0 {
+            good.clone()
+        } else {
+            request(100 + at, None)
+        };
+        tries.spawn(async move { store.append(new(&request, Vec::new()), IDS).await.is_ok() });
+    }
+    let outcomes = tries.join_all().await;
+    assert_eq!(
+        outcomes.iter().filter(|ok| **ok).count(),
+        21,
+        "20 distinct ones and one twin"
+    );
+    let all = RequestQuery {
+        team_id: TEAM.into(),
+        ..Default::default()
+    };
+    assert_eq!(store.count_requests(all).await.unwrap().accepted, 21);
+}
+
+#[tokio::test]
+async fn reports_keep_their_numbers_until_acknowledged_and_over_restarts() {
+    let (dir, store) = fresh();
+    assert_eq!(store.spool_report(b"a".to_vec()).await.unwrap(), 1);
+    assert_eq!(store.spool_report(b"b".to_vec()).await.unwrap(), 2);
+    store.acknowledge_reports(2).await.unwrap();
+    store.close().await;
+    let store = open(dir.path());
+    assert_eq!(
+        store.spool_report(b"c".to_vec()).await.unwrap(),
+        3,
+        "a number was used twice"
+    );
+    let waiting = store.spooled_reports(0, 10).await.unwrap();
+    assert_eq!(
+        waiting,
+        [SpooledReport {
+            sequence: 3,
+            payload: b"c".to_vec()
+        }]
+    );
+}
+
+#[tokio::test]
+async fn the_store_keeps_its_number_and_refuses_another() {
+    let (_dir, store) = fresh();
+    assert_eq!(store.store_number().await.unwrap(), None);
+    store.set_store_number(7).await.unwrap();
+    store.set_store_number(7).await.unwrap();
+    assert!(matches!(
+        store.set_store_number(8).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert_eq!(store.store_number().await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn news_comes_after_the_write_and_a_closed_store_says_so() {
+    let (_dir, store) = fresh();
+    let mut news = store.subscribe();
+    let first = request(10, None);
+    store
+        .append(new(&first, vec![event(&first, "des_1")]), IDS)
+        .await
+        .unwrap();
+    match news.recv().await.expect("an append makes news") {
+        StoreEvent::Stored { request, events } => {
+            assert_eq!((request.as_ref(), events.len()), (&first, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+    store.close().await;
+    let closed = store.append(new(&request(11, None), Vec::new()), IDS).await;
+    assert!(matches!(closed, Err(StoreError::Closed)), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_write_and_the_store_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut large = request(10, None);
+    large.body = Bytes::from(vec![7; 200_000]);
+    // SQLite's own page limit stands in for a disk without room: the same SQLITE_FULL.
+    store.limit_pages(60).await;
+    let refused = store
+        .append(new(&large, vec![event(&large, "des_1")]), IDS)
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(
+        store.request(TEAM, &large.id).await.unwrap().is_none(),
+        "a refused write left traces"
+    );
+    store.limit_pages(100_000).await;
+    store
+        .append(new(&large, vec![event(&large, "des_1")]), IDS)
+        .await
+        .expect("room again");
+    assert_eq!(totals(&store).await.queued, 1);
+}
