@@ -2,9 +2,14 @@
 //! and delivers webhooks, with or without its control plane.
 //!
 //! The stages are modules, and each stage's output type is the key to the next.
-//! Here so far: the configuration the stages work by, and the durable store.
+//! Here so far: accepting (`accept` runs `ingest`, `verify`, `route`, `store`).
+//! Not yet: `deliver`, `control`, `report`, `admin`.
 
+pub mod accept;
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod ingest;
+pub mod route;
 pub mod store;
+pub mod verify;

@@ -13,6 +13,7 @@
 pub mod feed;
 pub mod record;
 pub mod sqlite;
+pub mod stage;
 #[cfg(test)]
 mod suite;
 

@@ -1,0 +1,150 @@
+//! The accepting half of the agent: ingest → verify → route → store → answer,
+//! read from top to bottom.
+//!
+//! Owns the order of the stages and their bounds: requests in flight, evidence
+//! of refusals per source. Every path ends in exactly one answer.
+
+mod quota;
+mod reject;
+mod respond;
+pub mod server;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+use crate::clock::SharedClock;
+use crate::config::CurrentConfiguration;
+use crate::ids::IdMint;
+use crate::store::{Store, stage};
+use crate::{ingest, route, verify};
+
+pub use server::serve;
+
+/// An answer to a sender.
+pub type Answer = hyper::Response<Full<bytes::Bytes>>;
+
+/// Bounds of the accepting half.
+#[derive(Clone, Copy, Debug)]
+pub struct IngestLimits {
+    /// Requests at once; past it the answer is 503.
+    pub in_flight: usize,
+    /// Until the whole head has arrived.
+    pub header_deadline: Duration,
+    /// Until the whole body has arrived.
+    pub body_deadline: Duration,
+    /// Connections at once; past it new ones wait in the kernel's queue.
+    pub connections: usize,
+}
+
+impl Default for IngestLimits {
+    fn default() -> Self {
+        Self {
+            in_flight: 1_024,
+            header_deadline: Duration::from_secs(10),
+            body_deadline: Duration::from_secs(30),
+            connections: 10_000,
+        }
+    }
+}
+
+/// Accepts requests. Shared by all connections.
+pub struct Acceptor {
+    config: CurrentConfiguration,
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    ids: IdMint,
+    limits: IngestLimits,
+    in_flight: Semaphore,
+    quota: quota::RefusalQuota,
+}
+
+impl Acceptor {
+    #[must_use]
+    pub fn new(
+        config: CurrentConfiguration,
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        ids: IdMint,
+        limits: IngestLimits,
+    ) -> Self {
+        let in_flight = Semaphore::new(limits.in_flight);
+        let quota = quota::RefusalQuota::default();
+        Self {
+            config,
+            store,
+            clock,
+            ids,
+            limits,
+            in_flight,
+            quota,
+        }
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &IngestLimits {
+        &self.limits
+    }
+
+    /// Takes one call from the wire to its answer.
+    pub async fn accept(&self, request: hyper::Request<Incoming>, client_ip: IpAddr) -> Answer {
+        let Ok(_place) = self.in_flight.try_acquire() else {
+            return respond::busy("AGENT_BUSY");
+        };
+        let now = self.clock.now_millis();
+        // One revision for the whole call, even when a newer one arrives meanwhile.
+        let configuration = self.config.load_full();
+        let deadline = self.limits.body_deadline;
+        let received = ingest::receive(request, &configuration, client_ip, now, deadline).await;
+        let received = match received {
+            Ok(received) => received,
+            Err(refused) => return self.refuse(reject::of_ingest(refused)).await,
+        };
+        let verified = match verify::verify(received) {
+            Ok(verified) => verified,
+            Err(disbelieved) => return self.refuse(reject::of_verify(*disbelieved)).await,
+        };
+        let custom = verified.source().custom_response.clone();
+        let routed = route::route(verified, &configuration, self.ids);
+        match stage::store(routed, self.store.as_ref(), self.ids).await {
+            Ok(stored) => respond::stored(&stored, custom.as_ref()),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "a request could not be stored");
+                respond::busy("STORE_UNAVAILABLE")
+            }
+        }
+    }
+
+    /// Keeps the refusal as evidence, within the source's quota, and answers it.
+    async fn refuse(&self, rejection: reject::Refusal) -> Answer {
+        let id = self
+            .ids
+            .mint(crate::ids::Kind::Request, self.clock.now_millis());
+        let answer = respond::refused(&rejection, &id);
+        if let Some(record) = rejection.into_record(id)
+            && self
+                .quota
+                .allows(&record.request.source_id, self.clock.now_millis())
+            && let Err(error) = stage::store_rejected(record, self.store.as_ref(), self.ids).await
+        {
+            tracing::warn!(error = %chain(&error), "a refused request was not kept");
+        }
+        answer
+    }
+}
+
+/// The error's text with its causes, once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
