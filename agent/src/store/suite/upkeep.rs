@@ -1,0 +1,145 @@
+//! Promises about age, faults, reports and the end: what keeps a store usable over time.
+
+use super::*;
+
+#[tokio::test]
+async fn retention_spares_whatever_is_not_delivered() {
+    let (_dir, store) = fresh();
+    let (waiting, done) = (request(10, None), request(11, Some("msg")));
+    let recent = request(1_000, None);
+    store
+        .append(new(&waiting, vec![event(&waiting, "des_1")]), IDS)
+        .await
+        .unwrap();
+    let delivered = event(&done, "des_1");
+    store
+        .append(new(&done, vec![delivered.clone()]), IDS)
+        .await
+        .unwrap();
+    store
+        .complete(completion(&delivered, EventStatus::Successful, None))
+        .await
+        .unwrap();
+    store.append(new(&recent, Vec::new()), IDS).await.unwrap();
+    assert_eq!(store.retain(500, 100).await.unwrap(), 1);
+    assert!(store.history(TEAM, &done.id).await.unwrap().is_none());
+    assert!(store.event(TEAM, &delivered.id).await.unwrap().is_none());
+    for kept in [&waiting, &recent] {
+        assert!(
+            store.request(TEAM, &kept.id).await.unwrap().is_some(),
+            "{} is gone",
+            kept.id
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_fails_takes_nobody_of_its_group_with_it() {
+    let (_dir, store) = fresh();
+    let good = request(10, None);
+    let mut tries = tokio::task::JoinSet::new();
+    for at in 0..30_u64 {
+        let store = store.clone();
+        // The same request id twice breaks the primary key.
+        let request = if at % 3 == 0 {
+            good.clone()
+        } else {
+            request(100 + at, None)
+        };
+        tries.spawn(async move { store.append(new(&request, Vec::new()), IDS).await.is_ok() });
+    }
+    let outcomes = tries.join_all().await;
+    assert_eq!(
+        outcomes.iter().filter(|ok| **ok).count(),
+        21,
+        "20 distinct ones and one twin"
+    );
+    let all = RequestQuery {
+        team_id: TEAM.into(),
+        ..Default::default()
+    };
+    assert_eq!(store.count_requests(all).await.unwrap().accepted, 21);
+}
+
+#[tokio::test]
+async fn reports_keep_their_numbers_until_acknowledged_and_over_restarts() {
+    let (dir, store) = fresh();
+    assert_eq!(store.spool_report(b"a".to_vec()).await.unwrap(), 1);
+    assert_eq!(store.spool_report(b"b".to_vec()).await.unwrap(), 2);
+    store.acknowledge_reports(2).await.unwrap();
+    store.close().await;
+    let store = open(dir.path());
+    assert_eq!(
+        store.spool_report(b"c".to_vec()).await.unwrap(),
+        3,
+        "a number was used twice"
+    );
+    let waiting = store.spooled_reports(0, 10).await.unwrap();
+    assert_eq!(
+        waiting,
+        [SpooledReport {
+            sequence: 3,
+            payload: b"c".to_vec()
+        }]
+    );
+}
+
+#[tokio::test]
+async fn the_store_keeps_its_number_and_refuses_another() {
+    let (_dir, store) = fresh();
+    assert_eq!(store.store_number().await.unwrap(), None);
+    store.set_store_number(7).await.unwrap();
+    store.set_store_number(7).await.unwrap();
+    assert!(matches!(
+        store.set_store_number(8).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert_eq!(store.store_number().await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn news_comes_after_the_write_and_a_closed_store_says_so() {
+    let (_dir, store) = fresh();
+    let mut news = store.subscribe();
+    let first = request(10, None);
+    store
+        .append(new(&first, vec![event(&first, "des_1")]), IDS)
+        .await
+        .unwrap();
+    match news.recv().await.expect("an append makes news") {
+        StoreEvent::Stored { request, events } => {
+            assert_eq!((request.as_ref(), events.len()), (&first, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+    store.close().await;
+    let closed = store.append(new(&request(11, None), Vec::new()), IDS).await;
+    assert!(matches!(closed, Err(StoreError::Closed)), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_write_and_the_store_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut large = request(10, None);
+    large.body = Bytes::from(vec![7; 200_000]);
+    // SQLite's own page limit stands in for a disk without room: the same SQLITE_FULL.
+    store.limit_pages(60).await;
+    let refused = store
+        .append(new(&large, vec![event(&large, "des_1")]), IDS)
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(
+        store.request(TEAM, &large.id).await.unwrap().is_none(),
+        "a refused write left traces"
+    );
+    store.limit_pages(100_000).await;
+    store
+        .append(new(&large, vec![event(&large, "des_1")]), IDS)
+        .await
+        .expect("room again");
+    assert_eq!(totals(&store).await.queued, 1);
+}
