@@ -19,7 +19,14 @@ const MAY_DEPEND: [(&str, &[&str]); 4] = [
 ];
 
 /// Stages of the agent in their order: none may use a later one.
-const STAGES: [&str; 5] = ["ingest", "verify", "route", "store::stage", "accept"];
+const STAGES: [&str; 6] = [
+    "ingest",
+    "verify",
+    "route",
+    "store::stage",
+    "accept",
+    "deliver",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

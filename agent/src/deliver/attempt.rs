@@ -1,0 +1,174 @@
+//! From a due event to a completion: build, send, decide.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hookplane_rules::{Decision, History, Outcome, RetryPolicy, parse_retry_after};
+use http::{Method, Uri};
+
+use super::headers;
+use super::send::{Exchange, NoAnswer, Sender};
+use crate::clock::Clock;
+use crate::config::Destination;
+use crate::ids::{IdMint, Kind};
+use crate::store::{AttemptRecord, Completion, DueEvent, EventStatus, Headers, RetryKind};
+
+/// Makes one try and says what came of it. Writes nothing.
+pub(super) async fn attempt(
+    due: &DueEvent,
+    destination: &Destination,
+    policy: &RetryPolicy,
+    sender: &Sender,
+    clock: &dyn Clock,
+    ids: IdMint,
+) -> Completion {
+    let number = due.event.attempts + 1;
+    let started_at = clock.now_millis();
+    let method = destination
+        .method
+        .clone()
+        .or_else(|| due.request.method.parse().ok())
+        .unwrap_or(Method::POST);
+    let url = target(due, destination);
+    let trace: [u8; 24] = rand::random();
+    let outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
+    let request_headers = headers::kept(&outbound, &destination.auth);
+
+    let began = Instant::now();
+    let result = match url.parse::<Uri>() {
+        Ok(uri) => {
+            let body = due.request.body.clone();
+            sender
+                .send(method.clone(), uri, outbound, body, destination.timeout)
+                .await
+        }
+        Err(_) => Err(NoAnswer {
+            code: "url_invalid",
+            message: "the path of the request makes no valid URL with the receiver's".to_owned(),
+            permanent: true,
+        }),
+    };
+    let latency = began.elapsed();
+    let now = clock.now_millis();
+    let history = History {
+        attempts_made: number,
+        retries_allowed_override: None,
+    };
+    let decision = policy.decide(&history, &outcome(&result, now), rand::random());
+    let (status, decision, next) = match decision {
+        Decision::Succeeded => (EventStatus::Successful, "delivered".to_owned(), None),
+        Decision::GiveUp { reason } => (EventStatus::Failed, reason, None),
+        Decision::Retry { after, reason } => {
+            (EventStatus::Scheduled, reason, Some(now + millis(after)))
+        }
+    };
+    let mut record = AttemptRecord {
+        id: ids.mint(Kind::Attempt, started_at),
+        team_id: due.event.team_id.clone(),
+        event_id: due.event.id.clone(),
+        request_id: due.event.request_id.clone(),
+        connection_id: due.event.connection_id.clone(),
+        source_id: due.event.source_id.clone(),
+        destination_id: due.event.destination_id.clone(),
+        number,
+        trigger: trigger(due).to_owned(),
+        successful: status == EventStatus::Successful,
+        response_status: None,
+        error_code: None,
+        error_message: None,
+        requested_url: url,
+        http_method: method.to_string(),
+        request_headers,
+        response_headers: Headers::new(),
+        response_body: Bytes::new(),
+        response_truncated: false,
+        started_at,
+        responded_at: None,
+        latency_micros: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+        decision,
+        next_attempt_at: next,
+    };
+    match result {
+        Ok(exchange) => answered(&mut record, exchange, now, destination),
+        Err(none) => {
+            record.error_code = Some(none.code.to_owned());
+            record.error_message = Some(none.message);
+        }
+    }
+    Completion {
+        attempt: record,
+        status,
+    }
+}
+
+fn answered(record: &mut AttemptRecord, exchange: Exchange, now: u64, destination: &Destination) {
+    record.response_status = Some(exchange.status.as_u16());
+    record.responded_at = Some(now);
+    record.response_headers = headers::kept(&exchange.headers, &destination.auth);
+    record.response_body = exchange.body;
+    record.response_truncated = exchange.truncated;
+    if !record.successful {
+        record.error_code = Some("http_status".to_owned());
+        record.error_message = Some(format!("the receiver answered {}", exchange.status));
+    }
+}
+
+fn outcome(result: &Result<Exchange, NoAnswer>, now_millis: u64) -> Outcome {
+    match result {
+        Err(none) => Outcome::NoAnswer {
+            code: none.code.to_owned(),
+            permanent: none.permanent,
+        },
+        Ok(exchange) => {
+            let text = |name: &str| {
+                exchange
+                    .headers
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+            };
+            let seconds = i64::try_from(now_millis / 1_000).unwrap_or(i64::MAX);
+            Outcome::Answered {
+                status: exchange.status.as_u16(),
+                retry_after: text("retry-after")
+                    .and_then(|value| parse_retry_after(value, seconds)),
+                stop_requested: text("webhook-delivery")
+                    .is_some_and(|value| value.trim() == "abort-message"),
+            }
+        }
+    }
+}
+
+/// The receiver's URL, with what stood below the source's URL when it is forwarded.
+fn target(due: &DueEvent, destination: &Destination) -> String {
+    let mut url = destination.url.clone();
+    if destination.path_forwarding {
+        if due.request.path != "/" {
+            let path = format!("{}{}", url.path().trim_end_matches('/'), due.request.path);
+            url.set_path(&path);
+        }
+        if !due.request.query.is_empty() {
+            let query = match url.query() {
+                Some(own) if !own.is_empty() => format!("{own}&{}", due.request.query),
+                _ => due.request.query.clone(),
+            };
+            url.set_query(Some(&query));
+        }
+    }
+    url.into()
+}
+
+fn trigger(due: &DueEvent) -> &'static str {
+    match (
+        due.event.attempts,
+        due.event.retry.as_ref().map(|lineage| lineage.kind),
+    ) {
+        (1.., _) => "retry",
+        (0, Some(RetryKind::Resend)) => "resend",
+        (0, Some(RetryKind::Single | RetryKind::Bulk)) => "manual",
+        (0, None) => "initial",
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

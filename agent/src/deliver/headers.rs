@@ -1,0 +1,140 @@
+//! What goes out with a delivery: the sender's end-to-end headers unchanged, our
+//! ids, and the destination's proof; and what of it may be kept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hookplane_signature::hookplane_signature;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::DestinationAuth;
+use crate::store::{DueEvent, Headers};
+
+/// Meant for one hop, or made anew by the client.
+const DROPPED: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Values that authenticate: sent, never kept.
+const SECRET: [&str; 6] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+    "x-api-key",
+    "hookplane-signature",
+];
+
+const REDACTED: &str = "(redacted)";
+
+/// Headers of one try. Inbound headers that name ours are replaced, never doubled.
+pub(super) fn outbound(
+    due: &DueEvent,
+    attempt: u32,
+    auth: &DestinationAuth,
+    now_millis: u64,
+    trace: [u8; 24],
+) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let listed = hop_by_hop(&due.request.headers);
+    for (name, value) in &due.request.headers {
+        let lower = name.to_ascii_lowercase();
+        if DROPPED.contains(&lower.as_str()) || listed.contains(&lower) {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(lower), HeaderValue::from_bytes(value))
+        {
+            headers.append(name, value);
+        }
+    }
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    set("hookplane-request-id", due.request.id.clone());
+    set("hookplane-event-id", due.event.id.clone());
+    set("hookplane-attempt", attempt.to_string());
+    set("traceparent", traceparent(&due.request.headers, trace));
+    match auth {
+        DestinationAuth::None => {}
+        DestinationAuth::Basic { username, password } => {
+            let pair = STANDARD.encode(format!("{username}:{password}"));
+            set("authorization", format!("Basic {pair}"));
+        }
+        DestinationAuth::Bearer { token } => {
+            set("authorization", format!("Bearer {token}"));
+        }
+        DestinationAuth::Header { name, value } => {
+            if let Ok(value) = HeaderValue::try_from(value.as_str()) {
+                headers.insert(name.clone(), value);
+            }
+        }
+        DestinationAuth::HookplaneSignature { secret } => {
+            let seconds = i64::try_from(now_millis / 1_000).unwrap_or(i64::MAX);
+            set("hookplane-timestamp", seconds.to_string());
+            set(
+                "hookplane-signature",
+                hookplane_signature(secret, seconds, &due.request.body),
+            );
+        }
+    }
+    headers
+}
+
+/// As kept with the attempt: values that authenticate are left out.
+pub(super) fn kept(headers: &HeaderMap, auth: &DestinationAuth) -> Headers {
+    let own = match auth {
+        DestinationAuth::Header { name, .. } => Some(name),
+        _ => None,
+    };
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let secret = SECRET.contains(&name.as_str()) || own == Some(name);
+            let value = if secret {
+                REDACTED.as_bytes()
+            } else {
+                value.as_bytes()
+            };
+            (name.as_str().to_owned(), Bytes::copy_from_slice(value))
+        })
+        .collect()
+}
+
+/// Names that the sender's `Connection` header declares to be for one hop.
+fn hop_by_hop(headers: &Headers) -> Vec<String> {
+    let mut names = Vec::new();
+    for (_, value) in headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
+    {
+        let list = String::from_utf8_lossy(value);
+        names.extend(list.split(',').map(|name| name.trim().to_ascii_lowercase()));
+    }
+    names
+}
+
+/// Goes on with the sender's trace when there is a valid one; the span is ours.
+fn traceparent(inbound: &Headers, random: [u8; 24]) -> String {
+    let (trace, span) = random.split_at(16);
+    let theirs = inbound
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("traceparent"))
+        .and_then(|(_, value)| std::str::from_utf8(value).ok())
+        .and_then(|text| text.split('-').nth(1))
+        .filter(|id| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+        .filter(|id| id.bytes().any(|byte| byte != b'0'));
+    let trace = theirs.map_or_else(|| hex::encode(trace), str::to_owned);
+    format!("00-{trace}-{}-01", hex::encode(span))
+}
