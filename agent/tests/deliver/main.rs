@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+mod receiver;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,108 +20,13 @@ use hookplane_agent::store::sqlite::SqliteStore;
 use hookplane_agent::store::{EventRecord, EventStatus, NewRequest, RequestRecord, Store as _};
 use hookplane_rules::{RetryPolicy, Strategy};
 use hookplane_signature::{AuthSpec, Provider, Verifier, hookplane_signature};
-use http_body_util::{BodyExt as _, Full};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use receiver::{Act, Got, Receiver, answer};
+
 const IDS: IdMint = IdMint::new(1);
 const TEAM: &str = "tm_1";
-
-/// What a receiver does with one call; the last one is repeated.
-#[derive(Clone)]
-enum Act {
-    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
-    Hang,
-}
-
-fn answer(status: u16) -> Act {
-    Act::Answer(status, Vec::new(), b"ok".to_vec())
-}
-
-#[derive(Clone)]
-struct Got {
-    method: String,
-    target: String,
-    headers: http::HeaderMap,
-    body: Vec<u8>,
-}
-
-struct Receiver {
-    url: String,
-    got: Arc<Mutex<Vec<Got>>>,
-    _tasks: tokio::task::JoinSet<()>,
-}
-
-impl Receiver {
-    async fn start(acts: Vec<Act>) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
-        let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
-        let mut tasks = tokio::task::JoinSet::new();
-        let seen = Arc::clone(&got);
-        tasks.spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let (seen, acts) = (Arc::clone(&seen), Arc::clone(&acts));
-                let service =
-                    service_fn(move |request| serve(request, Arc::clone(&seen), Arc::clone(&acts)));
-                connections.spawn(async move {
-                    drop(
-                        hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await,
-                    );
-                });
-            }
-        });
-        Self {
-            url,
-            got,
-            _tasks: tasks,
-        }
-    }
-
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
-    }
-}
-
-async fn serve(
-    request: hyper::Request<hyper::body::Incoming>,
-    seen: Arc<Mutex<Vec<Got>>>,
-    acts: Arc<Mutex<VecDeque<Act>>>,
-) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.unwrap().to_bytes().to_vec();
-    let (method, target) = (head.method.to_string(), head.uri.to_string());
-    seen.lock().unwrap().push(Got {
-        method,
-        target,
-        headers: head.headers,
-        body,
-    });
-    let act = {
-        let mut acts = acts.lock().unwrap();
-        if acts.len() > 1 {
-            acts.pop_front().unwrap()
-        } else {
-            acts[0].clone()
-        }
-    };
-    match act {
-        Act::Hang => std::future::pending().await,
-        Act::Answer(status, headers, body) => {
-            let mut answer = hyper::Response::builder().status(status);
-            for (name, value) in headers {
-                answer = answer.header(name, value);
-            }
-            Ok(answer.body(Full::new(Bytes::from(body))).unwrap())
-        }
-    }
-}
 
 fn destination(id: &str, url: &str) -> Destination {
     Destination {
