@@ -1,0 +1,3 @@
+//! `hookplane-agent`.
+
+fn main() {}

@@ -1,0 +1,35 @@
+//! Enrolled agents and what they said last.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "agents")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    #[sea_orm(unique)]
+    pub name: String,
+    pub pool: String,
+    /// Number of its store, from 1.
+    #[sea_orm(unique)]
+    pub store: i32,
+    /// SHA-256 of its credential, hex.
+    #[sea_orm(unique)]
+    pub credential_hash: String,
+    pub version: String,
+    pub created_at: i64,
+    pub epoch: String,
+    pub revision: i64,
+    pub digest: String,
+    /// JSON array of refused resources.
+    #[sea_orm(column_type = "Text")]
+    pub refused: String,
+    pub connected_at: Option<i64>,
+    pub last_seen_at: Option<i64>,
+    pub backlog: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,16 @@
+//! The control plane's tables as sea-orm entities, one per file.
+//!
+//! Owns column names and types. Refuses to know what the columns mean: `store`
+//! converts rows to domain values. Times are Unix milliseconds in 64-bit
+//! columns, because text times do not sort the same on every database.
+
+pub mod agent;
+pub mod api_key;
+pub mod connection;
+pub mod destination;
+pub mod destination_minute;
+pub mod installation;
+pub mod report_cursor;
+pub mod source;
+pub mod source_minute;
+pub mod team;

@@ -1,0 +1,1 @@
+//! The control plane: keeps configuration, streams it to agents, asks them for evidence.

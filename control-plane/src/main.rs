@@ -1,0 +1,3 @@
+//! `hookplane-control-plane`.
+
+fn main() {}
