@@ -7,7 +7,7 @@ use prost_types::FieldMask;
 
 use crate::domain::Violation;
 
-/// Fields that the server sets; a patch that names one is refused.
+/// Fields that the server sets; a patch may repeat their values and not change them.
 const SET_BY_SERVER: [&str; 6] = [
     "id",
     "team_id",
@@ -42,14 +42,15 @@ pub fn merge<M: Message + Default>(
     let mut faults = Vec::new();
     for path in paths {
         let segments: Vec<&str> = path.split('.').collect();
-        let settable = !SET_BY_SERVER.contains(&segments[0]);
-        if !settable || take(&mut target, &patch, &segments).is_none() {
+        let message = if SET_BY_SERVER.contains(&segments[0]) {
+            let same = target.get_field_by_name(path) == patch.get_field_by_name(path);
+            (!same).then_some("this is set by the server")
+        } else {
+            let taken = take(&mut target, &patch, &segments).is_some();
+            (!taken).then_some("there is no such field")
+        };
+        if let Some(message) = message {
             let shown: String = path.chars().take(64).collect();
-            let message = if settable {
-                "there is no such field"
-            } else {
-                "this is set by the server"
-            };
             faults.push(Violation::new(shown, message));
         }
     }
@@ -134,7 +135,8 @@ mod tests {
 
     #[test]
     fn paths_that_name_nothing_settable_are_refused_by_name() {
-        let (current, patch) = (source("old", "eu", 1), source("new", "", 2));
+        let (current, mut patch) = (source("old", "eu", 1), source("new", "", 2));
+        patch.id = "src_mine".to_owned();
         for path in ["nmae", "name.x", "id", "config.auth.nothing", ""] {
             let merged = merge(
                 "hookplane.v1.Source",
@@ -145,6 +147,13 @@ mod tests {
             let faults = merged.expect_err("a bad path is refused");
             assert_eq!(faults[0].field, path);
         }
+        let repeated = merge(
+            "hookplane.v1.Source",
+            &current,
+            &current,
+            Some(&mask(&["id", "url"])),
+        );
+        assert!(repeated.is_ok(), "what was read cannot be sent back");
         let faults = merge("hookplane.v1.Source", &current, &patch, None).expect_err("no mask");
         assert_eq!(faults[0].field, "update_mask");
     }
