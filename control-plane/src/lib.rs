@@ -1,1 +1,3 @@
 //! The control plane: keeps configuration, streams it to agents, asks them for evidence.
+
+pub mod rest;
