@@ -1,5 +1,7 @@
 //! REST against real tonic services, in process: no socket, no control plane.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod api;
 mod calls;
 mod errors;
