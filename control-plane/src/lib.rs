@@ -13,6 +13,7 @@ pub mod keyfile;
 pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
+pub mod rest;
 pub mod server;
 pub mod service;
 pub mod settings;

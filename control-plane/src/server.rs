@@ -30,6 +30,7 @@ use crate::grpc::sources::SourceApi;
 use crate::keyfile::{self, InvalidKeyFile};
 use crate::listener::{self, InvalidTls};
 use crate::metrics::{self, Metrics};
+use crate::rest::{self, InvalidRules};
 use crate::service::{Connections, Destinations, Keys, ServiceError, Sources};
 use crate::settings::Settings;
 use crate::store::database::Birth;
@@ -89,7 +90,7 @@ pub enum RunError {
     #[error("the part `{0}` ended by itself")]
     PartEnded(&'static str),
     #[error("the contract cannot be served over REST")]
-    Rest(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Rest(#[from] InvalidRules),
     #[error("TLS cannot be set up")]
     Tls(#[from] InvalidTls),
     #[error("{path} cannot be written")]
@@ -161,7 +162,7 @@ impl ControlPlane {
     /// [`RunError`] when a part ended by itself or the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let tls = self.settings.tls.as_ref().map(listener::tls).transpose()?;
-        let router = self.router(&shutdown);
+        let router = self.router(&shutdown)?;
         let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
         tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
         let tasks = TaskTracker::new();
@@ -181,7 +182,7 @@ impl ControlPlane {
         drained.map_err(|_| RunError::DrainDeadline(self.settings.drain))
     }
 
-    fn router(&self, shutdown: &CancellationToken) -> axum::Router {
+    fn router(&self, shutdown: &CancellationToken) -> Result<axum::Router, InvalidRules> {
         let Parts {
             config,
             keys,
@@ -231,7 +232,7 @@ impl ControlPlane {
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
         };
-        health.router().merge(grpc)
+        Ok(rest::router(grpc, hookplane_proto::descriptor_pool())?.merge(health.router()))
     }
 }
 
