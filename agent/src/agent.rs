@@ -324,7 +324,7 @@ impl Agent {
         };
         let stop = stops.rest.clone();
         parts.spawn(async move {
-            fleet.run(stop).await;
+            Box::pin(fleet.run(stop)).await;
             ("fleet", Ok(()))
         });
         Ok(self.lock)
