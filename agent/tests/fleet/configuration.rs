@@ -4,7 +4,7 @@ use hookplane_proto::agent::v1::configuration_stream_response::Message as Tell;
 use hookplane_proto::agent::v1::{ControlHeartbeat, Current, Held};
 
 use crate::control_plane::{ControlPlane, Conversation, Known, Verdict};
-use crate::receiver::{Receiver, answer};
+use crate::receiver::Receiver;
 use crate::world::*;
 
 async fn together() -> (Place, Known, ControlPlane) {
@@ -30,7 +30,7 @@ async fn first_snapshot(conversation: &mut Conversation, url: &str) -> Held {
 #[tokio::test]
 async fn a_snapshot_makes_the_source_work_and_is_acknowledged_with_its_digest() {
     let (place, _known, mut control_plane) = together().await;
-    let receiver = Receiver::start(vec![answer(200)]).await;
+    let receiver = Receiver::start(200).await;
     let agent = place.run(&control_plane).await;
     let mut conversation = control_plane.configuration().await;
     assert_eq!(conversation.hello.held, None, "a new agent holds nothing");
@@ -261,12 +261,12 @@ async fn an_older_snapshot_never_replaces_a_newer_one_but_a_new_epoch_does() {
 #[tokio::test]
 async fn without_the_control_plane_a_restarted_agent_accepts_and_delivers_from_disk() {
     let (place, _known, mut control_plane) = together().await;
-    let receiver = Receiver::start(vec![answer(200)]).await;
+    let receiver = Receiver::start(200).await;
     let agent = place.run(&control_plane).await;
     let mut conversation = control_plane.configuration().await;
     first_snapshot(&mut conversation, &receiver.url).await;
     let url = control_plane.url();
-    control_plane.crash().await;
+    control_plane.crash();
     agent.accepted("src_1").await;
     agent.stop().await;
 
@@ -298,7 +298,7 @@ async fn a_broken_copy_on_disk_falls_back_to_the_one_before() {
             .await,
     );
     let address = control_plane.url();
-    control_plane.crash().await;
+    control_plane.crash();
     agent.stop().await;
 
     flip_last_byte(&place.data_dir().join("configuration.sealed"));

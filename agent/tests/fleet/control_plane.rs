@@ -42,7 +42,7 @@ pub(crate) struct ControlPlane {
     commands: mpsc::Receiver<Questions>,
     reports: mpsc::Receiver<Reports>,
     stop: CancellationToken,
-    served: Option<tokio::task::JoinHandle<()>>,
+    served: Option<std::thread::JoinHandle<()>>,
 }
 
 /// One configuration stream; the hello was heard.
@@ -99,30 +99,19 @@ impl ControlPlane {
             to_commands,
             to_reports,
         };
-        let mut server = Server::builder();
-        if let Some(identity) = tls {
-            let tls = ServerTlsConfig::new().identity(identity);
-            server = server.tls_config(tls).unwrap();
-        }
+        let listener = listener.into_std().unwrap();
         let stop = CancellationToken::new();
-        let router = server
-            .add_service(wire::enrolment_service_server::EnrolmentServiceServer::new(
-                desk.clone(),
-            ))
-            .add_service(
-                wire::configuration_service_server::ConfigurationServiceServer::new(desk.clone()),
-            )
-            .add_service(wire::command_service_server::CommandServiceServer::new(
-                desk.clone(),
-            ))
-            .add_service(wire::report_service_server::ReportServiceServer::new(desk));
         let told = stop.clone();
-        // Dropping the server cuts every connection, as a crash would.
-        let served = tokio::task::spawn(async move {
-            tokio::select! {
-                () = told.cancelled() => {}
-                ended = router.serve_with_incoming(TcpListenerStream::new(listener)) => ended.unwrap(),
-            }
+        // A runtime of its own: dropping it cuts every connection, as a crash would.
+        let served = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = told.cancelled() => {}
+                    () = desk.serve(listener, tls) => {}
+                }
+            });
+            runtime.shutdown_background();
         });
         Self {
             address,
@@ -157,11 +146,17 @@ impl ControlPlane {
     }
 
     /// Gone, with everything under way.
-    pub(crate) async fn crash(mut self) {
+    pub(crate) fn crash(mut self) {
         self.stop.cancel();
         if let Some(served) = self.served.take() {
-            served.await.unwrap();
+            served.join().unwrap();
         }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -345,6 +340,29 @@ struct Desk {
 }
 
 impl Desk {
+    async fn serve(self, listener: std::net::TcpListener, tls: Option<Identity>) {
+        let mut server = Server::builder();
+        if let Some(identity) = tls {
+            let tls = ServerTlsConfig::new().identity(identity);
+            server = server.tls_config(tls).unwrap();
+        }
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        server
+            .add_service(wire::enrolment_service_server::EnrolmentServiceServer::new(
+                self.clone(),
+            ))
+            .add_service(
+                wire::configuration_service_server::ConfigurationServiceServer::new(self.clone()),
+            )
+            .add_service(wire::command_service_server::CommandServiceServer::new(
+                self.clone(),
+            ))
+            .add_service(wire::report_service_server::ReportServiceServer::new(self))
+            .serve_with_incoming(TcpListenerStream::new(listener))
+            .await
+            .unwrap();
+    }
+
     fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let credential = request
             .metadata()

@@ -8,6 +8,5 @@ mod control_plane;
 mod enrolment;
 mod evidence;
 mod life;
-#[path = "../deliver/receiver.rs"]
 mod receiver;
 mod world;
