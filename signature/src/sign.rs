@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::provider::{Provider, SchemeKind};
 use crate::scheme::{HmacKey, encode, slack, standard, stripe};
-use crate::{InvalidAuth, secret};
+use crate::{HmacSpec, InvalidAuth, secret};
 
 const FIELD: &str = "webhook_signing_secret";
 
@@ -89,6 +89,14 @@ pub fn sign(
         );
     }
     Ok(headers)
+}
+
+/// The header of a source's own HMAC, as a sender would set it.
+#[must_use]
+pub fn hmac_header(spec: &HmacSpec, body: &[u8]) -> (String, String) {
+    let tag = HmacKey::new(spec.algorithm, spec.secret.as_bytes()).tag(&[body]);
+    let value = format!("{}{}", spec.prefix, encode(spec.encoding, &tag));
+    (spec.header.clone(), value)
 }
 
 /// Our own signature on a delivery, `v1=<hex>`: HMAC-SHA256 over `<timestamp>.<body>`

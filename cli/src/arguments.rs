@@ -1,0 +1,86 @@
+//! The command line: every command and flag, with its help.
+
+use clap::{Parser, Subcommand};
+
+use crate::apply::ApplyArgs;
+use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
+use crate::fleet::{AgentsVerb, StatusArgs};
+use crate::keys::KeysVerb;
+use crate::output::Format;
+use crate::resources::{ConnectionFlags, DestinationFlags, SourceFlags, Verb};
+use crate::send::SendArgs;
+use crate::session::SessionArgs;
+
+/// Webhooks in, proven, stored, delivered, seen.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "hookplane",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+    /// How answers are written
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// No colour, also by NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        env = "NO_COLOR",
+        hide_env_values = true,
+        num_args = 0..=1,
+        default_missing_value = "1",
+        require_equals = true,
+        value_name = "ANY"
+    )]
+    no_color: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    pub(crate) fn no_colour(&self) -> bool {
+        self.no_color.as_ref().is_some_and(|set| !set.is_empty())
+    }
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Where webhooks come from
+    #[command(subcommand, visible_alias = "source")]
+    Sources(Verb<SourceFlags>),
+    /// Where events are delivered to
+    #[command(subcommand, visible_alias = "destination")]
+    Destinations(Verb<DestinationFlags>),
+    /// Which source feeds which destination, and by what rules
+    #[command(subcommand, visible_alias = "connection")]
+    Connections(Verb<ConnectionFlags>),
+    /// Make the configuration as a file says
+    Apply(ApplyArgs),
+    /// Inbound calls, accepted or rejected
+    #[command(subcommand)]
+    Requests(RequestsVerb),
+    /// Requests on one connection
+    #[command(subcommand)]
+    Events(EventsVerb),
+    /// Single outbound tries
+    #[command(subcommand)]
+    Attempts(AttemptsVerb),
+    /// One request with all that came of it
+    Trace(TraceArgs),
+    /// Requests and attempts as they happen
+    Tail(TailArgs),
+    /// Agents, revisions, throughput, backlog
+    Status(StatusArgs),
+    /// The data-plane processes
+    #[command(subcommand)]
+    Agents(AgentsVerb),
+    /// API keys
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// Sign and send sample webhooks
+    Send(SendArgs),
+}

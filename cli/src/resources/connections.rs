@@ -1,0 +1,237 @@
+//! Connections: their flags and how they are shown.
+
+use hookplane_client::Client;
+use hookplane_client::v1::{self, Connection, rule::Rule};
+use serde_json::{Value, json};
+
+use super::kind::{Kind, Switchable, calls, switchable};
+use super::paging::Page;
+use super::sources::{label, labels, over, over_labels};
+use super::{Destinations, Flags, Sources, resolve};
+use crate::failure::Failure;
+use crate::json::to_json;
+use crate::output::day_time;
+use crate::shape::{self, ConnectionShape, Endpoint, InvalidShape, RuleShape};
+
+/// The kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections;
+
+/// What of a connection can be said by flags.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ConnectionFlags {
+    /// Name, unique within its source
+    #[arg(long)]
+    name: Option<String>,
+    /// Name or id of the source
+    #[arg(long)]
+    source: Option<String>,
+    /// Name or id of the destination
+    #[arg(long)]
+    destination: Option<String>,
+    /// Conditions as JSON: `{"body":{"type":{"$starts_with":"user."}}}`; parts are body, headers, query, path
+    #[arg(long = "filter", value_name = "JSON")]
+    filters: Vec<String>,
+    /// Retries after the first attempt
+    #[arg(long, value_name = "COUNT")]
+    retry_count: Option<u32>,
+    /// Delay before the first retry, in milliseconds
+    #[arg(long, value_name = "MILLISECONDS", requires = "retry_count")]
+    retry_interval: Option<u64>,
+    /// Answers that are retried: `429`, `500-599`
+    #[arg(
+        long,
+        value_name = "STATUS",
+        requires = "retry_count",
+        value_delimiter = ','
+    )]
+    retry_on: Vec<String>,
+    #[arg(long)]
+    description: Option<String>,
+    /// Label, `key=value`
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+impl Flags for ConnectionFlags {
+    type Kind = Connections;
+
+    async fn written(
+        &self,
+        client: &Client,
+        file: Option<Value>,
+    ) -> Result<(Connection, Vec<String>), Failure> {
+        let mut shape = match file {
+            Some(file) => shape::read::<ConnectionShape>(file)
+                .map_err(|invalid| invalid.in_resource("the file"))?,
+            None => ConnectionShape::default(),
+        };
+        self.overlay(&mut shape)?;
+        let mut message = shape
+            .to_proto()
+            .map_err(|invalid| invalid.in_resource("the connection"))?;
+        if let Some(Endpoint(text)) = &shape.source {
+            message.source_id = resolve::<Sources>(client, text).await?.id;
+        }
+        if let Some(Endpoint(text)) = &shape.destination {
+            message.destination_id = resolve::<Destinations>(client, text).await?.id;
+        }
+        Ok((message, shape.given()))
+    }
+}
+
+impl ConnectionFlags {
+    fn overlay(&self, shape: &mut ConnectionShape) -> Result<(), Failure> {
+        over(&mut shape.name, &self.name);
+        over(&mut shape.source, &self.source.clone().map(Endpoint));
+        over(
+            &mut shape.destination,
+            &self.destination.clone().map(Endpoint),
+        );
+        over(&mut shape.description, &self.description);
+        over_labels(&mut shape.labels, &self.labels);
+        let mut rules = Vec::new();
+        for text in &self.filters {
+            rules.push(filter(text)?);
+        }
+        if let Some(count) = self.retry_count {
+            rules.push(RuleShape::Retry {
+                strategy: None,
+                count,
+                interval: self.retry_interval,
+                response_status_codes: self.retry_on.clone(),
+            });
+        }
+        if !rules.is_empty() {
+            shape.rules = Some(rules);
+        }
+        Ok(())
+    }
+}
+
+fn filter(text: &str) -> Result<RuleShape, Failure> {
+    let wrong = |message: String| {
+        let mut failure = InvalidShape::new("filter", message).in_resource("the connection");
+        failure.hint = Some(
+            "a filter is JSON such as {\"body\":{\"type\":{\"$starts_with\":\"user.\"}}}".into(),
+        );
+        failure
+    };
+    let mut written: Value =
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let Some(object) = written.as_object_mut().filter(|object| !object.is_empty()) else {
+        return Err(wrong(
+            "it is not an object with body, headers, query or path".to_owned(),
+        ));
+    };
+    object.insert("type".to_owned(), json!("filter"));
+    serde_json::from_value(written).map_err(|error| wrong(error.to_string()))
+}
+
+impl Kind for Connections {
+    type Message = Connection;
+
+    const NOUN: &'static str = "connection";
+    const PREFIX: &'static str = "web_";
+    const COLUMNS: &'static [&'static str] =
+        &["id", "name", "status", "source", "destination", "rules"];
+
+    fn id(message: &Connection) -> &str {
+        &message.id
+    }
+
+    fn name(message: &Connection) -> &str {
+        &message.name
+    }
+
+    fn revision(message: &Connection) -> u64 {
+        message.revision
+    }
+
+    fn row(message: &Connection) -> Vec<String> {
+        vec![
+            message.id.clone(),
+            message.name.clone(),
+            status(message).to_owned(),
+            source(message),
+            destination(message),
+            rules(message).join("; "),
+        ]
+    }
+
+    fn values(message: &Connection) -> Vec<(&'static str, String)> {
+        vec![
+            ("id", message.id.clone()),
+            ("name", message.name.clone()),
+            ("description", message.description.clone()),
+            ("status", status(message).to_owned()),
+            (
+                "source",
+                format!("{} ({})", source(message), message.source_id),
+            ),
+            (
+                "destination",
+                format!("{} ({})", destination(message), message.destination_id),
+            ),
+            ("rules", rules(message).join("\n")),
+            ("labels", labels(&message.labels)),
+            ("created", day_time(message.created_at.as_ref())),
+            ("updated", day_time(message.updated_at.as_ref())),
+            ("disabled", day_time(message.disabled_at.as_ref())),
+            ("revision", message.revision.to_string()),
+        ]
+    }
+
+    calls! {
+        Connection, connections, connection:
+        create_connection CreateConnectionRequest, upsert_connection UpsertConnectionRequest,
+        list_connections ListConnectionsRequest, get_connection GetConnectionRequest,
+        patch_connection PatchConnectionRequest, delete_connection DeleteConnectionRequest
+    }
+}
+
+switchable! {
+    Connections, Connection, connections:
+    enable_connection EnableConnectionRequest, disable_connection DisableConnectionRequest
+}
+
+fn status(connection: &Connection) -> &'static str {
+    if connection.disabled_at.is_some() {
+        "disabled"
+    } else {
+        "enabled"
+    }
+}
+
+fn source(connection: &Connection) -> String {
+    let named = connection.source.as_ref().map(|source| source.name.clone());
+    named.unwrap_or_else(|| connection.source_id.clone())
+}
+
+fn destination(connection: &Connection) -> String {
+    let named = connection
+        .destination
+        .as_ref()
+        .map(|found| found.name.clone());
+    named.unwrap_or_else(|| connection.destination_id.clone())
+}
+
+/// Each rule in a few words.
+fn rules(connection: &Connection) -> Vec<String> {
+    let json = to_json(connection);
+    let shown = json["rules"].as_array().cloned().unwrap_or_default();
+    connection
+        .rules
+        .iter()
+        .zip(shown)
+        .map(|(rule, mut shown)| match &rule.rule {
+            Some(Rule::Retry(retry)) => format!("retry {} times", retry.count),
+            _ => {
+                if let Some(object) = shown.as_object_mut() {
+                    object.remove("type");
+                }
+                format!("filter {shown}")
+            }
+        })
+        .collect()
+}

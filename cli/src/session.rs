@@ -1,0 +1,134 @@
+//! Which control plane is meant, and with which key.
+//!
+//! Order: flag or environment, then a running `hookplane dev` found by its data
+//! directory. Refuses to guess further.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hookplane_client::{Client, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// Flags of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SessionArgs {
+    /// Address of the control plane, `https://host:port`
+    #[arg(long, global = true, env = "HOOKPLANE_API_URL", value_name = "URL")]
+    api_url: Option<String>,
+    /// API key, `hpk_…`
+    #[arg(
+        long,
+        global = true,
+        env = "HOOKPLANE_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    api_key: Option<String>,
+    /// PEM file of the authority that signed the control plane's certificate
+    #[arg(long, global = true, env = "HOOKPLANE_API_CA", value_name = "FILE")]
+    api_ca: Option<PathBuf>,
+    /// Allow http:// to another machine
+    #[arg(long, global = true, env = "HOOKPLANE_INSECURE")]
+    insecure: bool,
+    /// Where `hookplane dev` keeps its data
+    #[arg(
+        long,
+        global = true,
+        env = "HOOKPLANE_DATA_DIR",
+        default_value = ".hookplane",
+        value_name = "DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// `dev.json`: where a running `hookplane dev` listens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DevFile {
+    pub(crate) pid: u32,
+    pub(crate) api: String,
+    pub(crate) ingest: String,
+    pub(crate) admin: String,
+}
+
+/// `demo.json`: what `hookplane dev --demo` set up, for `hookplane send`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DemoFile {
+    pub(crate) source_id: String,
+    pub(crate) url: String,
+    pub(crate) secret: String,
+}
+
+pub(crate) fn dev_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("dev.json")
+}
+
+pub(crate) fn demo_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("demo.json")
+}
+
+pub(crate) fn admin_key_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.key")
+}
+
+/// Reads a JSON file that may be absent; one that cannot be understood counts as absent.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+impl SessionArgs {
+    /// A client, which connects with its first call.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        let mut settings = Settings::new(self.url()?, self.key()?);
+        settings.insecure = self.insecure;
+        if let Some(path) = &self.api_ca {
+            let pem = fs::read(path).map_err(|error| Failure::file(path, &error))?;
+            settings.ca = Some(pem);
+        }
+        Client::connect(settings).map_err(|invalid| {
+            Failure::usage(
+                invalid.to_string(),
+                "see --api-url, --api-key, --api-ca and --insecure",
+            )
+        })
+    }
+
+    fn url(&self) -> Result<String, Failure> {
+        if let Some(url) = &self.api_url {
+            return Ok(url.clone());
+        }
+        let path = dev_file(&self.data_dir);
+        read_json::<DevFile>(&path)
+            .map(|dev| dev.api)
+            .ok_or_else(|| {
+                Failure::usage(
+                    "no control plane is given and none is running here",
+                    format!(
+                        "set HOOKPLANE_API_URL, or start `hookplane dev`, which writes {}",
+                        path.display()
+                    ),
+                )
+            })
+    }
+
+    fn key(&self) -> Result<String, Failure> {
+        if let Some(key) = &self.api_key {
+            return Ok(key.clone());
+        }
+        let path = admin_key_file(&self.data_dir);
+        // Another control plane must not be sent the key of the one in the data directory.
+        if self.api_url.is_none()
+            && let Ok(text) = fs::read_to_string(&path)
+        {
+            return Ok(text.trim().to_owned());
+        }
+        Err(Failure::usage(
+            "no API key is given",
+            format!(
+                "set HOOKPLANE_API_KEY; the first key of `hookplane dev` stands in {}",
+                path.display()
+            ),
+        ))
+    }
+}

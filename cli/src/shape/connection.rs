@@ -1,0 +1,149 @@
+//! A connection as written: its ends by name or id, its rules tagged by `type`.
+
+use std::collections::BTreeMap;
+
+use hookplane_proto::v1::{Connection, FilterRule, RetryRule, RetryStrategy, Rule, rule};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{InvalidShape, Shape, enum_value, structure};
+
+/// What can be written of a connection; absent means not given.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConnectionShape {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) source: Option<Endpoint>,
+    pub(crate) destination: Option<Endpoint>,
+    pub(crate) rules: Option<Vec<RuleShape>>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+}
+
+/// One end of a connection: a name or an id, or an object that has one.
+#[derive(Clone, Deserialize)]
+#[serde(from = "EndpointForm")]
+pub(crate) struct Endpoint(pub(crate) String);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EndpointForm {
+    Text(String),
+    ById { id: String },
+    ByName { name: String },
+}
+
+impl From<EndpointForm> for Endpoint {
+    fn from(form: EndpointForm) -> Self {
+        match form {
+            EndpointForm::Text(text) => Self(text),
+            EndpointForm::ById { id } => Self(id),
+            EndpointForm::ByName { name } => Self(name),
+        }
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum RuleShape {
+    Filter {
+        headers: Option<Value>,
+        body: Option<Value>,
+        query: Option<Value>,
+        path: Option<Value>,
+    },
+    Retry {
+        strategy: Option<String>,
+        #[serde(default)]
+        count: u32,
+        interval: Option<u64>,
+        #[serde(default)]
+        response_status_codes: Vec<String>,
+    },
+}
+
+impl Shape for ConnectionShape {
+    const SET_BY_SERVER: &'static [&'static str] = &[
+        "id",
+        "team_id",
+        "disabled_at",
+        "created_at",
+        "updated_at",
+        "revision",
+    ];
+}
+
+impl ConnectionShape {
+    /// The message for the API; ids of the ends are filled in by the caller.
+    pub(crate) fn to_proto(&self) -> Result<Connection, InvalidShape> {
+        let rules = self.rules.iter().flatten().enumerate();
+        Ok(Connection {
+            name: self.name.clone().unwrap_or_default(),
+            description: self.description.clone().unwrap_or_default(),
+            rules: rules
+                .map(|(place, rule)| rule.to_proto(place))
+                .collect::<Result<_, _>>()?,
+            labels: self
+                .labels
+                .clone()
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            ..Connection::default()
+        })
+    }
+
+    /// Paths of what is given, for a patch.
+    pub(crate) fn given(&self) -> Vec<String> {
+        [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("source_id", self.source.is_some()),
+            ("destination_id", self.destination.is_some()),
+            ("rules", self.rules.is_some()),
+            ("labels", self.labels.is_some()),
+        ]
+        .into_iter()
+        .filter(|(_, given)| *given)
+        .map(|(path, _)| path.to_owned())
+        .collect()
+    }
+}
+
+impl RuleShape {
+    fn to_proto(&self, place: usize) -> Result<Rule, InvalidShape> {
+        let rule = match self {
+            Self::Filter {
+                headers,
+                body,
+                query,
+                path,
+            } => rule::Rule::Filter(FilterRule {
+                headers: headers.as_ref().map(structure::to_proto),
+                body: body.as_ref().map(structure::to_proto),
+                query: query.as_ref().map(structure::to_proto),
+                path: path.as_ref().map(structure::to_proto),
+            }),
+            Self::Retry {
+                strategy,
+                count,
+                interval,
+                response_status_codes,
+            } => {
+                let field = format!("rules[{place}].strategy");
+                let strategy = strategy.as_deref().map(|short| {
+                    let parse = RetryStrategy::from_str_name;
+                    let known = ["exponential", "linear"];
+                    enum_value(&field, "RETRY_STRATEGY_", short, parse, &known)
+                });
+                rule::Rule::Retry(RetryRule {
+                    strategy: strategy.transpose()?.unwrap_or_default().into(),
+                    count: *count,
+                    interval: interval.unwrap_or_default(),
+                    response_status_codes: response_status_codes.clone(),
+                })
+            }
+        };
+        Ok(Rule { rule: Some(rule) })
+    }
+}
