@@ -5,6 +5,9 @@
 //! through on the way to whoever asked. Layers, each using only those after
 //! it: `grpc` and `rest` → `service` and `fleet` → `store` → `domain`.
 
+pub mod auth;
 pub mod clock;
 pub mod domain;
+pub mod grpc;
+pub mod service;
 pub mod store;
