@@ -176,8 +176,8 @@ impl AgentStore {
 
     /// Keeps what an agent's stream showed; an unknown agent is left out.
     pub async fn observe(&self, id: &str, observed: &Observed) -> Result<(), StoreError> {
-        let refused = serde_json::to_string(&observed.refused)
-            .map_err(|fault| broken(TABLE, id, fault))?;
+        let refused =
+            serde_json::to_string(&observed.refused).map_err(|fault| broken(TABLE, id, fault))?;
         let tx = self.database.write().await?;
         let Some(row) = Entity::find_by_id(id).one(&tx).await? else {
             return Ok(());
@@ -194,7 +194,10 @@ impl AgentStore {
         Ok(tx.commit().await?)
     }
 
-    async fn one(&self, condition: sea_orm::sea_query::SimpleExpr) -> Result<Option<Agent>, StoreError> {
+    async fn one(
+        &self,
+        condition: sea_orm::sea_query::SimpleExpr,
+    ) -> Result<Option<Agent>, StoreError> {
         let found = Entity::find()
             .filter(condition)
             .one(self.database.read())

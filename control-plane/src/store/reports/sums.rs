@@ -152,7 +152,11 @@ pub(super) async fn by_source(
         .await?;
     let ids: Vec<String> = rows.iter().map(|row| row.source_id.clone()).collect();
     let mut latencies: HashMap<(String, String), Histogram> = HashMap::new();
-    let newest = newest(db, Entity::find().filter(Column::TeamId.eq(team_id)), Column::Minute);
+    let newest = newest(
+        db,
+        Entity::find().filter(Column::TeamId.eq(team_id)),
+        Column::Minute,
+    );
     for step in steps(from, newest.await?) {
         let parts: Vec<(String, String, Vec<u8>)> = Entity::find()
             .select_only()
@@ -212,7 +216,11 @@ pub(super) async fn by_destination(
         .await?;
     let ids: Vec<String> = rows.iter().map(|row| row.destination_id.clone()).collect();
     let mut latencies: HashMap<String, Histogram> = HashMap::new();
-    let newest = newest(db, Entity::find().filter(Column::TeamId.eq(team_id)), Column::Minute);
+    let newest = newest(
+        db,
+        Entity::find().filter(Column::TeamId.eq(team_id)),
+        Column::Minute,
+    );
     for step in steps(from, newest.await?) {
         let parts: Vec<(String, Vec<u8>)> = Entity::find()
             .select_only()
