@@ -20,6 +20,7 @@ use crate::domain::{
 use crate::store::{InvalidPage, StoreError};
 
 pub use keys::Keys;
+pub(crate) use resource::mint;
 pub use resource::{Resource, Resources};
 
 pub type Sources = Resources<Source>;
