@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Kinds of resources, in the order of their words: the digest sorts by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(super) enum Kind {
     Destination,
     Source,
 }
@@ -15,7 +15,7 @@ pub enum Kind {
 impl Kind {
     /// The word in digests and refusals.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Destination => "destination",
             Self::Source => "source",
@@ -25,17 +25,17 @@ impl Kind {
 
 /// What a resource is known by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    pub kind: Kind,
-    pub id: String,
+pub(super) struct Key {
+    pub(super) kind: Kind,
+    pub(super) id: String,
 }
 
 /// A held set.
-pub type Versions = BTreeMap<Key, u64>;
+pub(super) type Versions = BTreeMap<Key, u64>;
 
 /// SHA-256, hex, over the lines `<kind> <id> <version>`.
 #[must_use]
-pub fn digest(versions: &Versions) -> String {
+pub(super) fn digest(versions: &Versions) -> String {
     let mut hash = Sha256::new();
     let mut line = String::new();
     for (key, version) in versions {
@@ -49,18 +49,22 @@ pub fn digest(versions: &Versions) -> String {
 
 /// What leads from one held set to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    pub upserts: Vec<Key>,
-    pub removals: Vec<Key>,
+pub(super) struct Step {
+    pub(super) upserts: Vec<Key>,
+    pub(super) removals: Vec<Key>,
     /// The set after the step.
-    pub result: Versions,
+    pub(super) result: Versions,
 }
 
 impl Step {
     /// From `held` towards `wanted`, leaving out the versions that were refused:
     /// of those the agent keeps what it has.
     #[must_use]
-    pub fn between(held: &Versions, wanted: &Versions, parked: &BTreeSet<(Key, u64)>) -> Self {
+    pub(super) fn between(
+        held: &Versions,
+        wanted: &Versions,
+        parked: &BTreeSet<(Key, u64)>,
+    ) -> Self {
         let mut step = Self::default();
         for (key, version) in wanted {
             let has = held.get(key).copied();
@@ -84,14 +88,18 @@ impl Step {
 
     /// Whether nothing changes.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.upserts.is_empty() && self.removals.is_empty()
     }
 }
 
 /// The set after an agent refused some of what would have made it `wanted`.
 #[must_use]
-pub fn without(wanted: &Versions, before: Option<&Versions>, refused: &BTreeSet<Key>) -> Versions {
+pub(super) fn without(
+    wanted: &Versions,
+    before: Option<&Versions>,
+    refused: &BTreeSet<Key>,
+) -> Versions {
     let mut held = wanted.clone();
     for key in refused {
         match before.and_then(|before| before.get(key)) {

@@ -1,4 +1,4 @@
-//! What the fleet does by itself: look for other replicas' changes, drop old minutes.
+//! What the fleet does by itself: drop minutes that are too old to be kept.
 
 use std::time::Duration;
 
@@ -6,35 +6,18 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Fleet;
 
-/// A change of another replica reaches the agents within a second.
-const REFRESH: Duration = Duration::from_millis(500);
 const PRUNE: Duration = Duration::from_secs(60);
 
-/// Starts both jobs on the fleet's tracker; they end with its shutdown.
+/// Starts the job on the fleet's tracker; it ends with its shutdown.
 pub(super) fn start(fleet: &Fleet) {
     let keeper = fleet.clone();
     let shutdown = fleet.whole.shutdown.clone();
     fleet.whole.tasks.spawn(async move {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = refresh(&keeper) => {}
             () = prune(&keeper) => {}
         }
     });
-}
-
-async fn refresh(fleet: &Fleet) {
-    let mut turn = interval(REFRESH);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
-    loop {
-        turn.tick().await;
-        let outcome = fleet.whole.config.refresh().await;
-        if let (Err(error), false) = (&outcome, failing) {
-            tracing::warn!(error = %error, "the newest revision cannot be read");
-        }
-        failing = outcome.is_err();
-    }
 }
 
 async fn prune(fleet: &Fleet) {
