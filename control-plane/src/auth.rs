@@ -8,9 +8,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tonic::{Code, Status};
 
+use crate::domain::Agent;
 use crate::domain::api_key::{self, CREDENTIAL_PREFIX, KEY_PREFIX};
 use crate::grpc::status::refused;
-use crate::store::KeyStore;
+use crate::store::{AgentStore, KeyStore};
 
 /// The holder of an API key, in the extensions of every request to `hookplane.v1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,16 @@ pub struct Caller {
     pub key_id: String,
 }
 
+/// The agent that calls, in the extensions of every request to
+/// `hookplane.agent.v1` but the enrolment.
+#[derive(Clone, Debug)]
+pub struct AgentIdentity(pub Agent);
+
 /// Looks up who holds a key or a credential. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
     keys: KeyStore,
+    agents: AgentStore,
 }
 
 /// What a path demands.
@@ -36,8 +43,18 @@ enum Demand {
 
 impl Authenticator {
     #[must_use]
-    pub const fn new(keys: KeyStore) -> Self {
-        Self { keys }
+    pub const fn new(keys: KeyStore, agents: AgentStore) -> Self {
+        Self { keys, agents }
+    }
+
+    async fn agent(&self, token: Option<&str>) -> Result<AgentIdentity, Status> {
+        let known = match token.filter(|token| token.starts_with(CREDENTIAL_PREFIX)) {
+            Some(token) => self.agents.by_credential(&api_key::hash(token)).await?,
+            None => return Err(foreign("an agent's credential is needed")),
+        };
+        known
+            .map(AgentIdentity)
+            .ok_or_else(|| foreign("the credential is not known"))
     }
 
     async fn caller(&self, token: Option<&str>) -> Result<Caller, Status> {
@@ -77,7 +94,13 @@ pub async fn authenticate(
             }
             Err(refusal) => Err(refusal),
         },
-        Demand::Agent => Err(unauthenticated("an agent's credential is needed")),
+        Demand::Agent => match authenticator.agent(token.as_deref()).await {
+            Ok(agent) => {
+                request.extensions_mut().insert(agent);
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
+        },
         Demand::Closed => Err(Status::unimplemented("there is no such method")),
     };
     match outcome {
@@ -114,6 +137,11 @@ fn bearer(request: &Request) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
+}
+
+fn foreign(message: &str) -> Status {
+    let hint = "enrol the agent with the join token; it keeps its credential in its data folder";
+    refused(Code::Unauthenticated, "UNAUTHENTICATED", message, hint)
 }
 
 fn unauthenticated(message: &str) -> Status {

@@ -9,6 +9,8 @@ pub mod agent;
 pub mod api_key;
 pub mod connection;
 pub mod destination;
+pub mod histogram;
+pub mod report;
 pub mod secret;
 pub mod source;
 pub mod violation;
@@ -17,6 +19,8 @@ pub use agent::{Agent, RefusedResource};
 pub use api_key::ApiKey;
 pub use connection::{Connection, ConnectionSpec, RetryRule, Rule};
 pub use destination::{Destination, DestinationAuth, DestinationSpec};
+pub use histogram::Histogram;
+pub use report::{DestinationNumbers, Report, SourceNumbers};
 pub use source::{CustomResponse, Source, SourceAuth, SourceSpec};
 pub use violation::Violation;
 

@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod clock;
 pub mod domain;
+pub mod fleet;
 pub mod grpc;
 pub mod keyfile;
 pub mod lifecycle;

@@ -34,7 +34,7 @@ use crate::rest::{self, InvalidRules};
 use crate::service::{Connections, Destinations, Keys, ServiceError, Sources};
 use crate::settings::Settings;
 use crate::store::database::Birth;
-use crate::store::{ConfigStore, Database, KeyStore, Sealer, StoreError};
+use crate::store::{AgentStore, ConfigStore, Database, KeyStore, Sealer, StoreError};
 
 /// How often changes made by another replica are looked for.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -215,7 +215,8 @@ impl ControlPlane {
             .add_service(v1::api_key_service_server::ApiKeyServiceServer::new(
                 KeyApi::new(key_service),
             ));
-        let authenticator = Authenticator::new(keys.clone());
+        let authenticator =
+            Authenticator::new(keys.clone(), AgentStore::new(self.database.clone()));
         let grpc = routes
             .routes()
             .into_axum_router()

@@ -6,6 +6,7 @@
 //! one transaction; no network call happens inside one; secrets are sealed
 //! before they reach a column.
 
+pub mod agents;
 pub mod change;
 pub mod config;
 mod connections;
@@ -13,16 +14,19 @@ pub mod database;
 mod destinations;
 pub mod keys;
 mod page;
+pub mod reports;
 pub mod seal;
 mod sources;
 
 use thiserror::Error;
 
+pub use agents::AgentStore;
 pub use change::Change;
 pub use config::{ConfigStore, PoolConfiguration, SourceGroup};
 pub use database::Database;
 pub use keys::KeyStore;
 pub use page::{InvalidPage, OrderBy, Page, PageRequest};
+pub use reports::ReportStore;
 pub use seal::Sealer;
 
 /// Why the database did not do as asked.

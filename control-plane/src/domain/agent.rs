@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::violation::{self, Violation};
+
+const HASH_LEN: usize = 64;
 
 /// An enrolled agent, with what it said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,4 +39,20 @@ pub struct RefusedResource {
     /// Machine-readable.
     pub reason: String,
     pub message: String,
+}
+
+/// Every fault of what an agent says about itself when it enrols.
+#[must_use]
+pub fn faults(name: &str, pool: &str, credential_hash: &str) -> Vec<Violation> {
+    let mut found = Vec::new();
+    violation::name("name", name, &mut found);
+    violation::slug("pool", pool, &mut found);
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if credential_hash.len() != HASH_LEN || !credential_hash.bytes().all(hex) {
+        found.push(Violation::new(
+            "credential_hash",
+            "give the SHA-256 of the credential as 64 lower-case hex digits",
+        ));
+    }
+    found
 }

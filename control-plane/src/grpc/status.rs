@@ -1,5 +1,7 @@
 //! Errors as gRPC statuses, in one place: code, message, reason, hint, faulty fields.
 
+pub(super) mod fleet;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
