@@ -211,9 +211,9 @@ async fn the_trace_shows_the_request_its_branches_and_their_attempts() {
     );
     let events = system
         .api()
-        .list(&format!("/v1/requests/{request_id}/events"))
+        .get(&format!("/v1/requests/{request_id}/events"))
         .await;
-    assert_eq!(events.len(), 1);
+    assert_eq!(events["models"].as_array().map(Vec::len), Some(1));
     let attempts = system.api().list("/v1/attempts").await;
     assert_eq!(attempts.len(), 1);
 }
