@@ -188,7 +188,7 @@ fn upsert<K: Kept>(state: &mut State, wanted: K) -> Result<K, Status> {
 fn switch<K: Kept>(state: &mut State, id: &str, on: bool) -> Result<K, Status> {
     let place = place::<K>(state, id)?;
     let kept = &mut K::list(state)[place];
-    *kept.fields().2 = (!on).then(|| Timestamp {
+    *kept.fields().2 = (!on).then_some(Timestamp {
         seconds: 1_790_000_000,
         nanos: 0,
     });
