@@ -11,15 +11,17 @@ pub mod server;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
+use crate::causes::chain;
 use crate::clock::SharedClock;
 use crate::config::CurrentConfiguration;
-use crate::ids::IdMint;
+use crate::ids::{IdMint, StoreIds};
+use crate::meter::{Ending, Meter};
 use crate::store::{Store, stage};
 use crate::{ingest, route, verify};
 
@@ -57,7 +59,8 @@ pub struct Acceptor {
     config: CurrentConfiguration,
     store: Arc<dyn Store>,
     clock: SharedClock,
-    ids: IdMint,
+    ids: StoreIds,
+    meter: Arc<Meter>,
     limits: IngestLimits,
     in_flight: Semaphore,
     quota: quota::RefusalQuota,
@@ -69,7 +72,8 @@ impl Acceptor {
         config: CurrentConfiguration,
         store: Arc<dyn Store>,
         clock: SharedClock,
-        ids: IdMint,
+        ids: impl Into<StoreIds>,
+        meter: Arc<Meter>,
         limits: IngestLimits,
     ) -> Self {
         let in_flight = Semaphore::new(limits.in_flight);
@@ -78,7 +82,8 @@ impl Acceptor {
             config,
             store,
             clock,
-            ids,
+            ids: ids.into(),
+            meter,
             limits,
             in_flight,
             quota,
@@ -92,59 +97,79 @@ impl Acceptor {
 
     /// Takes one call from the wire to its answer.
     pub async fn accept(&self, request: hyper::Request<Incoming>, client_ip: IpAddr) -> Answer {
+        let began = Instant::now();
         let Ok(_place) = self.in_flight.try_acquire() else {
-            return respond::busy("AGENT_BUSY");
+            return self.turn_away("AGENT_BUSY");
         };
         let now = self.clock.now_millis();
         // One revision for the whole call, even when a newer one arrives meanwhile.
         let configuration = self.config.load_full();
+        // Before the first configuration no source can be said not to exist.
+        let (Some(ids), false) = (self.ids.get(), configuration.epoch.is_empty()) else {
+            return self.turn_away("AGENT_NOT_READY");
+        };
         let deadline = self.limits.body_deadline;
         let received = ingest::receive(request, &configuration, client_ip, now, deadline).await;
         let received = match received {
             Ok(received) => received,
-            Err(refused) => return self.refuse(reject::of_ingest(refused)).await,
+            Err(refused) => return self.refuse(reject::of_ingest(refused), ids, began).await,
         };
         let verified = match verify::verify(received) {
             Ok(verified) => verified,
-            Err(disbelieved) => return self.refuse(reject::of_verify(*disbelieved)).await,
+            Err(disbelieved) => {
+                return self
+                    .refuse(reject::of_verify(*disbelieved), ids, began)
+                    .await;
+            }
         };
-        let custom = verified.source().custom_response.clone();
-        let routed = route::route(verified, &configuration, self.ids);
-        match stage::store(routed, self.store.as_ref(), self.ids).await {
-            Ok(stored) => respond::stored(&stored, custom.as_ref()),
+        let source = Arc::clone(verified.source());
+        let (event_type, size) = (verified.event_type.clone(), verified.call().body_size);
+        let routed = route::route(verified, &configuration, ids);
+        match stage::store(routed, self.store.as_ref(), ids).await {
+            Ok(stored) => {
+                let ending = if stored.is_repeat() {
+                    Ending::Repeat
+                } else {
+                    Ending::Accepted
+                };
+                let kind = event_type.as_deref();
+                self.meter
+                    .request(&source, kind, ending, size, began.elapsed());
+                respond::stored(&stored, source.custom_response.as_ref())
+            }
             Err(error) => {
                 tracing::error!(error = %chain(&error), "a request could not be stored");
-                respond::busy("STORE_UNAVAILABLE")
+                self.turn_away("STORE_UNAVAILABLE")
             }
         }
     }
 
+    /// Nothing is kept; the sender should come again.
+    fn turn_away(&self, code: &'static str) -> Answer {
+        self.meter.turned_away(code);
+        respond::busy(code)
+    }
+
     /// Keeps the refusal as evidence, within the source's quota, and answers it.
-    async fn refuse(&self, rejection: reject::Refusal) -> Answer {
-        let id = self
-            .ids
-            .mint(crate::ids::Kind::Request, self.clock.now_millis());
+    async fn refuse(&self, rejection: reject::Refusal, ids: IdMint, began: Instant) -> Answer {
+        let id = ids.mint(crate::ids::Kind::Request, self.clock.now_millis());
         let answer = respond::refused(&rejection, &id);
+        match rejection.measured() {
+            Some((source, size)) => {
+                let ending = Ending::Rejected(rejection.code);
+                self.meter
+                    .request(source, None, ending, size, began.elapsed());
+            }
+            None => self.meter.turned_away(rejection.code),
+        }
         if let Some(record) = rejection.into_record(id)
             && self
                 .quota
                 .allows(&record.request.source_id, self.clock.now_millis())
-            && let Err(error) = stage::store_rejected(record, self.store.as_ref(), self.ids).await
+            && let Err(error) = stage::store_rejected(record, self.store.as_ref(), ids).await
         {
             tracing::warn!(error = %chain(&error), "a refused request was not kept");
         }
         answer
     }
-}
-
-/// The error's text with its causes, once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

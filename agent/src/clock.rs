@@ -28,3 +28,12 @@ impl Clock for SystemClock {
         })
     }
 }
+
+/// Unix milliseconds in wire form.
+#[must_use]
+pub fn timestamp(millis: u64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: i64::try_from(millis / 1_000).unwrap_or(i64::MAX),
+        nanos: (millis % 1_000) as i32 * 1_000_000,
+    }
+}

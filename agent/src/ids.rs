@@ -1,5 +1,9 @@
 //! Makes the ids of evidence: time, number of the store, random bits.
 
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
 use hookplane_proto::id::Id;
 pub use hookplane_proto::id::Kind;
 
@@ -25,5 +29,50 @@ impl IdMint {
     #[must_use]
     pub fn lower_bound(kind: Kind, millis: u64) -> String {
         Id::new(kind, millis, 0, 0).to_string()
+    }
+}
+
+/// The mint of this agent's store. Empty until the control plane gave the store
+/// its number, and never changed afterwards. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct StoreIds(Arc<Numbered>);
+
+#[derive(Debug, Default)]
+struct Numbered {
+    mint: OnceLock<IdMint>,
+    given: Notify,
+}
+
+impl StoreIds {
+    #[must_use]
+    pub fn get(&self) -> Option<IdMint> {
+        self.0.mint.get().copied()
+    }
+
+    /// Gives the number; the first one stays.
+    pub fn set(&self, store: u32) {
+        self.0.mint.get_or_init(|| IdMint::new(store));
+        self.0.given.notify_waiters();
+    }
+
+    /// Waits for the number.
+    pub async fn ready(&self) -> IdMint {
+        loop {
+            // Made before the look, so that a number given in between wakes it.
+            let given = self.0.given.notified();
+            if let Some(mint) = self.get() {
+                return mint;
+            }
+            given.await;
+        }
+    }
+}
+
+impl From<IdMint> for StoreIds {
+    fn from(mint: IdMint) -> Self {
+        Self(Arc::new(Numbered {
+            mint: OnceLock::from(mint),
+            given: Notify::new(),
+        }))
     }
 }

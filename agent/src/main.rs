@@ -1,3 +1,106 @@
-//! `hookplane-agent`.
+//! `hookplane-agent`: settings, logging, start, run, and an exit code that says how it went.
 
-fn main() {}
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+use hookplane_agent::agent::{Agent, StartError};
+use hookplane_agent::causes::chain;
+use hookplane_agent::clock::SystemClock;
+use hookplane_agent::settings::{Arguments, LogFormat, Settings};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+const USAGE: u8 = 2;
+const FAILURE: u8 = 1;
+/// Blocking calls that are left after the drain are not waited for any longer.
+const RUNTIME_END: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let settings = match Settings::read(Arguments::parse()) {
+        Ok(settings) => settings,
+        Err(error) => return refuse(USAGE, &error),
+    };
+    if let Err(error) = log(&settings) {
+        return refuse(USAGE, error.as_ref());
+    }
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(FAILURE, &error),
+    };
+    let code = runtime.block_on(run(settings));
+    runtime.shutdown_timeout(RUNTIME_END);
+    code
+}
+
+async fn run(settings: Settings) -> ExitCode {
+    let shutdown = CancellationToken::new();
+    let signals = signal(SignalKind::interrupt())
+        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let (interrupt, terminate) = match signals {
+        Ok(signals) => signals,
+        Err(error) => return refuse(FAILURE, &error),
+    };
+    let agent = match Agent::start(settings, Arc::new(SystemClock)).await {
+        Ok(agent) => agent,
+        Err(error @ StartError::Settings(_)) => return refuse(USAGE, &error),
+        Err(error) => return refuse(FAILURE, &error),
+    };
+    let (ingest, admin) = (agent.ingest(), agent.admin());
+    tracing::info!(%ingest, %admin, "the agent listens");
+    let running = agent.run(shutdown.clone());
+    tokio::select! {
+        ended = running => match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(FAILURE, &error),
+        },
+        () = forced(interrupt, terminate, &shutdown) => {
+            tracing::warn!("the second signal ends the agent at once");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// The first signal asks for a drain; ends with the second one.
+async fn forced(mut interrupt: Signal, mut terminate: Signal, shutdown: &CancellationToken) {
+    for _ in 0..2 {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if shutdown.is_cancelled() {
+            return;
+        }
+        shutdown.cancel();
+    }
+}
+
+fn log(settings: &Settings) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let filter = EnvFilter::try_new(&settings.log)
+        .map_err(|error| format!("`log`: {} is no filter: {error}", settings.log))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => lines.with_ansi(false).try_init()?,
+        LogFormat::Json => lines.json().try_init()?,
+    }
+    Ok(())
+}
+
+/// On standard error, where an operator looks first.
+fn refuse(code: u8, error: &(dyn Error + 'static)) -> ExitCode {
+    // Nothing is left to say it to when standard error is closed.
+    writeln!(std::io::stderr(), "hookplane-agent: {}", chain(error)).ok();
+    ExitCode::from(code)
+}

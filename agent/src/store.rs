@@ -274,4 +274,16 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<SpooledReport>, StoreError>;
     /// Drops reports up to and including the number.
     async fn acknowledge_reports(&self, up_to: u64) -> Result<(), StoreError>;
+    /// Replaces a spooled report; false when it was acknowledged meanwhile.
+    async fn amend_report(&self, sequence: u64, payload: Vec<u8>) -> Result<bool, StoreError>;
+    /// Reports that wait to be acknowledged.
+    async fn spool_length(&self) -> Result<u64, StoreError>;
+
+    /// Writes and flushes a mark, to learn whether the disk takes writes.
+    async fn probe(&self, now: u64) -> Result<(), StoreError>;
+    /// How many events are scheduled, queued and held, over all teams; the rest stays 0.
+    async fn backlog(&self) -> Result<EventTotals, StoreError>;
+    /// Events that stand in the books differently than among what is due (G8): pending ones
+    /// that nobody would send and final ones that somebody would. 0 when the books balance.
+    async fn imbalance(&self) -> Result<u64, StoreError>;
 }

@@ -15,6 +15,7 @@ use hookplane_agent::config::{
     Configuration, Connection, CustomResponse, Destination, DestinationAuth, Source,
 };
 use hookplane_agent::ids::IdMint;
+use hookplane_agent::meter::Meter;
 use hookplane_agent::store::sqlite::SqliteStore;
 use hookplane_agent::store::{EventQuery, EventStatus, RequestQuery, RequestRecord, Store as _};
 use hookplane_rules::{Filter, FilterSpec, RetryPolicy};
@@ -170,6 +171,7 @@ async fn start(limits: IngestLimits) -> Agent {
         Arc::new(store.clone()),
         Arc::new(SetClock(AtomicU64::new(NOW))),
         IdMint::new(3),
+        Arc::new(Meter::default()),
         limits,
     ));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -22,6 +22,7 @@ use hookplane_agent::accept::{Acceptor, IngestLimits, serve};
 use hookplane_agent::clock::SystemClock;
 use hookplane_agent::config::{Configuration, Connection, Source};
 use hookplane_agent::ids::IdMint;
+use hookplane_agent::meter::Meter;
 use hookplane_agent::store::Store as _;
 use hookplane_agent::store::sqlite::SqliteStore;
 use hookplane_rules::RetryPolicy;
@@ -85,6 +86,7 @@ async fn victim(folder: &Path) {
         Arc::new(SqliteStore::open(&folder.join("store.db")).unwrap()),
         Arc::new(SystemClock),
         IdMint::new(1),
+        Arc::new(Meter::default()),
         IngestLimits::default(),
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -96,6 +96,12 @@ pub(super) fn of_verify(disbelieved: Disbelieved) -> Refusal {
 }
 
 impl Refusal {
+    /// The source it counts for and the bytes received; nothing for an unknown source.
+    pub(super) fn measured(&self) -> Option<(&Source, u64)> {
+        let kept = self.kept.as_ref()?;
+        Some((&kept.source, kept.call.body_size))
+    }
+
     /// What to keep; nothing for an unknown source.
     pub(super) fn into_record(self, id: String) -> Option<NewRequest> {
         let Kept {

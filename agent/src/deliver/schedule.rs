@@ -17,6 +17,7 @@ use super::send::Sender;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
 use crate::ids::IdMint;
+use crate::meter::Meter;
 use crate::store::{Completion, DueEvent, EventRecord, Store, StoreError, StoreEvent};
 
 /// Deliveries at once over all destinations.
@@ -38,6 +39,7 @@ struct Parts {
     clock: SharedClock,
     ids: IdMint,
     sender: Sender,
+    meter: Arc<Meter>,
     /// Event ids under way, per destination.
     under_way: Mutex<HashMap<String, HashSet<String>>>,
     places: Arc<Semaphore>,
@@ -52,6 +54,7 @@ impl Deliverer {
         clock: SharedClock,
         ids: IdMint,
         sender: Sender,
+        meter: Arc<Meter>,
     ) -> Self {
         let parts = Parts {
             config,
@@ -59,6 +62,7 @@ impl Deliverer {
             clock,
             ids,
             sender,
+            meter,
             under_way: Mutex::default(),
             places: Arc::new(Semaphore::new(IN_FLIGHT)),
             ended: Notify::new(),
@@ -163,6 +167,7 @@ impl Deliverer {
         tasks.spawn(async move {
             let parts = &this.parts;
             let clock = parts.clock.as_ref();
+            parts.meter.delivery_begins();
             let completion = attempt(
                 &due,
                 &destination,
@@ -172,7 +177,13 @@ impl Deliverer {
                 parts.ids,
             )
             .await;
+            let (ok, took) = (
+                completion.attempt.successful,
+                completion.attempt.latency_micros,
+            );
+            parts.meter.attempt(&destination, ok, took);
             this.write(completion, &shutdown).await;
+            parts.meter.delivery_ends();
             if let Some(events) = this.lock().get_mut(&key) {
                 events.remove(&id);
             }

@@ -9,6 +9,7 @@ mod changes;
 mod queries;
 mod rows;
 mod schema;
+mod upkeep;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -347,12 +348,8 @@ impl Store for SqliteStore {
     }
 
     async fn spool_report(&self, payload: Vec<u8>) -> Result<u64, StoreError> {
-        self.change(move |db| {
-            db.execute("INSERT INTO report (payload) VALUES (?1)", [payload])
-                .map_err(failed)?;
-            Ok(db.last_insert_rowid().cast_unsigned())
-        })
-        .await
+        self.change(move |db| upkeep::spool(db, payload).map_err(failed))
+            .await
     }
 
     async fn spooled_reports(
@@ -360,35 +357,36 @@ impl Store for SqliteStore {
         after: u64,
         limit: u32,
     ) -> Result<Vec<SpooledReport>, StoreError> {
-        self.read(move |db| {
-            let read = |row: &rusqlite::Row<'_>| {
-                Ok(SpooledReport {
-                    sequence: row.get::<_, i64>(0)?.cast_unsigned(),
-                    payload: row.get(1)?,
-                })
-            };
-            db.prepare_cached(
-                "SELECT sequence, payload FROM report WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
-            )
-            .and_then(|mut find| {
-                find.query_map((changes::time(after), limit), read)?
-                    .collect::<rusqlite::Result<Vec<_>>>()
-            })
-            .map_err(failed)
-        })
-        .await
+        self.read(move |db| upkeep::spooled(db, after, limit).map_err(failed))
+            .await
     }
 
     async fn acknowledge_reports(&self, up_to: u64) -> Result<(), StoreError> {
-        self.change(move |db| {
-            db.execute(
-                "DELETE FROM report WHERE sequence <= ?1",
-                [changes::time(up_to)],
-            )
-            .map_err(failed)?;
-            Ok(())
-        })
-        .await
+        self.change(move |db| upkeep::acknowledge(db, up_to).map_err(failed))
+            .await
+    }
+
+    async fn amend_report(&self, sequence: u64, payload: Vec<u8>) -> Result<bool, StoreError> {
+        self.change(move |db| upkeep::amend(db, sequence, payload).map_err(failed))
+            .await
+    }
+
+    async fn spool_length(&self) -> Result<u64, StoreError> {
+        self.read(|db| upkeep::spool_length(db).map_err(failed))
+            .await
+    }
+
+    async fn probe(&self, now: u64) -> Result<(), StoreError> {
+        self.change(move |db| upkeep::probe(db, now).map_err(failed))
+            .await
+    }
+
+    async fn backlog(&self) -> Result<EventTotals, StoreError> {
+        self.read(|db| upkeep::backlog(db).map_err(failed)).await
+    }
+
+    async fn imbalance(&self) -> Result<u64, StoreError> {
+        self.read(|db| upkeep::imbalance(db).map_err(failed)).await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::route::Routed;
 #[derive(Debug)]
 pub struct Stored {
     request_id: String,
+    repeat: bool,
     challenge: Option<Challenge>,
 }
 
@@ -18,6 +19,12 @@ impl Stored {
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// The message had been accepted before.
+    #[must_use]
+    pub fn is_repeat(&self) -> bool {
+        self.repeat
     }
 
     #[must_use]
@@ -33,14 +40,15 @@ impl Stored {
 pub async fn store(routed: Routed, into: &dyn Store, ids: IdMint) -> Result<Stored, StoreError> {
     let (new, challenge) = routed.into_parts();
     let id = new.request.id.clone();
-    let request_id = match into.append(new, ids).await? {
-        Appended::New => id,
+    let (request_id, repeat) = match into.append(new, ids).await? {
+        Appended::New => (id, false),
         Appended::Repeat {
             first_request_id, ..
-        } => first_request_id,
+        } => (first_request_id, true),
     };
     Ok(Stored {
         request_id,
+        repeat,
         challenge,
     })
 }

@@ -16,6 +16,7 @@ use hookplane_agent::config::{
 };
 use hookplane_agent::deliver::{AddressPolicy, Deliverer, Sender};
 use hookplane_agent::ids::{IdMint, Kind};
+use hookplane_agent::meter::Meter;
 use hookplane_agent::store::sqlite::SqliteStore;
 use hookplane_agent::store::{EventRecord, EventStatus, NewRequest, RequestRecord, Store as _};
 use hookplane_rules::{RetryPolicy, Strategy};
@@ -100,6 +101,7 @@ fn run(dir: &Path, config: &CurrentConfiguration, allow: &[&str]) -> Running {
         Arc::new(SystemClock),
         IDS,
         sender,
+        Arc::new(Meter::default()),
     );
     tasks.spawn(deliverer.run(tasks.clone(), shutdown.clone()));
     Running {

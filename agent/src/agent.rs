@@ -1,0 +1,401 @@
+//! The agent as a whole: started in steps, run as named parts, stopped in order.
+//!
+//! Owns the wiring and the life of the process. Start: data folder, store,
+//! identity, last good configuration, listeners; none of it needs the control
+//! plane. Stop: readiness off, no new connections, requests in hand, deliveries
+//! within the deadline, the last report, the store. A part that ends by itself
+//! stops the whole agent with a failure.
+
+mod drain;
+mod fleet;
+mod upkeep;
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{Acceptor, IngestLimits, serve};
+use crate::admin::Admin;
+use crate::clock::SharedClock;
+use crate::config::{Configuration, CurrentConfiguration};
+use crate::control::holder::Holder;
+use crate::control::identity::{Identity, IdentityError};
+use crate::deliver::{AddressPolicy, Deliverer, Sender, TlsUnavailable};
+use crate::files;
+use crate::ids::StoreIds;
+use crate::link::{Link, LinkError};
+use crate::meter::Meter;
+use crate::readiness::Readiness;
+use crate::report::Reporter;
+use crate::report::spool::Spool;
+use crate::settings::{Settings, SettingsError};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+use crate::vitals::Vitals;
+
+/// An agent that listens and is ready to run.
+pub struct Agent {
+    settings: Settings,
+    clock: SharedClock,
+    store: SqliteStore,
+    identity: Identity,
+    holder: Holder,
+    link: Link,
+    sender: Sender,
+    spool: Arc<Spool>,
+    current: CurrentConfiguration,
+    ids: StoreIds,
+    readiness: Arc<Readiness>,
+    ingest: TcpListener,
+    admin: TcpListener,
+    addresses: (SocketAddr, SocketAddr),
+    /// Held as long as the process uses the folder.
+    lock: File,
+}
+
+/// Why the agent does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("the data folder {} cannot be used", path.display())]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error("another agent uses the data folder {}", path.display())]
+    DataDirInUse { path: PathBuf },
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Tls(#[from] TlsUnavailable),
+    #[error("{address} cannot be listened on")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// Why the agent ended other than by its shutdown.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("the part `{part}` of the agent ended by itself: {why}")]
+    PartEnded { part: &'static str, why: String },
+    #[error("a part of the agent panicked")]
+    Panicked,
+    #[error("the part `{part}` of the agent could not start")]
+    PartNotStarted {
+        part: &'static str,
+        source: io::Error,
+    },
+}
+
+/// The ends of parts: all the same type, told apart by name.
+type Ended = (&'static str, Result<(), String>);
+
+/// One switch for each step of the shutdown.
+#[derive(Default)]
+struct Stops {
+    accept: CancellationToken,
+    deliver: CancellationToken,
+    report: CancellationToken,
+    /// Set by the reporter when its last report is on disk.
+    folded: CancellationToken,
+    rest: CancellationToken,
+    admin: CancellationToken,
+}
+
+/// What is waited for at each step.
+#[derive(Default)]
+struct Work {
+    requests: TaskTracker,
+    deliveries: TaskTracker,
+    commands: TaskTracker,
+}
+
+impl Agent {
+    /// Opens everything and listens, without the control plane.
+    ///
+    /// # Errors
+    /// [`StartError`] names the step and what stood in its way.
+    pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
+        settings.check()?;
+        let lock = lock_data_dir(&settings)?;
+        let store = SqliteStore::open(&settings.data_dir.join("store.db"))?;
+        let identity = Identity::load_or_make(&settings.data_dir, rand::random())?;
+        let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
+        if let Some(enrolled) = identity.enrolled() {
+            fleet::number_store(&store, enrolled.store, &ids, &readiness).await?;
+        } else if let Some(number) = store.store_number().await? {
+            fleet::number_store(&store, number, &ids, &readiness).await?;
+        }
+        let current: CurrentConfiguration =
+            Arc::new(ArcSwap::from_pointee(Configuration::default()));
+        let holder = Holder::open(
+            &settings.data_dir,
+            &identity,
+            Arc::clone(&current),
+            Arc::clone(&readiness),
+            Arc::clone(&clock),
+        );
+        let link = Link::new(&settings)?;
+        let sender = Sender::new(AddressPolicy::new(settings.allow_addresses.clone()))?;
+        let spool = Spool::open(Arc::new(store.clone()), settings.pace.spool).await?;
+        let (ingest, ingest_address) = listen(settings.ingest)?;
+        let (admin, admin_address) = listen(settings.admin)?;
+        let agent = Self {
+            settings,
+            clock,
+            store,
+            identity,
+            holder,
+            link,
+            sender,
+            spool: Arc::new(spool),
+            current,
+            ids,
+            readiness,
+            ingest,
+            admin,
+            addresses: (ingest_address, admin_address),
+            lock,
+        };
+        agent.write_runtime_file()?;
+        Ok(agent)
+    }
+
+    /// Where webhooks come in.
+    #[must_use]
+    pub fn ingest(&self) -> SocketAddr {
+        self.addresses.0
+    }
+
+    /// Where health, readiness and metrics are.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.addresses.1
+    }
+
+    /// Runs until `shutdown`, then drains within the deadline of the settings.
+    ///
+    /// # Errors
+    /// [`RunError`] when a part ended by itself; everything else is stopped in order first.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let (stops, work) = (Stops::default(), Work::default());
+        let drain = drain::Drain {
+            limit: self.settings.drain,
+            runtime_file: self.runtime_file(),
+            store: self.store.clone(),
+            spool: Arc::clone(&self.spool),
+            readiness: Arc::clone(&self.readiness),
+        };
+        let mut parts = JoinSet::new();
+        let started = self.start_parts(&mut parts, &stops, &work);
+        let (failure, lock) = match started {
+            Err(error) => (Some(error), None),
+            Ok(lock) => {
+                let failure = tokio::select! {
+                    () = shutdown.cancelled() => None,
+                    ended = parts.join_next() => Some(alone(ended)),
+                };
+                (failure, Some(lock))
+            }
+        };
+        if let Some(error) = &failure {
+            tracing::error!(error = %error, "the agent stops because a part of it ended");
+        }
+        drain.run(&mut parts, &stops, &work).await;
+        drop(lock);
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Starts every part; gives the lock of the folder to hold on to.
+    fn start_parts(
+        self,
+        parts: &mut JoinSet<Ended>,
+        stops: &Stops,
+        work: &Work,
+    ) -> Result<File, RunError> {
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let (meter, vitals) = (Arc::new(Meter::default()), Arc::new(Vitals::default()));
+        let not_started = |part| move |source| RunError::PartNotStarted { part, source };
+
+        let admin = Admin::new(
+            Arc::clone(&self.readiness),
+            Arc::clone(&self.clock),
+            Arc::clone(&meter),
+            Arc::clone(&vitals),
+            Arc::clone(&self.spool),
+        );
+        let end = admin
+            .spawn(self.admin, stops.admin.clone())
+            .map_err(not_started("admin"))?;
+        parts.spawn(async move {
+            let outcome = match end.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("its thread panicked".to_owned()),
+            };
+            ("admin", outcome)
+        });
+
+        let limits = IngestLimits {
+            in_flight: self.settings.in_flight,
+            ..IngestLimits::default()
+        };
+        let acceptor = Acceptor::new(
+            Arc::clone(&self.current),
+            Arc::clone(&store),
+            Arc::clone(&self.clock),
+            self.ids.clone(),
+            Arc::clone(&meter),
+            limits,
+        );
+        let listener =
+            tokio::net::TcpListener::from_std(self.ingest).map_err(not_started("ingest"))?;
+        let (requests, stop) = (work.requests.clone(), stops.accept.clone());
+        parts.spawn(async move {
+            serve(listener, Arc::new(acceptor), requests, stop).await;
+            ("ingest", Ok(()))
+        });
+
+        let deliverer = deliver(
+            Arc::clone(&self.current),
+            Arc::clone(&store),
+            Arc::clone(&self.clock),
+            self.ids.clone(),
+            (self.sender, Arc::clone(&meter)),
+            (work.deliveries.clone(), stops.deliver.clone()),
+        );
+        parts.spawn(async move {
+            deliverer.await;
+            ("deliver", Ok(()))
+        });
+
+        let reporter = Reporter {
+            meter,
+            store: Arc::clone(&store),
+            spool: Arc::clone(&self.spool),
+            vitals: Arc::clone(&vitals),
+            config: Arc::clone(&self.current),
+            readiness: Arc::clone(&self.readiness),
+            clock: Arc::clone(&self.clock),
+            every: self.settings.pace.report,
+        };
+        let (stop, folded) = (stops.report.clone(), stops.folded.clone());
+        parts.spawn(async move {
+            reporter.run(stop).await;
+            folded.cancel();
+            ("report", Ok(()))
+        });
+
+        let upkeep = upkeep::Upkeep {
+            store: Arc::clone(&store),
+            vitals,
+            clock: Arc::clone(&self.clock),
+            retention_days: self.settings.retention_days,
+        };
+        let stop = stops.rest.clone();
+        parts.spawn(async move {
+            upkeep.run(stop).await;
+            ("upkeep", Ok(()))
+        });
+
+        let fleet = fleet::Fleet {
+            settings: self.settings,
+            clock: self.clock,
+            store,
+            identity: self.identity,
+            holder: self.holder,
+            link: self.link,
+            spool: self.spool,
+            ids: self.ids,
+            readiness: self.readiness,
+            commands: work.commands.clone(),
+        };
+        let stop = stops.rest.clone();
+        parts.spawn(async move {
+            Box::pin(fleet.run(stop)).await;
+            ("fleet", Ok(()))
+        });
+        Ok(self.lock)
+    }
+
+    fn runtime_file(&self) -> PathBuf {
+        self.settings.data_dir.join("runtime.json")
+    }
+
+    fn write_runtime_file(&self) -> Result<(), StartError> {
+        let (ingest, admin) = self.addresses;
+        let facts = serde_json::json!({
+            "pid": std::process::id(),
+            "ingest": ingest.to_string(),
+            "admin": admin.to_string(),
+        });
+        let path = self.runtime_file();
+        files::replace(&path, facts.to_string().as_bytes())
+            .map_err(|source| StartError::DataDir { path, source })
+    }
+}
+
+/// Delivers once the store has its number; before that there is nothing to deliver.
+async fn deliver(
+    current: CurrentConfiguration,
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    ids: StoreIds,
+    (sender, meter): (Sender, Arc<Meter>),
+    (tasks, stop): (TaskTracker, CancellationToken),
+) {
+    let ids = tokio::select! {
+        () = stop.cancelled() => return,
+        ids = ids.ready() => ids,
+    };
+    let deliverer = Deliverer::new(current, store, clock, ids, sender, meter);
+    deliverer.run(tasks, stop).await;
+}
+
+fn alone(ended: Option<Result<Ended, tokio::task::JoinError>>) -> RunError {
+    match ended {
+        Some(Ok((part, outcome))) => RunError::PartEnded {
+            part,
+            why: outcome.err().unwrap_or_else(|| "no error".to_owned()),
+        },
+        Some(Err(_)) | None => RunError::Panicked,
+    }
+}
+
+/// One process per folder: two writers of one store would both believe in their own order.
+fn lock_data_dir(settings: &Settings) -> Result<File, StartError> {
+    let path = settings.data_dir.clone();
+    let failed = |source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    };
+    files::make_private_dir(&path).map_err(failed)?;
+    let lock = File::create(path.join("agent.lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::DataDirInUse { path }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let open = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    open().map_err(|source| StartError::Listen { address, source })
+}

@@ -1,0 +1,160 @@
+//! Membership in the fleet: enrolled, and three streams open side by side.
+//!
+//! When the control plane does not know the agent any more (a rebuilt database),
+//! it enrols again with the same credential. None of this holds up accepting
+//! or delivering.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::causes::chain;
+use crate::clock::SharedClock;
+use crate::command::{CommandStream, Desk};
+use crate::control::enrol::enrol;
+use crate::control::holder::Holder;
+use crate::control::identity::{Enrolled, Identity};
+use crate::control::stream::ConfigurationStream;
+use crate::ids::StoreIds;
+use crate::link::{Link, Redial, UnknownAgent, keep_open};
+use crate::readiness::Readiness;
+use crate::report::spool::Spool;
+use crate::report::stream::ReportStream;
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+pub(super) struct Fleet {
+    pub(super) settings: Settings,
+    pub(super) clock: SharedClock,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) identity: Identity,
+    pub(super) holder: Holder,
+    pub(super) link: Link,
+    pub(super) spool: Arc<Spool>,
+    pub(super) ids: StoreIds,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) commands: TaskTracker,
+}
+
+impl Fleet {
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let pace = self.settings.pace;
+        let mut identity = self.identity;
+        let clock = Arc::clone(&self.clock);
+        let mut configuration = ConfigurationStream::new(self.holder, self.link.clone(), clock);
+        let mut reports = ReportStream {
+            link: self.link.clone(),
+            spool: self.spool,
+        };
+        let mut wait = Redial::new(pace.redial);
+        let mut known = identity.enrolled().cloned();
+        loop {
+            let member = match known.take() {
+                Some(member) => member,
+                None => {
+                    let enrolment = enrol(&identity, &self.settings, &self.link, &self.readiness);
+                    let member = tokio::select! {
+                        () = stop.cancelled() => return,
+                        member = enrolment => member,
+                    };
+                    settle(
+                        &member,
+                        &mut identity,
+                        &self.store,
+                        &self.ids,
+                        &self.readiness,
+                    )
+                    .await;
+                    member
+                }
+            };
+            let desk = Desk {
+                store: Arc::clone(&self.store),
+                clock: Arc::clone(&self.clock),
+                ids: self.ids.clone(),
+                agent_id: member.agent_id,
+            };
+            let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());
+            let pass = identity.pass();
+            let streams = async {
+                tokio::try_join!(
+                    keep_open(&mut configuration, &pass, pace, &stop),
+                    keep_open(&mut commands, &pass, pace, &stop),
+                    keep_open(&mut reports, &pass, pace, &stop),
+                )
+            };
+            match streams.await {
+                Ok(_) => return,
+                Err(UnknownAgent) => {
+                    let text = "the control plane does not know this agent; it enrols again";
+                    tracing::warn!("{text}");
+                    self.readiness.update(|facts| {
+                        if facts.connected {
+                            wait.reset();
+                        }
+                        facts.connected = false;
+                        facts.connection_problem = Some(text.to_owned());
+                    });
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait.next()) => {}
+            }
+        }
+    }
+}
+
+/// Keeps what enrolment gave. The store's number comes first: ids are made with it.
+async fn settle(
+    member: &Enrolled,
+    identity: &mut Identity,
+    store: &Arc<dyn Store>,
+    ids: &StoreIds,
+    readiness: &Readiness,
+) {
+    if let Err(error) = number_store(store.as_ref(), member.store, ids, readiness).await {
+        let text = chain(&error);
+        tracing::error!(error = text, "the number of the store could not be kept");
+        readiness.update(|facts| facts.store_problem = Some(text));
+        return;
+    }
+    if let Err(error) = identity.set_enrolled(member.clone()) {
+        let text = chain(&error);
+        tracing::error!(error = text, "the identity could not be kept");
+        readiness.warn("identity_not_kept", text);
+    }
+    tracing::info!(
+        agent.id = member.agent_id,
+        store = member.store,
+        "the agent is enrolled"
+    );
+}
+
+/// Gives the store its number, once. A store that has one keeps it, because its ids carry it.
+pub(super) async fn number_store(
+    store: &dyn Store,
+    given: u32,
+    ids: &StoreIds,
+    readiness: &Readiness,
+) -> Result<(), StoreError> {
+    let number = match store.store_number().await? {
+        Some(number) => number,
+        None => {
+            store.set_store_number(given).await?;
+            given
+        }
+    };
+    if number != given {
+        let text = format!(
+            "the control plane calls this store {given}, its ids say {number}; look-ups by id may \
+             be sent to another agent"
+        );
+        tracing::error!("{text}");
+        readiness.warn("store_number_differs", text);
+    }
+    ids.set(number);
+    readiness.update(|facts| facts.enrolled = true);
+    Ok(())
+}

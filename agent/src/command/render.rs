@@ -1,0 +1,171 @@
+//! Records of the store in wire form.
+
+use hookplane_proto::v1::{self, AttemptStatus, Header, RequestData, RequestStatus};
+
+use crate::clock::timestamp;
+use crate::store::{
+    AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, RequestCounts, RequestRecord,
+    RetryKind,
+};
+
+/// Bytes of a body that fit an answer beside everything else.
+const MAX_BODY: usize = 3 * 1_024 * 1_024;
+/// A body up to here is given as text too.
+const MAX_TEXT: usize = 768 * 1_024;
+
+pub(super) fn request(
+    record: &RequestRecord,
+    counts: RequestCounts,
+    agent_id: &str,
+    with_data: bool,
+) -> v1::Request {
+    let rejection = record.rejection.clone();
+    let status = match rejection {
+        None => RequestStatus::Accepted,
+        Some(_) => RequestStatus::Rejected,
+    };
+    let (cause, reason, detail) = rejection
+        .map(|why| (why.cause, why.reason, why.detail))
+        .unwrap_or_default();
+    v1::Request {
+        id: record.id.clone(),
+        team_id: record.team_id.clone(),
+        source_id: record.source_id.clone(),
+        status: status.into(),
+        verified: record.verified_by.is_some(),
+        verified_by: record.verified_by.clone().unwrap_or_default(),
+        rejection_cause: cause,
+        rejection_reason: reason,
+        rejection_detail: detail,
+        message_id: record.message_id.clone().unwrap_or_default(),
+        event_type: record.event_type.clone().unwrap_or_default(),
+        ingested_at: Some(timestamp(record.ingested_at)),
+        events_count: counts.events,
+        ignored_count: counts.ignored,
+        repeat_count: counts.repeats,
+        body_size: record.body_size,
+        client_ip: record.client_ip.clone(),
+        agent_id: agent_id.to_owned(),
+        config_revision: record.config_revision,
+        data: with_data.then(|| data(record)),
+    }
+}
+
+fn data(record: &RequestRecord) -> RequestData {
+    let shown = record.body.slice(..record.body.len().min(MAX_BODY));
+    let text = Some(&shown)
+        .filter(|shown| shown.len() <= MAX_TEXT)
+        .and_then(|shown| std::str::from_utf8(shown).ok());
+    RequestData {
+        method: record.method.clone(),
+        path: record.path.clone(),
+        query: record.query.clone(),
+        headers: headers(&record.headers),
+        body_text: text.unwrap_or_default().to_owned(),
+        body_truncated: (shown.len() as u64) < record.body_size,
+        body: shown.to_vec(),
+    }
+}
+
+pub(super) fn event(record: &EventRecord) -> v1::Event {
+    let status = match record.status {
+        EventStatus::Scheduled => v1::EventStatus::Scheduled,
+        EventStatus::Queued => v1::EventStatus::Queued,
+        EventStatus::Hold => v1::EventStatus::Hold,
+        EventStatus::Successful => v1::EventStatus::Successful,
+        EventStatus::Failed => v1::EventStatus::Failed,
+        EventStatus::Cancelled => v1::EventStatus::Cancelled,
+    };
+    let ignored = match record.ignored_reason {
+        None => v1::IgnoredReason::Unspecified,
+        Some(IgnoredReason::Filtered) => v1::IgnoredReason::Filtered,
+        Some(IgnoredReason::Duplicate) => v1::IgnoredReason::Duplicate,
+        Some(IgnoredReason::Disabled) => v1::IgnoredReason::Disabled,
+        Some(IgnoredReason::Operator) => v1::IgnoredReason::Operator,
+    };
+    let kind = match record.retry.as_ref().map(|lineage| lineage.kind) {
+        None => v1::RetryKind::Unspecified,
+        Some(RetryKind::Single) => v1::RetryKind::Single,
+        Some(RetryKind::Bulk) => v1::RetryKind::Bulk,
+        Some(RetryKind::Resend) => v1::RetryKind::Resend,
+    };
+    v1::Event {
+        id: record.id.clone(),
+        team_id: record.team_id.clone(),
+        request_id: record.request_id.clone(),
+        connection_id: record.connection_id.clone(),
+        webhook_id: record.connection_id.clone(),
+        source_id: record.source_id.clone(),
+        destination_id: record.destination_id.clone(),
+        status: status.into(),
+        attempts: record.attempts,
+        response_status: record.response_status.map_or(0, u32::from),
+        error_code: record.error_code.clone().unwrap_or_default(),
+        failure_message: record.failure_message.clone().unwrap_or_default(),
+        ignored_reason: ignored.into(),
+        ignored_detail: record.ignored_detail.clone().unwrap_or_default(),
+        created_at: Some(timestamp(record.created_at)),
+        last_attempt_at: record.last_attempt_at.map(timestamp),
+        next_attempt_at: record.next_attempt_at.map(timestamp),
+        successful_at: record.successful_at.map(timestamp),
+        is_retry: record.retry.is_some(),
+        retry_kind: kind.into(),
+        retry_parent_event_id: record
+            .retry
+            .as_ref()
+            .map(|lineage| lineage.parent_event_id.clone())
+            .unwrap_or_default(),
+        event_type: record.event_type.clone().unwrap_or_default(),
+    }
+}
+
+/// `with_body` false leaves the receiver's answer out, which then counts as cut.
+pub(super) fn attempt(record: &AttemptRecord, with_body: bool) -> v1::Attempt {
+    let status = if record.successful {
+        AttemptStatus::Successful
+    } else {
+        AttemptStatus::Failed
+    };
+    let body: &[u8] = if with_body {
+        &record.response_body
+    } else {
+        &[]
+    };
+    let left_out = body.len() < record.response_body.len();
+    v1::Attempt {
+        id: record.id.clone(),
+        team_id: record.team_id.clone(),
+        event_id: record.event_id.clone(),
+        request_id: record.request_id.clone(),
+        connection_id: record.connection_id.clone(),
+        source_id: record.source_id.clone(),
+        destination_id: record.destination_id.clone(),
+        attempt_number: record.number,
+        trigger: record.trigger.clone(),
+        status: status.into(),
+        response_status: record.response_status.map_or(0, u32::from),
+        error_code: record.error_code.clone().unwrap_or_default(),
+        error_message: record.error_message.clone().unwrap_or_default(),
+        requested_url: record.requested_url.clone(),
+        http_method: record.http_method.clone(),
+        request_headers: headers(&record.request_headers),
+        response_headers: headers(&record.response_headers),
+        response_body: body.to_vec(),
+        body: std::str::from_utf8(body).unwrap_or_default().to_owned(),
+        response_truncated: record.response_truncated || left_out,
+        started_at: Some(timestamp(record.started_at)),
+        responded_at: record.responded_at.map(timestamp),
+        delivery_latency: record.latency_micros as f64 / 1_000.0,
+        decision: record.decision.clone(),
+        next_attempt_at: record.next_attempt_at.map(timestamp),
+    }
+}
+
+fn headers(kept: &Headers) -> Vec<Header> {
+    kept.iter()
+        .map(|(name, value)| Header {
+            name: name.clone(),
+            value: value.to_vec(),
+        })
+        .collect()
+}

@@ -1,0 +1,96 @@
+//! A live tail: the store's news, filtered to what was asked for.
+
+use hookplane_proto::v1::tail_requests_response::Item;
+use hookplane_proto::v1::{
+    AttemptEnded, RequestStored, TailGap, TailRequestsRequest, TailRequestsResponse,
+};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::fault::Fault;
+use super::{Desk, query, render};
+use crate::store::{EventRecord, EventStatus, RequestCounts, RequestRecord, StoreEvent};
+
+/// News of one team, from the moment it was made.
+pub(super) struct Tail {
+    news: broadcast::Receiver<StoreEvent>,
+    team_id: String,
+    source_id: Option<String>,
+    /// `None` for any, true for rejected ones.
+    rejected: Option<bool>,
+    agent_id: String,
+}
+
+impl Tail {
+    pub(super) fn new(
+        desk: &Desk,
+        team_id: String,
+        wanted: &TailRequestsRequest,
+    ) -> Result<Self, Fault> {
+        let source_id = (!wanted.source_id.is_empty()).then(|| wanted.source_id.clone());
+        Ok(Self {
+            rejected: query::rejected(wanted.status)?,
+            news: desk.store.subscribe(),
+            team_id,
+            source_id,
+            agent_id: desk.agent_id.clone(),
+        })
+    }
+
+    /// The next item; `None` when the store closed.
+    pub(super) async fn next(&mut self) -> Option<TailRequestsResponse> {
+        loop {
+            let item = match self.news.recv().await {
+                Ok(news) => self.item(&news),
+                Err(RecvError::Lagged(skipped)) => Some(Item::Gap(TailGap { skipped })),
+                Err(RecvError::Closed) => return None,
+            };
+            if item.is_some() {
+                return Some(TailRequestsResponse { item });
+            }
+        }
+    }
+
+    fn item(&self, news: &StoreEvent) -> Option<Item> {
+        match news {
+            StoreEvent::Stored { request, events } => {
+                let rejected = request.rejection.is_some();
+                let wanted = self.wants(&request.team_id, &request.source_id, rejected);
+                wanted.then(|| Item::Stored(self.stored(request, events)))
+            }
+            StoreEvent::Completed { attempt, event } => {
+                let wanted = self.wants(&attempt.team_id, &attempt.source_id, false);
+                wanted.then(|| {
+                    Item::Attempt(AttemptEnded {
+                        attempt: Some(render::attempt(attempt, false)),
+                        event: Some(render::event(event)),
+                    })
+                })
+            }
+            StoreEvent::Requeued(_) => None,
+        }
+    }
+
+    fn wants(&self, team_id: &str, source_id: &str, rejected: bool) -> bool {
+        self.team_id == team_id
+            && self.source_id.as_deref().is_none_or(|id| id == source_id)
+            && self.rejected.is_none_or(|wanted| wanted == rejected)
+    }
+
+    fn stored(&self, request: &RequestRecord, events: &[EventRecord]) -> RequestStored {
+        let ignored = events
+            .iter()
+            .filter(|event| event.status == EventStatus::Cancelled)
+            .count();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let counts = RequestCounts {
+            events: number(events.len() - ignored),
+            ignored: number(ignored),
+            repeats: 0,
+        };
+        RequestStored {
+            request: Some(render::request(request, counts, &self.agent_id, false)),
+            events: events.iter().map(render::event).collect(),
+        }
+    }
+}

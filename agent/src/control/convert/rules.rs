@@ -1,0 +1,128 @@
+//! Connections and their rules.
+
+use hookplane_proto::v1::{self, FilterRule, RetryRule, RetryStrategy, rule::Rule};
+use hookplane_rules::{Filter, FilterSpec, RetryPolicy, Strategy};
+use prost_types::value::Kind;
+use serde_json::{Map, Number, Value};
+
+use super::Unfit;
+use crate::config::Connection;
+
+const MAX_RULES: usize = 16;
+/// Deeper values are refused before they are walked; filters allow 32 levels.
+const MAX_DEPTH: usize = 64;
+
+pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Connection, Unfit> {
+    if wire.id.is_empty() || wire.destination_id.is_empty() {
+        let message = "a connection needs its id and its destination";
+        return Err(Unfit::new("id_missing", message));
+    }
+    let of = |unfit: Unfit| Unfit::new(unfit.reason, format!("{}: {}", wire.id, unfit.message));
+    if wire.source_id != source_id {
+        let message = format!("belongs to source {:?}", wire.source_id);
+        return Err(of(Unfit::new("key_mismatch", message)));
+    }
+    if wire.rules.len() > MAX_RULES {
+        let message = format!("{MAX_RULES} rules are the most");
+        return Err(of(Unfit::new("limit_exceeded", message)));
+    }
+    let (mut filters, mut retry) = (Vec::new(), None);
+    for rule in &wire.rules {
+        match rule.rule.as_ref() {
+            Some(Rule::Filter(rule)) => filters.push(filter(rule).map_err(of)?),
+            Some(Rule::Retry(_)) if retry.is_some() => {
+                return Err(of(Unfit::new(
+                    "rule_invalid",
+                    "has more than one retry rule",
+                )));
+            }
+            Some(Rule::Retry(rule)) => retry = Some(policy(rule).map_err(of)?),
+            None => return Err(of(Unfit::unsupported("a kind of rule"))),
+        }
+    }
+    Ok(Connection {
+        id: wire.id.clone(),
+        name: wire.name.clone(),
+        destination_id: wire.destination_id.clone(),
+        enabled: wire.disabled_at.is_none(),
+        filters,
+        retry: retry.unwrap_or_default(),
+    })
+}
+
+fn filter(rule: &FilterRule) -> Result<Filter, Unfit> {
+    let part = |value: &Option<prost_types::Value>| value.as_ref().map(|v| json(v, 0)).transpose();
+    let spec = FilterSpec {
+        headers: part(&rule.headers)?,
+        body: part(&rule.body)?,
+        query: part(&rule.query)?,
+        path: part(&rule.path)?,
+    };
+    Ok(Filter::compile(&spec)?)
+}
+
+fn policy(rule: &RetryRule) -> Result<RetryPolicy, Unfit> {
+    let strategy = match RetryStrategy::try_from(rule.strategy) {
+        Ok(RetryStrategy::Unspecified | RetryStrategy::Exponential) => Strategy::Exponential,
+        Ok(RetryStrategy::Linear) => Strategy::Linear,
+        Err(_) => return Err(Unfit::unsupported("the strategy of a retry rule")),
+    };
+    let (count, interval) = (rule.count, rule.interval);
+    Ok(RetryPolicy::new(
+        strategy,
+        count,
+        interval,
+        &rule.response_status_codes,
+    )?)
+}
+
+fn json(value: &prost_types::Value, depth: usize) -> Result<Value, Unfit> {
+    if depth > MAX_DEPTH {
+        return Err(Unfit::new(
+            "rule_invalid",
+            "a condition is nested too deeply",
+        ));
+    }
+    Ok(match value.kind.as_ref() {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(*value),
+        Some(Kind::StringValue(value)) => Value::String(value.clone()),
+        Some(Kind::NumberValue(value)) => number(*value)?,
+        Some(Kind::ListValue(list)) => Value::Array(
+            list.values
+                .iter()
+                .map(|value| json(value, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        Some(Kind::StructValue(fields)) => Value::Object(
+            fields
+                .fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), json(value, depth + 1)?)))
+                .collect::<Result<Map<_, _>, Unfit>>()?,
+        ),
+    })
+}
+
+/// Protobuf knows doubles only; whole ones become integers again, as they were written.
+fn number(value: f64) -> Result<Value, Unfit> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= EXACT {
+        return Ok(Value::Number(Number::from(value as i64)));
+    }
+    Number::from_f64(value)
+        .map(Value::Number)
+        .ok_or_else(|| Unfit::new("rule_invalid", "a number is not finite"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_stay_whole_and_fractions_stay_fractions() {
+        assert_eq!(number(5.0).unwrap(), serde_json::json!(5));
+        assert_eq!(number(-0.5).unwrap(), serde_json::json!(-0.5));
+        assert!(number(f64::NAN).is_err());
+    }
+}

@@ -1,0 +1,241 @@
+//! How the agent reaches its control plane: dialling, its credential, staying connected.
+//!
+//! Owns TLS, deadlines of dials and the jittered wait before the next one. Refuses
+//! to know what the streams say. Each stream dials a connection of its own, so
+//! that none can hold up another.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+
+use crate::causes::chain;
+use crate::settings::{Pace, Settings};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+
+/// Dials the control plane. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Link {
+    endpoint: Endpoint,
+    pub(crate) pace: Pace,
+}
+
+/// What the agent shows with every call after enrolment. Prints nothing.
+#[derive(Clone)]
+pub(crate) struct Pass(MetadataValue<Ascii>);
+
+/// Why the link cannot be set up at all.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    #[error("the authority's file {} cannot be read", path.display())]
+    Authority {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the control plane's address or authority cannot be used")]
+    Unusable(#[source] tonic::transport::Error),
+}
+
+/// How a session of a stream ended.
+#[derive(Debug)]
+pub(crate) struct SessionEnd {
+    /// The other side had answered, so the next dial may come soon.
+    pub(crate) lived: bool,
+    pub(crate) cause: Cause,
+}
+
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// The control plane does not know this agent (any more).
+    Unknown,
+    Lost(String),
+}
+
+/// The control plane does not know this agent (any more).
+#[derive(Debug)]
+pub(crate) struct UnknownAgent;
+
+impl Link {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, LinkError> {
+        let mut endpoint = Endpoint::from_shared(settings.control_plane.to_string())
+            .map_err(LinkError::Unusable)?
+            .connect_timeout(settings.pace.call)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_ANSWER)
+            .keep_alive_while_idle(true);
+        if settings.control_plane.scheme() == "https" {
+            let tls = ClientTlsConfig::new();
+            let tls = match &settings.control_plane_ca {
+                None => tls.with_webpki_roots(),
+                Some(path) => {
+                    let pem = std::fs::read(path).map_err(|source| LinkError::Authority {
+                        path: path.clone(),
+                        source,
+                    })?;
+                    tls.ca_certificate(Certificate::from_pem(pem))
+                }
+            };
+            endpoint = endpoint.tls_config(tls).map_err(LinkError::Unusable)?;
+        }
+        Ok(Self {
+            endpoint,
+            pace: settings.pace,
+        })
+    }
+
+    /// A fresh connection, or why there is none.
+    pub(crate) async fn dial(&self) -> Result<Channel, String> {
+        match tokio::time::timeout(self.pace.call, self.endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err(format!("no connection within {:?}", self.pace.call)),
+        }
+    }
+}
+
+impl Pass {
+    pub(crate) fn new(credential: &str) -> Option<Self> {
+        let mut value = MetadataValue::try_from(format!("Bearer {credential}")).ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        request
+    }
+}
+
+impl SessionEnd {
+    pub(crate) fn lost(lived: bool, why: impl Into<String>) -> Self {
+        let cause = Cause::Lost(why.into());
+        Self { lived, cause }
+    }
+
+    pub(crate) fn status(lived: bool, status: &Status) -> Self {
+        let cause = match status.code() {
+            Code::Unauthenticated => Cause::Unknown,
+            _ => Cause::Lost(describe(status)),
+        };
+        Self { lived, cause }
+    }
+
+    /// The other side ended the stream without an error, at its shutdown for example.
+    pub(crate) fn closed() -> Self {
+        Self::lost(true, "the control plane ended the stream")
+    }
+}
+
+/// Code, message and causes, without metadata.
+pub(crate) fn describe(status: &Status) -> String {
+    let mut text = format!("{:?}: {}", status.code(), status.message());
+    if let Some(source) = std::error::Error::source(status) {
+        text.push_str(": ");
+        text.push_str(&chain(source));
+    }
+    text
+}
+
+/// One of the agent's streams, over all its sessions.
+pub(crate) trait Stream: Send {
+    fn name(&self) -> &'static str;
+
+    /// One session, from the dial to its end.
+    fn session(&mut self, pass: &Pass) -> impl Future<Output = SessionEnd> + Send;
+}
+
+/// Holds one stream open: session after session, until `stop` or until the agent is unknown.
+pub(crate) async fn keep_open(
+    stream: &mut impl Stream,
+    pass: &Pass,
+    pace: Pace,
+    stop: &CancellationToken,
+) -> Result<(), UnknownAgent> {
+    let mut wait = Redial::new(pace.redial);
+    let mut told = String::new();
+    let name = stream.name();
+    loop {
+        let end = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            end = stream.session(pass) => end,
+        };
+        let why = match end.cause {
+            Cause::Unknown => return Err(UnknownAgent),
+            Cause::Lost(why) => why,
+        };
+        if end.lived {
+            wait.reset();
+            told.clear();
+        }
+        // Once per change: an outage of a day must not fill the log.
+        if why == told {
+            tracing::debug!(stream = name, error = why, "no stream yet");
+        } else {
+            tracing::warn!(
+                stream = name,
+                error = why,
+                "the stream to the control plane is lost"
+            );
+            told = why;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait.next()) => {}
+        }
+    }
+}
+
+/// Full jitter: a random wait up to a ceiling that doubles, so that a fleet does not come back at once.
+pub(crate) struct Redial {
+    floor: Duration,
+    most: Duration,
+    ceiling: Duration,
+}
+
+impl Redial {
+    pub(crate) fn new((floor, most): (Duration, Duration)) -> Self {
+        Self {
+            floor,
+            most,
+            ceiling: floor,
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.ceiling = self.floor;
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        self.ceiling = (self.ceiling * 2).min(self.most);
+        let room = self.ceiling.saturating_sub(self.floor);
+        self.floor + room.mul_f64(rand::random())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_bound_and_start_small_again() {
+        let (floor, most) = (Duration::from_millis(200), Duration::from_secs(10));
+        let mut wait = Redial::new((floor, most));
+        for _ in 0..50 {
+            let next = wait.next();
+            assert!((floor..=most).contains(&next), "{next:?}");
+        }
+        assert_eq!(wait.ceiling, most);
+        wait.reset();
+        assert!(wait.next() <= floor * 2);
+    }
+}

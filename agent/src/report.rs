@@ -1,0 +1,136 @@
+//! What the agent did, in numbers: folded every few seconds, spooled on disk,
+//! sent until the control plane has counted them.
+//!
+//! Owns the rhythm and the spool. Refuses to know how the stages count; it takes
+//! tallies from the meter. Invariants: a report keeps its number and its content
+//! from the moment it may have been sent, so counting twice can be noticed; a
+//! full spool merges, it never drops.
+
+pub(crate) mod spool;
+pub(crate) mod stream;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookplane_proto::agent::v1::{Gauges, ReportStreamRequest};
+use tokio_util::sync::CancellationToken;
+
+use crate::causes::chain;
+use crate::clock::SharedClock;
+use crate::config::CurrentConfiguration;
+use crate::meter::Meter;
+use crate::readiness::Readiness;
+use crate::store::{Store, StoreError};
+use crate::vitals::Vitals;
+use spool::Spool;
+
+const MINUTE: u64 = 60_000;
+
+/// Folds tallies into reports.
+pub(crate) struct Reporter {
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) config: CurrentConfiguration,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) clock: SharedClock,
+    pub(crate) every: Duration,
+}
+
+/// What the last fold left for the next one.
+struct Before {
+    /// When the tallies of the next report began.
+    since: u64,
+    gauges: Option<Gauges>,
+    /// Made, but not on disk yet.
+    unwritten: Option<ReportStreamRequest>,
+}
+
+impl Reporter {
+    /// Folds until `stop`, then once more.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut before = Before {
+            since: self.clock.now_millis(),
+            gauges: None,
+            unwritten: None,
+        };
+        loop {
+            let last = tokio::select! {
+                () = stop.cancelled() => true,
+                () = tokio::time::sleep(self.until_next()) => false,
+            };
+            if let Err(error) = self.fold(&mut before).await {
+                let text = chain(&error);
+                tracing::warn!(error = text, "a report is not on disk yet");
+                self.readiness
+                    .update(|facts| facts.store_problem = Some(text));
+            } else {
+                self.readiness.update(|facts| facts.store_problem = None);
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// A report belongs to one minute, so the rhythm starts anew with each.
+    fn until_next(&self) -> Duration {
+        let into_minute = self.clock.now_millis() % MINUTE;
+        self.every.min(Duration::from_millis(MINUTE - into_minute))
+    }
+
+    async fn fold(&self, before: &mut Before) -> Result<(), StoreError> {
+        let now = self.clock.now_millis();
+        // Also proves that the disk takes writes while nothing else comes in.
+        self.store.probe(now).await?;
+        let gauges = self.gauges().await?;
+        let taken = self.meter.take();
+        self.meter.forget_missing(&self.config.load());
+        let minute = before.since / MINUTE * MINUTE;
+        let quiet = taken.is_empty() && before.unwritten.is_none();
+        let news = before.gauges != Some(unsized_gauges(gauges));
+        if quiet && !news && now / MINUTE == before.since / MINUTE {
+            return Ok(());
+        }
+        before.since = now;
+        let mut report = wire::report(taken, gauges, minute);
+        if let Some(unwritten) = before.unwritten.take() {
+            report = wire::merge(unwritten, report);
+        }
+        // Kept until the disk has it: a failing disk delays numbers, it does not lose them.
+        match self.spool.add(&report).await {
+            Ok(()) => {
+                before.gauges = Some(unsized_gauges(gauges));
+                Ok(())
+            }
+            Err(error) => {
+                before.unwritten = Some(report);
+                Err(error)
+            }
+        }
+    }
+
+    async fn gauges(&self) -> Result<Gauges, StoreError> {
+        let backlog = self.store.backlog().await?;
+        let store_bytes = self.store.size_bytes().await?;
+        self.vitals.set_backlog(backlog);
+        self.vitals.set_store_bytes(store_bytes);
+        Ok(Gauges {
+            scheduled: backlog.scheduled,
+            queued: backlog.queued,
+            hold: backlog.hold,
+            in_flight: self.meter.deliveries_in_flight(),
+            store_bytes,
+        })
+    }
+}
+
+/// Bytes on disk change all the time and are no news by themselves.
+fn unsized_gauges(gauges: Gauges) -> Gauges {
+    Gauges {
+        store_bytes: 0,
+        ..gauges
+    }
+}

@@ -1,0 +1,132 @@
+//! Tallies in wire form, and the sum of two reports.
+
+use std::collections::HashMap;
+
+use hookplane_proto::agent::v1::{
+    DestinationReport, Gauges, Histogram, ReportStreamRequest, SourceReport,
+};
+
+use crate::clock::timestamp;
+use crate::meter::Taken;
+use crate::meter::histogram::ExponentialHistogram;
+
+/// The sequence stays 0 here: the spool gives it.
+pub(super) fn report(taken: Taken, gauges: Gauges, minute: u64) -> ReportStreamRequest {
+    let sources = taken
+        .sources
+        .into_iter()
+        .map(|(team_id, source_id, event_type, tally)| SourceReport {
+            team_id,
+            source_id,
+            event_type,
+            received: tally.received,
+            accepted: tally.accepted,
+            rejected: tally.rejected,
+            repeats: tally.repeats,
+            bytes: tally.bytes,
+            accept_latency: Some(to_wire(tally.accept_latency)),
+        });
+    let destinations = taken
+        .destinations
+        .into_iter()
+        .map(|(team_id, destination_id, tally)| DestinationReport {
+            team_id,
+            destination_id,
+            attempts: tally.attempts,
+            successful: tally.successful,
+            failed: tally.failed,
+            delivery_latency: Some(to_wire(tally.delivery_latency)),
+        });
+    ReportStreamRequest {
+        sequence: 0,
+        minute: Some(timestamp(minute)),
+        sources: sources.collect(),
+        destinations: destinations.collect(),
+        gauges: Some(gauges),
+    }
+}
+
+/// Sums of both, the state and the minute of the later one.
+pub(super) fn merge(
+    earlier: ReportStreamRequest,
+    later: ReportStreamRequest,
+) -> ReportStreamRequest {
+    let mut sources: HashMap<(String, String), SourceReport> = HashMap::new();
+    for report in earlier.sources.into_iter().chain(later.sources) {
+        let key = (report.source_id.clone(), report.event_type.clone());
+        match sources.get_mut(&key) {
+            None => drop(sources.insert(key, report)),
+            Some(sum) => add_source(sum, report),
+        }
+    }
+    let mut destinations: HashMap<String, DestinationReport> = HashMap::new();
+    for report in earlier.destinations.into_iter().chain(later.destinations) {
+        match destinations.get_mut(&report.destination_id) {
+            None => drop(destinations.insert(report.destination_id.clone(), report)),
+            Some(sum) => add_destination(sum, report),
+        }
+    }
+    ReportStreamRequest {
+        sequence: 0,
+        minute: later.minute,
+        sources: sources.into_values().collect(),
+        destinations: destinations.into_values().collect(),
+        gauges: later.gauges,
+    }
+}
+
+fn add_source(sum: &mut SourceReport, report: SourceReport) {
+    sum.received += report.received;
+    sum.accepted += report.accepted;
+    sum.rejected += report.rejected;
+    sum.repeats += report.repeats;
+    sum.bytes += report.bytes;
+    sum.accept_latency = added(sum.accept_latency.take(), report.accept_latency);
+}
+
+fn add_destination(sum: &mut DestinationReport, report: DestinationReport) {
+    sum.attempts += report.attempts;
+    sum.successful += report.successful;
+    sum.failed += report.failed;
+    sum.delivery_latency = added(sum.delivery_latency.take(), report.delivery_latency);
+}
+
+fn added(left: Option<Histogram>, right: Option<Histogram>) -> Option<Histogram> {
+    let mut sum = from_wire(left.unwrap_or_default());
+    sum.merge(&from_wire(right.unwrap_or_default()));
+    Some(to_wire(sum))
+}
+
+fn to_wire(histogram: ExponentialHistogram) -> Histogram {
+    Histogram {
+        scale: histogram.scale,
+        offset: histogram.offset,
+        counts: histogram.counts,
+        zero_count: histogram.zero_count,
+        count: histogram.count,
+        sum: histogram.sum,
+        max: histogram.max,
+    }
+}
+
+fn from_wire(histogram: Histogram) -> ExponentialHistogram {
+    // An absent histogram has no values and so no scale to keep.
+    if histogram.counts.is_empty() {
+        return ExponentialHistogram {
+            zero_count: histogram.zero_count,
+            count: histogram.count,
+            sum: histogram.sum,
+            max: histogram.max,
+            ..ExponentialHistogram::default()
+        };
+    }
+    ExponentialHistogram {
+        scale: histogram.scale,
+        offset: histogram.offset,
+        counts: histogram.counts,
+        zero_count: histogram.zero_count,
+        count: histogram.count,
+        sum: histogram.sum,
+        max: histogram.max,
+    }
+}

@@ -1,0 +1,399 @@
+//! What the operator decided: first what was written, then what it means.
+//!
+//! Owns the flags, the environment variables and the keys of the file, one
+//! struct for all three, and their precedence: defaults < file < environment <
+//! flags. Nothing else reads the environment. [`Settings`] is complete and checked.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use thiserror::Error;
+use url::{Host, Url};
+
+/// The command line of `hookplane-agent`.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "hookplane-agent",
+    version,
+    about = "Receives, verifies, stores and delivers webhooks"
+)]
+pub struct Arguments {
+    /// TOML file with the same settings, `ingest = "0.0.0.0:8088"` for example
+    #[arg(long, env = "HOOKPLANE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Settings as written: flags, `HOOKPLANE_…` variables or keys of the file.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// URL of the control plane [default: http://127.0.0.1:8080]
+    #[arg(long, env = "HOOKPLANE_CONTROL_PLANE", value_name = "URL")]
+    pub control_plane: Option<String>,
+    /// PEM file of the authorities that may sign the control plane's certificate
+    #[arg(long, env = "HOOKPLANE_CONTROL_PLANE_CA", value_name = "FILE")]
+    pub control_plane_ca: Option<PathBuf>,
+    /// Speak plain http to a control plane on another machine
+    #[arg(long, env = "HOOKPLANE_INSECURE_CONTROL_PLANE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure_control_plane: Option<bool>,
+    /// File with the token that both planes were given
+    #[arg(long, env = "HOOKPLANE_JOIN_TOKEN_FILE", value_name = "FILE")]
+    pub join_token_file: Option<PathBuf>,
+    /// Unique name of this agent [default: the host's name]
+    #[arg(long, env = "HOOKPLANE_NAME")]
+    pub name: Option<String>,
+    /// Group of agents it belongs to [default: default]
+    #[arg(long, env = "HOOKPLANE_POOL")]
+    pub pool: Option<String>,
+    /// Folder of the store, the identity and the configuration [default: .hookplane/agent]
+    #[arg(long, env = "HOOKPLANE_DATA_DIR", value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Address for webhooks [default: 127.0.0.1:8088]
+    #[arg(long, env = "HOOKPLANE_INGEST", value_name = "ADDRESS")]
+    pub ingest: Option<SocketAddr>,
+    /// Address for health, readiness and metrics [default: 127.0.0.1:8089]
+    #[arg(long, env = "HOOKPLANE_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+    /// Private networks that deliveries may go to, `10.0.0.0/8,127.0.0.0/8`
+    #[arg(
+        long,
+        env = "HOOKPLANE_ALLOW_ADDRESS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub allow_address: Option<Vec<String>>,
+    /// Days that delivered requests are kept [default: 7]
+    #[arg(long, env = "HOOKPLANE_RETENTION_DAYS", value_name = "DAYS")]
+    pub retention_days: Option<u32>,
+    /// Inbound requests at once; past it the answer is 503 [default: 1024]
+    #[arg(long, env = "HOOKPLANE_IN_FLIGHT", value_name = "NUMBER")]
+    pub in_flight: Option<usize>,
+    /// What to log, `info,hookplane_agent=debug` for example [default: info]
+    #[arg(long, env = "HOOKPLANE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, env = "HOOKPLANE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Seconds a shutdown may take [default: 30]
+    #[arg(long, env = "HOOKPLANE_DRAIN_SECONDS", value_name = "SECONDS")]
+    pub drain_seconds: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// What the agent works with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub control_plane: Url,
+    pub control_plane_ca: Option<PathBuf>,
+    pub insecure_control_plane: bool,
+    pub join_token_file: Option<PathBuf>,
+    pub name: String,
+    pub pool: String,
+    pub data_dir: PathBuf,
+    pub ingest: SocketAddr,
+    pub admin: SocketAddr,
+    pub allow_addresses: Vec<IpNet>,
+    pub retention_days: u32,
+    pub in_flight: usize,
+    pub log: String,
+    pub log_format: LogFormat,
+    /// The whole shutdown.
+    pub drain: Duration,
+    pub pace: Pace,
+}
+
+/// How often and how patiently. No flags: tests make it faster.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between heartbeats on the configuration stream.
+    pub heartbeat: Duration,
+    /// Without anything from the control plane a stream counts as dead.
+    pub dead_after: Duration,
+    /// Bounds of the jittered wait before dialling again.
+    pub redial: (Duration, Duration),
+    /// Between tries of an enrolment that was refused.
+    pub refused_enrolment: Duration,
+    /// One dial or call that is no stream.
+    pub call: Duration,
+    /// Between reports.
+    pub report: Duration,
+    /// Reports that may wait for the control plane.
+    pub spool: u64,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    #[error("the settings file {} cannot be read", path.display())]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the settings file {} is no valid TOML of this agent", path.display())]
+    Malformed {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
+    #[error("`{setting}`: {message}")]
+    Invalid {
+        setting: &'static str,
+        message: String,
+    },
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(10),
+            dead_after: Duration::from_secs(35),
+            redial: (Duration::from_millis(200), Duration::from_secs(10)),
+            refused_enrolment: Duration::from_secs(30),
+            call: Duration::from_secs(10),
+            report: Duration::from_secs(5),
+            spool: 10_000,
+        }
+    }
+}
+
+impl Settings {
+    /// Defaults, with everything on disk in this folder.
+    #[must_use]
+    pub fn in_dir(data_dir: &Path) -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            control_plane: Url::parse("http://127.0.0.1:8080").expect("a constant URL"),
+            control_plane_ca: None,
+            insecure_control_plane: false,
+            join_token_file: None,
+            name: host_name(),
+            pool: "default".to_owned(),
+            data_dir: data_dir.to_owned(),
+            ingest: local(8088),
+            admin: local(8089),
+            allow_addresses: Vec::new(),
+            retention_days: 7,
+            in_flight: 1_024,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            drain: Duration::from_secs(30),
+            pace: Pace::default(),
+        }
+    }
+
+    /// Reads the file, if one is named, and lets environment and flags win over it.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the file or the setting and what would be right.
+    pub fn read(arguments: Arguments) -> Result<Self, SettingsError> {
+        let file = match arguments.config {
+            None => Options::default(),
+            Some(path) => match std::fs::read_to_string(&path) {
+                Err(source) => return Err(SettingsError::Unreadable { path, source }),
+                Ok(text) => toml::from_str(&text).map_err(|source| SettingsError::Malformed {
+                    path,
+                    source: Box::new(source),
+                })?,
+            },
+        };
+        Self::from_options(arguments.options.or(file))
+    }
+
+    fn from_options(given: Options) -> Result<Self, SettingsError> {
+        let data_dir = given.data_dir.unwrap_or_else(|| ".hookplane/agent".into());
+        let defaults = Self::in_dir(&data_dir);
+        let control_plane = match given.control_plane {
+            None => defaults.control_plane,
+            Some(text) => Url::parse(&text)
+                .map_err(|error| invalid("control_plane", format!("{text} is no URL: {error}")))?,
+        };
+        let allow_addresses = given
+            .allow_address
+            .unwrap_or_default()
+            .iter()
+            .map(|text| {
+                text.trim().parse().map_err(|_| {
+                    let message = format!("{text} is no network; `10.0.0.0/8` would be right");
+                    invalid("allow_address", message)
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let settings = Self {
+            control_plane,
+            control_plane_ca: given.control_plane_ca,
+            insecure_control_plane: given.insecure_control_plane.unwrap_or(false),
+            join_token_file: given.join_token_file,
+            name: given.name.unwrap_or(defaults.name),
+            pool: given.pool.unwrap_or(defaults.pool),
+            ingest: given.ingest.unwrap_or(defaults.ingest),
+            admin: given.admin.unwrap_or(defaults.admin),
+            allow_addresses,
+            retention_days: given.retention_days.unwrap_or(defaults.retention_days),
+            in_flight: given.in_flight.unwrap_or(defaults.in_flight),
+            log: given.log.unwrap_or(defaults.log),
+            log_format: given.log_format.unwrap_or_default(),
+            drain: given
+                .drain_seconds
+                .map_or(defaults.drain, Duration::from_secs),
+            data_dir,
+            pace: defaults.pace,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Whether the values can work together.
+    ///
+    /// # Errors
+    /// [`SettingsError::Invalid`] with the setting and what would be right.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let url = &self.control_plane;
+        let plain = match url.scheme() {
+            "https" => false,
+            "http" => true,
+            other => {
+                let message = format!("{other} is neither http nor https");
+                return Err(invalid("control_plane", message));
+            }
+        };
+        if plain && !self.insecure_control_plane && !is_loopback(url) {
+            return Err(invalid(
+                "control_plane",
+                format!(
+                    "{url} is plain http to another machine: the join token and all secrets would \
+                     travel unprotected; use https, or say so with --insecure-control-plane"
+                ),
+            ));
+        }
+        if plain && self.control_plane_ca.is_some() {
+            let message = format!("{url} does not use TLS, so no authority can be checked");
+            return Err(invalid("control_plane_ca", message));
+        }
+        if self.name.is_empty() || self.name.len() > 155 {
+            return Err(invalid("name", "1 to 155 characters are needed".to_owned()));
+        }
+        if self.pool.is_empty() || self.pool.len() > 155 {
+            return Err(invalid("pool", "1 to 155 characters are needed".to_owned()));
+        }
+        if !(1..=3_650).contains(&self.retention_days) {
+            let message = "1 to 3650 days are possible".to_owned();
+            return Err(invalid("retention_days", message));
+        }
+        if !(1..=65_536).contains(&self.in_flight) {
+            return Err(invalid("in_flight", "1 to 65536 are possible".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Options {
+    /// These, and for what they leave open the other ones.
+    fn or(self, other: Self) -> Self {
+        Self {
+            control_plane: self.control_plane.or(other.control_plane),
+            control_plane_ca: self.control_plane_ca.or(other.control_plane_ca),
+            insecure_control_plane: self.insecure_control_plane.or(other.insecure_control_plane),
+            join_token_file: self.join_token_file.or(other.join_token_file),
+            name: self.name.or(other.name),
+            pool: self.pool.or(other.pool),
+            data_dir: self.data_dir.or(other.data_dir),
+            ingest: self.ingest.or(other.ingest),
+            admin: self.admin.or(other.admin),
+            allow_address: self.allow_address.or(other.allow_address),
+            retention_days: self.retention_days.or(other.retention_days),
+            in_flight: self.in_flight.or(other.in_flight),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+            drain_seconds: self.drain_seconds.or(other.drain_seconds),
+        }
+    }
+}
+
+fn invalid(setting: &'static str, message: String) -> SettingsError {
+    SettingsError::Invalid { setting, message }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// What the kernel calls this machine; containers get their own name this way.
+fn host_name() -> String {
+    ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .map(|text| text.trim().to_owned())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "agent".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Settings, SettingsError> {
+        let all = [&["hookplane-agent"], arguments].concat();
+        Settings::read(Arguments::try_parse_from(all).unwrap())
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let text = "pool = \"file\"\nname = \"file\"\nallow_address = [\"10.0.0.0/8\"]\n";
+        std::fs::write(&path, text).unwrap();
+        let settings = read(&["--config", path.to_str().unwrap(), "--name", "flag"]).unwrap();
+        assert_eq!(
+            (settings.name.as_str(), settings.pool.as_str()),
+            ("flag", "file")
+        );
+        assert_eq!(settings.allow_addresses.len(), 1);
+        assert_eq!(settings.retention_days, 7);
+        std::fs::write(&path, "poool = \"typo\"").unwrap();
+        let error = read(&["--config", path.to_str().unwrap()]).unwrap_err();
+        assert!(matches!(error, SettingsError::Malformed { .. }), "{error}");
+    }
+
+    #[test]
+    fn plain_http_leaves_the_machine_only_when_somebody_says_so() {
+        for fine in [
+            &["--control-plane", "http://127.0.0.1:1"][..],
+            &["--control-plane", "http://[::1]:1"],
+            &["--control-plane", "http://localhost:1"],
+            &["--control-plane", "https://hookplane.example"],
+            &[
+                "--control-plane",
+                "http://10.0.0.1",
+                "--insecure-control-plane",
+            ],
+        ] {
+            read(fine).unwrap_or_else(|error| panic!("{fine:?}: {error}"));
+        }
+        for wrong in [
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "ftp://127.0.0.1",
+        ] {
+            let error = read(&["--control-plane", wrong]).unwrap_err().to_string();
+            assert!(error.contains("control_plane"), "{wrong}: {error}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! A real agent against a scripted control plane: what it takes over, what it
+//! refuses, and what it does when the control plane is away.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod configuration;
+mod control_plane;
+mod enrolment;
+mod evidence;
+mod life;
+mod receiver;
+mod world;

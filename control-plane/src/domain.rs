@@ -1,0 +1,55 @@
+//! The nouns of the control plane as plain values, and what makes them valid.
+//!
+//! Owns the meaning of a source, a destination, a connection, a key and an
+//! agent. Refuses to know databases, wire types and time. Invariant: validation
+//! asks the crates the agents run (`signature`, `rules`), so what is admitted
+//! here is not refused there.
+
+pub mod agent;
+pub mod api_key;
+pub mod connection;
+pub mod destination;
+pub mod histogram;
+pub mod report;
+pub mod secret;
+pub mod source;
+pub mod violation;
+
+pub use agent::{Agent, RefusedResource};
+pub use api_key::ApiKey;
+pub use connection::{Connection, ConnectionSpec, RetryRule, Rule};
+pub use destination::{Destination, DestinationAuth, DestinationSpec};
+pub use histogram::Histogram;
+pub use report::{DestinationNumbers, Report, SourceNumbers};
+pub use source::{CustomResponse, Source, SourceAuth, SourceSpec};
+pub use violation::Violation;
+
+/// Unix time in milliseconds.
+pub type Millis = i64;
+
+/// The pool of a source that names none.
+pub const DEFAULT_POOL: &str = "default";
+
+/// The kinds of configuration, by the word that people see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    Source,
+    Destination,
+    Connection,
+    ApiKey,
+    Agent,
+}
+
+impl ResourceKind {
+    /// `source`, `api key`, … for messages.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::Connection => "connection",
+            Self::ApiKey => "API key",
+            Self::Agent => "agent",
+        }
+    }
+}

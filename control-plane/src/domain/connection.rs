@@ -1,0 +1,114 @@
+//! Connections: one source to one destination, with ordered rules.
+
+use std::collections::BTreeMap;
+
+use hookplane_rules::{Filter, FilterSpec, RetryPolicy, Strategy};
+use serde::{Deserialize, Serialize};
+
+use super::Millis;
+use super::violation::{self, Violation};
+
+const MAX_RULES: usize = 16;
+
+/// A connection as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    pub id: String,
+    pub team_id: String,
+    pub source_id: String,
+    pub destination_id: String,
+    pub spec: ConnectionSpec,
+    /// `None` while enabled.
+    pub disabled_at: Option<Millis>,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+    /// Configuration revision of the last change.
+    pub revision: u64,
+}
+
+/// What people set. Serialised into the database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionSpec {
+    pub name: String,
+    pub description: String,
+    pub labels: BTreeMap<String, String>,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Rule {
+    Filter(FilterSpec),
+    Retry(RetryRule),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryRule {
+    pub strategy: RetryStrategy,
+    pub count: u32,
+    /// First delay in milliseconds.
+    pub interval: u64,
+    pub response_status_codes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryStrategy {
+    Exponential,
+    Linear,
+}
+
+impl ConnectionSpec {
+    /// Every fault. Compiles each rule with the code that agents run.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        violation::name("name", &self.name, &mut found);
+        violation::description(&self.description, &mut found);
+        violation::labels(&self.labels, &mut found);
+        if self.rules.len() > MAX_RULES {
+            found.push(Violation::new(
+                "rules",
+                format!("{} rules; {MAX_RULES} are allowed", self.rules.len()),
+            ));
+        }
+        let mut retries = 0;
+        for (place, rule) in self.rules.iter().enumerate() {
+            let fault = match rule {
+                Rule::Filter(spec) => Filter::compile(spec).err(),
+                Rule::Retry(rule) => {
+                    retries += 1;
+                    rule.policy().err()
+                }
+            };
+            if let Some(fault) = fault {
+                found.push(Violation::new(
+                    format!("rules[{place}].{}", fault.path),
+                    fault.message,
+                ));
+            }
+        }
+        if retries > 1 {
+            found.push(Violation::new(
+                "rules",
+                format!("{retries} retry rules; one is allowed"),
+            ));
+        }
+        found
+    }
+}
+
+impl RetryRule {
+    fn policy(&self) -> Result<RetryPolicy, hookplane_rules::InvalidRule> {
+        let strategy = match self.strategy {
+            RetryStrategy::Exponential => Strategy::Exponential,
+            RetryStrategy::Linear => Strategy::Linear,
+        };
+        RetryPolicy::new(
+            strategy,
+            self.count,
+            self.interval,
+            &self.response_status_codes,
+        )
+    }
+}

@@ -1,0 +1,86 @@
+//! A fault in something that was asked for: which field, and what would be right.
+
+/// One fault. Several are reported together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path below the resource, `config.auth.webhook_signing_secret` for example.
+    pub field: String,
+    /// The fault and what would be right. Never holds a secret.
+    pub message: String,
+}
+
+impl Violation {
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Longest name of a resource, in characters.
+pub const MAX_NAME: usize = 155;
+const MAX_DESCRIPTION: usize = 1_024;
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_KEY: usize = 63;
+const MAX_LABEL_VALUE: usize = 255;
+
+/// Any printable text of 1 to 155 characters.
+pub(super) fn name(field: &str, text: &str, into: &mut Vec<Violation>) {
+    let length = text.chars().count();
+    if length == 0 || length > MAX_NAME {
+        into.push(Violation::new(
+            field,
+            format!("a name of 1 to {MAX_NAME} characters is needed; this one has {length}"),
+        ));
+    } else if text.trim() != text || text.chars().any(char::is_control) {
+        into.push(Violation::new(
+            field,
+            "a name has no control characters and no white space around it",
+        ));
+    }
+}
+
+/// A name of 1 to 155 characters of `[A-Za-z0-9_-]`.
+pub(super) fn slug(field: &str, text: &str, into: &mut Vec<Violation>) {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(fits) {
+        into.push(Violation::new(
+            field,
+            format!("1 to {MAX_NAME} letters, digits, `_` and `-` are allowed here"),
+        ));
+    }
+}
+
+pub(super) fn description(text: &str, into: &mut Vec<Violation>) {
+    if text.chars().count() > MAX_DESCRIPTION {
+        into.push(Violation::new(
+            "description",
+            format!("at most {MAX_DESCRIPTION} characters are kept"),
+        ));
+    }
+}
+
+pub(super) fn labels(
+    labels: &std::collections::BTreeMap<String, String>,
+    into: &mut Vec<Violation>,
+) {
+    if labels.len() > MAX_LABELS {
+        into.push(Violation::new(
+            "labels",
+            format!("{} labels; {MAX_LABELS} are allowed", labels.len()),
+        ));
+    }
+    for (key, value) in labels {
+        if key.is_empty() || key.len() > MAX_LABEL_KEY || value.len() > MAX_LABEL_VALUE {
+            let shown: String = key.chars().take(MAX_LABEL_KEY).collect();
+            into.push(Violation::new(
+                format!("labels.{shown}"),
+                format!(
+                    "a label has a key of 1 to {MAX_LABEL_KEY} bytes and a value of at most {MAX_LABEL_VALUE}"
+                ),
+            ));
+        }
+    }
+}

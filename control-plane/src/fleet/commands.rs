@@ -1,0 +1,158 @@
+//! Commands: questions and orders to agents over the streams they opened.
+//!
+//! Owns who can be asked and which answer belongs to which question. Refuses to
+//! know what is asked. Invariants: every question has a deadline; an agent's
+//! queue is bounded; who stops waiting takes the question back.
+
+mod link;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{Stream, StreamExt as _};
+use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
+use hookplane_proto::agent::v1::command_stream_response::Command;
+use hookplane_proto::agent::v1::{CommandError, CommandStreamRequest, CommandStreamResponse};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+use super::Ending;
+use super::outbound::{self, Outgoing};
+use super::registry::Registry;
+use crate::domain::Agent;
+pub(super) use link::Link;
+
+/// Commands that wait for one agent.
+const QUEUE: usize = 64;
+
+/// Who can be asked. Shared by streams and questions.
+pub(super) struct Commands {
+    pub(super) open: Arc<Registry<Link>>,
+    timed_out: AtomicU64,
+}
+
+/// Why an agent did not answer.
+#[derive(Clone, Debug, Error)]
+pub enum AskError {
+    #[error("it is not connected")]
+    Away,
+    #[error("too many questions wait for it")]
+    Busy,
+    #[error("it did not answer within {} ms", .0.as_millis())]
+    Late(Duration),
+    #[error("its connection broke before it answered")]
+    Lost,
+    #[error("it answered something else")]
+    Mismatch,
+    /// It answered with an error.
+    #[error("{}", .0.message)]
+    Refused(CommandError),
+}
+
+/// What several agents said to one question.
+pub struct Gathered {
+    pub answers: Vec<(Agent, Answer)>,
+    pub silent: Vec<(Agent, AskError)>,
+}
+
+impl Commands {
+    pub(super) fn new() -> Self {
+        Self {
+            open: Registry::new(),
+            timed_out: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn timed_out(&self) -> u64 {
+        self.timed_out.load(Ordering::Relaxed)
+    }
+
+    /// Asks one agent.
+    ///
+    /// # Errors
+    /// [`AskError`] says why there is no answer. After `Late` and `Lost` an order
+    /// may have been carried out.
+    pub(super) async fn ask(
+        &self,
+        agent_id: &str,
+        team_id: &str,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Answer, AskError> {
+        let link = self.open.get(agent_id).ok_or(AskError::Away)?;
+        let waiting = link.ask(team_id, command, patience)?;
+        match tokio::time::timeout(patience, waiting.answer()).await {
+            Ok(Ok(Answer::Error(error))) => Err(AskError::Refused(error)),
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.timed_out.fetch_add(1, Ordering::Relaxed);
+                Err(AskError::Late(patience))
+            }
+        }
+    }
+
+    /// Asks several agents at once.
+    pub(super) async fn gather(
+        &self,
+        agents: Vec<Agent>,
+        team_id: &str,
+        command: &Command,
+        patience: Duration,
+    ) -> Gathered {
+        let asked = agents.into_iter().map(|agent| async {
+            let outcome = self
+                .ask(&agent.id, team_id, command.clone(), patience)
+                .await;
+            (agent, outcome)
+        });
+        let mut gathered = Gathered {
+            answers: Vec::new(),
+            silent: Vec::new(),
+        };
+        for (agent, outcome) in join_all(asked).await {
+            match outcome {
+                Ok(answer) => gathered.answers.push((agent, answer)),
+                Err(error) => gathered.silent.push((agent, error)),
+            }
+        }
+        gathered
+    }
+
+    /// Serves one agent's stream until either side ends it.
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        agent: Agent,
+        mut inbound: impl Stream<Item = Result<CommandStreamRequest, Status>> + Send + Unpin + 'static,
+        tasks: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Outgoing<CommandStreamResponse> {
+        let (out, outgoing) = outbound::channel(QUEUE);
+        let commands = Arc::clone(self);
+        tasks.spawn(async move {
+            let id = agent.id.clone();
+            let link = Link::new(agent, out.queue());
+            let place = commands.open.register(&id, Arc::clone(&link));
+            let ending = loop {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => break Ending::Shutdown,
+                    () = place.replaced.cancelled() => break Ending::Replaced,
+                    () = out.closed() => break Ending::Gone,
+                    message = inbound.next() => match message {
+                        Some(Ok(message)) => link.deliver(message),
+                        Some(Err(_)) | None => break Ending::Gone,
+                    },
+                }
+            };
+            tracing::debug!(agent.id = %id, reason = %ending, "a command stream ended");
+            drop(place);
+            link.close();
+            out.end(ending);
+        });
+        outgoing
+    }
+}

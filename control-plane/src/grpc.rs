@@ -1,0 +1,48 @@
+//! The gRPC services: one file each, thin. Request in, one call of `service` or
+//! `fleet`, reply out.
+//!
+//! Owns the wire's side of the control plane. Refuses to know SQL.
+
+pub mod attempts;
+pub mod commands;
+pub mod configuration;
+pub mod connections;
+pub mod convert;
+pub mod destinations;
+pub mod enrolment;
+pub mod events;
+mod evidence;
+pub mod fleet;
+pub mod keys;
+pub mod reports;
+pub mod requests;
+pub mod sources;
+pub mod status;
+
+use tonic::{Request, Status};
+
+use crate::auth::{AgentIdentity, Caller};
+use crate::domain::Agent;
+
+/// Who calls. The authentication layer put it there for every method of the API.
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .ok_or_else(|| Status::internal("a method is served without authentication"))
+}
+
+/// Which agent calls. The authentication layer put it there.
+pub(crate) fn agent<T>(request: &Request<T>) -> Result<Agent, Status> {
+    let identity = request.extensions().get::<AgentIdentity>();
+    identity
+        .map(|identity| identity.0.clone())
+        .ok_or_else(|| Status::internal("a method is served without authentication"))
+}
+
+/// The message inside a request, which has to be there.
+pub(crate) fn required<T>(field: &str, message: Option<T>) -> Result<T, Status> {
+    message
+        .ok_or_else(|| status::invalid(&[crate::domain::Violation::new(field, "this is needed")]))
+}

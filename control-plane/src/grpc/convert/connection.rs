@@ -1,0 +1,183 @@
+//! Connections and their rules, both ways.
+
+use hookplane_proto::v1;
+use hookplane_proto::v1::rule::Rule as Wire;
+use hookplane_rules::FilterSpec;
+
+use super::{Secrets, destination, source, timestamp, value};
+use crate::domain::connection::RetryStrategy;
+use crate::domain::{Connection, ConnectionSpec, Destination, RetryRule, Rule, Source, Violation};
+use crate::service::{ConnectionDraft, State};
+
+const DEFAULT_INTERVAL_MS: u64 = 60_000;
+
+/// The message of a stored connection, without copies of what it connects.
+#[must_use]
+pub fn message(connection: &Connection) -> v1::Connection {
+    let spec = &connection.spec;
+    v1::Connection {
+        id: connection.id.clone(),
+        team_id: connection.team_id.clone(),
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        source_id: connection.source_id.clone(),
+        destination_id: connection.destination_id.clone(),
+        rules: spec.rules.iter().map(rule).collect(),
+        labels: spec.labels.clone().into_iter().collect(),
+        disabled_at: connection.disabled_at.map(timestamp),
+        created_at: Some(timestamp(connection.created_at)),
+        updated_at: Some(timestamp(connection.updated_at)),
+        revision: connection.revision,
+        source: None,
+        destination: None,
+    }
+}
+
+/// The same with secret-free copies of its ends, for readers.
+#[must_use]
+pub fn with_ends(
+    connection: &Connection,
+    from: Option<&Source>,
+    to: Option<&Destination>,
+    ingest_base: &str,
+) -> v1::Connection {
+    let bare = |mut message: v1::Source| {
+        if let Some(config) = &mut message.config {
+            config.auth = None;
+        }
+        message
+    };
+    v1::Connection {
+        source: from.map(|from| bare(source::message(from, ingest_base, Secrets::Redacted))),
+        destination: to.map(|to| {
+            let mut message = destination::message(to, Secrets::Redacted);
+            if let Some(config) = &mut message.config {
+                config.auth = None;
+            }
+            message
+        }),
+        ..self::message(connection)
+    }
+}
+
+/// What a message asks for, with defaults filled in.
+///
+/// # Errors
+/// A [`Violation`] for each field whose shape makes no sense.
+pub fn draft(message: v1::Connection) -> Result<ConnectionDraft, Vec<Violation>> {
+    let mut faults = Vec::new();
+    let rules = message
+        .rules
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, wire)| parse(place, wire, &mut faults))
+        .collect();
+    let source_id = end(
+        message.source_id,
+        message.source.map(|source| source.id),
+        "source_id",
+        &mut faults,
+    );
+    let destination_id = end(
+        message.destination_id,
+        message.destination.map(|destination| destination.id),
+        "destination_id",
+        &mut faults,
+    );
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(ConnectionDraft {
+        id: message.id,
+        source_id,
+        destination_id,
+        spec: ConnectionSpec {
+            name: message.name,
+            description: message.description,
+            labels: message.labels.into_iter().collect(),
+            rules,
+        },
+        state: State::of_disabled_at(message.disabled_at.is_some()),
+    })
+}
+
+/// The id field, or the id inside the nested message.
+fn end(id: String, nested: Option<String>, field: &str, faults: &mut Vec<Violation>) -> String {
+    let nested = nested.unwrap_or_default();
+    if !id.is_empty() && !nested.is_empty() && id != nested {
+        faults.push(Violation::new(
+            field,
+            format!("`{id}` and `{nested}` are both given"),
+        ));
+    }
+    if id.is_empty() { nested } else { id }
+}
+
+fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Rule> {
+    match wire.rule {
+        Some(Wire::Filter(filter)) => Some(Rule::Filter(FilterSpec {
+            headers: filter.headers.map(value::json),
+            body: filter.body.map(value::json),
+            query: filter.query.map(value::json),
+            path: filter.path.map(value::json),
+        })),
+        Some(Wire::Retry(retry)) => {
+            let strategy = match v1::RetryStrategy::try_from(retry.strategy) {
+                Ok(v1::RetryStrategy::Unspecified | v1::RetryStrategy::Exponential) => {
+                    RetryStrategy::Exponential
+                }
+                Ok(v1::RetryStrategy::Linear) => RetryStrategy::Linear,
+                Err(_) => {
+                    faults.push(Violation::new(
+                        format!("rules[{place}].strategy"),
+                        "give `exponential` or `linear`",
+                    ));
+                    return None;
+                }
+            };
+            let interval = if retry.interval == 0 {
+                DEFAULT_INTERVAL_MS
+            } else {
+                retry.interval
+            };
+            Some(Rule::Retry(RetryRule {
+                strategy,
+                count: retry.count,
+                interval,
+                response_status_codes: retry.response_status_codes,
+            }))
+        }
+        None => {
+            faults.push(Violation::new(
+                format!("rules[{place}]"),
+                "a rule is a `filter` or a `retry`",
+            ));
+            None
+        }
+    }
+}
+
+fn rule(rule: &Rule) -> v1::Rule {
+    let wire = match rule {
+        Rule::Filter(filter) => {
+            let part = |json: &Option<serde_json::Value>| json.clone().map(value::wire);
+            Wire::Filter(v1::FilterRule {
+                headers: part(&filter.headers),
+                body: part(&filter.body),
+                query: part(&filter.query),
+                path: part(&filter.path),
+            })
+        }
+        Rule::Retry(retry) => Wire::Retry(v1::RetryRule {
+            strategy: match retry.strategy {
+                RetryStrategy::Exponential => v1::RetryStrategy::Exponential,
+                RetryStrategy::Linear => v1::RetryStrategy::Linear,
+            }
+            .into(),
+            count: retry.count,
+            interval: retry.interval,
+            response_status_codes: retry.response_status_codes.clone(),
+        }),
+    };
+    v1::Rule { rule: Some(wire) }
+}

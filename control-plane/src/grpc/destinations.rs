@@ -1,0 +1,158 @@
+//! `hookplane.v1.DestinationService`.
+
+use hookplane_proto::v1;
+use hookplane_proto::v1::destination_service_server::DestinationService;
+use tonic::{Request, Response, Status};
+
+use super::convert::{Secrets, destination, mask, pagination};
+use super::{caller, required};
+use crate::domain::{Destination, ResourceKind};
+use crate::service::{DestinationDraft, Destinations, ServiceError};
+use crate::store::PageRequest;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+pub struct DestinationApi {
+    destinations: Destinations,
+}
+
+impl DestinationApi {
+    #[must_use]
+    pub const fn new(destinations: Destinations) -> Self {
+        Self { destinations }
+    }
+
+    fn message(&self, destination: &Destination) -> v1::Destination {
+        destination::message(destination, Secrets::Redacted)
+    }
+
+    fn reply(&self, destination: &Destination) -> Reply<v1::Destination> {
+        Ok(Response::new(self.message(destination)))
+    }
+
+    fn patched(
+        &self,
+        stored: &Destination,
+        request: &v1::PatchDestinationRequest,
+        patch: &v1::Destination,
+    ) -> Result<DestinationDraft, ServiceError> {
+        let current = destination::message(stored, Secrets::Revealed);
+        let mask = request.update_mask.as_ref();
+        let merged = mask::merge("hookplane.v1.Destination", &current, patch, mask)?;
+        let draft = destination::draft(merged)?;
+        Ok(DestinationDraft {
+            state: draft.state.settled(),
+            ..draft
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl DestinationService for DestinationApi {
+    async fn create_destination(
+        &self,
+        request: Request<v1::CreateDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let message = required("destination", request.into_inner().destination)?;
+        let draft = destination::draft(message).map_err(ServiceError::Invalid)?;
+        self.reply(&self.destinations.create(&team, draft).await?)
+    }
+
+    async fn upsert_destination(
+        &self,
+        request: Request<v1::UpsertDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let message = required("destination", request.into_inner().destination)?;
+        let draft = destination::draft(message).map_err(ServiceError::Invalid)?;
+        self.reply(&self.destinations.upsert(&team, draft).await?)
+    }
+
+    async fn list_destinations(
+        &self,
+        request: Request<v1::ListDestinationsRequest>,
+    ) -> Reply<v1::ListDestinationsResponse> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let page = PageRequest::parse(&asked.order_by, &asked.dir, asked.limit, &asked.page_token)
+            .map_err(ServiceError::from)?;
+        let name = (!asked.name.is_empty()).then_some(asked.name.as_str());
+        let found = self
+            .destinations
+            .store()
+            .destinations(&team, name, &page)
+            .await?;
+        let models: Vec<_> = found
+            .rows
+            .iter()
+            .map(|destination| self.message(destination))
+            .collect();
+        Ok(Response::new(v1::ListDestinationsResponse {
+            pagination: Some(pagination(&found)),
+            count: u32::try_from(models.len()).unwrap_or(u32::MAX),
+            models,
+        }))
+    }
+
+    async fn get_destination(
+        &self,
+        request: Request<v1::GetDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let id = request.into_inner().id;
+        let found = self.destinations.store().destination(&team, &id).await?;
+        let kind = ResourceKind::Destination;
+        self.reply(&found.ok_or(ServiceError::NotFound { kind, id })?)
+    }
+
+    async fn replace_destination(
+        &self,
+        request: Request<v1::ReplaceDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let message = required("destination", asked.destination)?;
+        let draft = destination::draft(message).map_err(ServiceError::Invalid)?;
+        self.reply(&self.destinations.replace(&team, &asked.id, draft).await?)
+    }
+
+    async fn patch_destination(
+        &self,
+        request: Request<v1::PatchDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let mut asked = request.into_inner();
+        let patch = required("destination", asked.destination.take())?;
+        let edit = |stored: &Destination| self.patched(stored, &asked, &patch);
+        self.reply(&self.destinations.patch(&team, &asked.id, edit).await?)
+    }
+
+    async fn delete_destination(
+        &self,
+        request: Request<v1::DeleteDestinationRequest>,
+    ) -> Reply<v1::DeleteDestinationResponse> {
+        let team = caller(&request)?.team_id;
+        let id = request.into_inner().id;
+        self.destinations.delete(&team, &id).await?;
+        Ok(Response::new(v1::DeleteDestinationResponse { id }))
+    }
+
+    async fn enable_destination(
+        &self,
+        request: Request<v1::EnableDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let id = request.into_inner().id;
+        self.reply(&self.destinations.set_enabled(&team, &id, true).await?)
+    }
+
+    async fn disable_destination(
+        &self,
+        request: Request<v1::DisableDestinationRequest>,
+    ) -> Reply<v1::Destination> {
+        let team = caller(&request)?.team_id;
+        let id = request.into_inner().id;
+        self.reply(&self.destinations.set_enabled(&team, &id, false).await?)
+    }
+}

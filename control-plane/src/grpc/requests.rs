@@ -1,0 +1,204 @@
+//! `hookplane.v1.RequestService`, answered by the agents.
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
+use hookplane_proto::agent::v1::command_stream_response::Command;
+use hookplane_proto::id::Kind;
+use hookplane_proto::v1;
+use hookplane_proto::v1::request_service_server::RequestService;
+use tonic::{Request, Response, Status};
+
+use super::caller;
+use super::evidence::merge::{self, Part};
+use super::evidence::query::Check;
+use super::evidence::{add, everyone, one};
+use crate::fleet::Fleet;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+pub struct RequestApi {
+    fleet: Fleet,
+}
+
+impl RequestApi {
+    #[must_use]
+    pub const fn new(fleet: Fleet) -> Self {
+        Self { fleet }
+    }
+
+    async fn trace(&self, team: &str, id: &str) -> Result<v1::RequestTrace, Status> {
+        let asked = v1::GetRequestTraceRequest { id: id.to_owned() };
+        let command = Command::GetRequestTrace(asked);
+        one(
+            &self.fleet,
+            team,
+            (Kind::Request, id),
+            command,
+            |answer| match answer {
+                Answer::GetRequestTrace(found) => Some(found),
+                _ => None,
+            },
+        )
+        .await
+    }
+}
+
+#[tonic::async_trait]
+impl RequestService for RequestApi {
+    type TailRequestsStream = BoxStream<'static, Result<v1::TailRequestsResponse, Status>>;
+
+    async fn list_requests(
+        &self,
+        request: Request<v1::ListRequestsRequest>,
+    ) -> Reply<v1::ListRequestsResponse> {
+        let team = caller(&request)?.team_id;
+        let mut asked = request.into_inner();
+        let mut check = Check::default();
+        let now = self.fleet.clock().now_millis();
+        let range = check.range(&mut asked.from, &mut asked.to, now);
+        check.limit(&mut asked.limit);
+        check.token(Kind::Request, &asked.page_token);
+        check.status::<v1::RequestStatus>(asked.status);
+        check.id("source_id", Kind::Source, &asked.source_id);
+        check.text("message_id", &asked.message_id);
+        check.text("event_type", &asked.event_type);
+        check.include(&asked.include);
+        check.done()?;
+        let limit = asked.limit;
+        let command = Command::ListRequests(asked);
+        let found = everyone(&self.fleet, &team, command, |answer| match answer {
+            Answer::ListRequests(found) => Some(found),
+            _ => None,
+        })
+        .await?;
+        let ranges = found.parts.iter().map(|part| part.applied_range);
+        let applied_range = Some(merge::range(range, ranges));
+        let part = |part: v1::ListRequestsResponse| Part {
+            rows: part.models,
+            pagination: part.pagination,
+        };
+        let parts = found.parts.into_iter().map(part).collect();
+        let (models, pagination) = merge::pages(parts, limit);
+        Ok(Response::new(v1::ListRequestsResponse {
+            pagination: Some(pagination),
+            count: models.len() as u32,
+            models,
+            applied_range,
+            partial: !found.unreachable.is_empty(),
+            unreachable: found.unreachable,
+        }))
+    }
+
+    async fn count_requests(
+        &self,
+        request: Request<v1::CountRequestsRequest>,
+    ) -> Reply<v1::CountRequestsResponse> {
+        let team = caller(&request)?.team_id;
+        let mut asked = request.into_inner();
+        let mut check = Check::default();
+        let now = self.fleet.clock().now_millis();
+        check.range(&mut asked.from, &mut asked.to, now);
+        check.status::<v1::RequestStatus>(asked.status);
+        check.id("source_id", Kind::Source, &asked.source_id);
+        check.text("message_id", &asked.message_id);
+        check.text("event_type", &asked.event_type);
+        check.done()?;
+        let command = Command::CountRequests(asked);
+        let found = everyone(&self.fleet, &team, command, |answer| match answer {
+            Answer::CountRequests(found) => Some(found),
+            _ => None,
+        })
+        .await?;
+        let mut sum = v1::CountRequestsResponse {
+            partial: !found.unreachable.is_empty(),
+            unreachable: found.unreachable,
+            ..v1::CountRequestsResponse::default()
+        };
+        for part in found.parts {
+            add(&mut sum.count, part.count);
+            add(&mut sum.accepted, part.accepted);
+            add(&mut sum.rejected, part.rejected);
+            add(&mut sum.repeats, part.repeats);
+        }
+        Ok(Response::new(sum))
+    }
+
+    async fn tail_requests(
+        &self,
+        request: Request<v1::TailRequestsRequest>,
+    ) -> Reply<Self::TailRequestsStream> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let mut check = Check::default();
+        check.id("source_id", Kind::Source, &asked.source_id);
+        check.status::<v1::RequestStatus>(asked.status);
+        check.done()?;
+        let items = self.fleet.tail(team, asked);
+        let items = items.map(|item| item.map_err(Status::from));
+        Ok(Response::new(items.boxed()))
+    }
+
+    async fn get_request(&self, request: Request<v1::GetRequestRequest>) -> Reply<v1::Request> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let id = asked.id.clone();
+        let command = Command::GetRequest(asked);
+        let found = one(
+            &self.fleet,
+            &team,
+            (Kind::Request, &id),
+            command,
+            |answer| match answer {
+                Answer::GetRequest(found) => Some(found),
+                _ => None,
+            },
+        )
+        .await?;
+        Ok(Response::new(found))
+    }
+
+    async fn list_request_events(
+        &self,
+        request: Request<v1::ListRequestEventsRequest>,
+    ) -> Reply<v1::ListEventsResponse> {
+        let team = caller(&request)?.team_id;
+        let trace = self.trace(&team, &request.into_inner().id).await?;
+        let routed = trace.events.into_iter().filter_map(|branch| branch.event);
+        Ok(Response::new(whole(routed.collect())))
+    }
+
+    async fn list_ignored_events(
+        &self,
+        request: Request<v1::ListIgnoredEventsRequest>,
+    ) -> Reply<v1::ListEventsResponse> {
+        let team = caller(&request)?.team_id;
+        let trace = self.trace(&team, &request.into_inner().id).await?;
+        Ok(Response::new(whole(trace.ignored_events)))
+    }
+
+    async fn get_request_trace(
+        &self,
+        request: Request<v1::GetRequestTraceRequest>,
+    ) -> Reply<v1::RequestTrace> {
+        let team = caller(&request)?.team_id;
+        let found = self.trace(&team, &request.into_inner().id).await?;
+        Ok(Response::new(found))
+    }
+}
+
+/// The branches of one request: there is one page, newest first as in every list.
+fn whole(mut events: Vec<v1::Event>) -> v1::ListEventsResponse {
+    events.sort_by(|one, other| other.id.cmp(&one.id));
+    v1::ListEventsResponse {
+        pagination: Some(v1::Pagination {
+            order_by: "created_at".to_owned(),
+            dir: "desc".to_owned(),
+            limit: events.len() as u32,
+            next: String::new(),
+        }),
+        count: events.len() as u32,
+        models: events,
+        ..v1::ListEventsResponse::default()
+    }
+}

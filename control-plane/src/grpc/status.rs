@@ -1,0 +1,147 @@
+//! Errors as gRPC statuses, in one place: code, message, reason, hint, faulty fields.
+
+pub(super) mod fleet;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::domain::{ResourceKind, Violation};
+use crate::service::ServiceError;
+use crate::store::{InvalidPage, StoreError};
+
+const DOMAIN: &str = "hookplane";
+const RETRY: Duration = Duration::from_secs(5);
+
+/// A status with a machine-readable reason and a hint that says what to do next.
+#[must_use]
+pub fn refused(code: Code, reason: &str, message: impl Into<String>, hint: &str) -> Status {
+    status(code, reason, message, hint, &[], Vec::new())
+}
+
+/// INVALID_ARGUMENT with every fault; the message is the first one.
+#[must_use]
+pub fn invalid(faults: &[Violation]) -> Status {
+    let message = faults
+        .first()
+        .map(|fault| format!("{}: {}", fault.field, fault.message))
+        .unwrap_or_default();
+    let fields = faults
+        .iter()
+        .map(|fault| tonic_types::FieldViolation::new(&fault.field, &fault.message))
+        .collect();
+    let hint = "correct the named fields and send the call again";
+    status(
+        Code::InvalidArgument,
+        "VALIDATION_FAILED",
+        message,
+        hint,
+        &[],
+        fields,
+    )
+}
+
+/// UNAVAILABLE, worth trying again after a few seconds.
+#[must_use]
+pub fn unavailable(reason: &str, message: impl Into<String>, hint: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    details
+        .set_error_info(reason, DOMAIN, metadata(hint, &[]))
+        .set_retry_info(Some(RETRY));
+    Status::with_error_details(Code::Unavailable, message, details)
+}
+
+impl From<ServiceError> for Status {
+    fn from(error: ServiceError) -> Self {
+        let message = error.to_string();
+        match error {
+            ServiceError::Invalid(faults) => invalid(&faults),
+            ServiceError::Page { fault } => page(&fault),
+            ServiceError::NotFound { kind, id } => status(
+                Code::NotFound,
+                "RESOURCE_NOT_FOUND",
+                message,
+                &format!("list the {}s to see which there are", kind.noun()),
+                &[("id", &id), ("resource_type", kind.noun())],
+                Vec::new(),
+            ),
+            ServiceError::Exists { kind, id, .. } => status(
+                Code::AlreadyExists,
+                "RESOURCE_ALREADY_EXISTS",
+                message,
+                &taken(kind),
+                &[("id", &id), ("resource_type", kind.noun())],
+                Vec::new(),
+            ),
+            ServiceError::InUse { kind, id, .. } => status(
+                Code::FailedPrecondition,
+                "RESOURCE_IN_USE",
+                message,
+                "delete those connections first, or disable the resource instead",
+                &[("id", &id), ("resource_type", kind.noun())],
+                Vec::new(),
+            ),
+            ServiceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(error = %error, cause, "the database failed a call");
+        match error {
+            StoreError::Unavailable(_) => unavailable(
+                "DATABASE_UNAVAILABLE",
+                "the database did not answer",
+                "try again; if it lasts, look at the database and the control plane's log",
+            ),
+            StoreError::Broken { .. } => refused(
+                Code::Internal,
+                "INTERNAL",
+                "a stored value cannot be read",
+                "the control plane's log names the row; was the secret key changed?",
+            ),
+        }
+    }
+}
+
+/// INVALID_ARGUMENT for a parameter of a list.
+#[must_use]
+pub fn page(fault: &InvalidPage) -> Status {
+    invalid(&[Violation::new(fault.field(), fault.to_string())])
+}
+
+fn taken(kind: ResourceKind) -> String {
+    format!(
+        "choose another name, or use the upsert call to change the existing {}",
+        kind.noun()
+    )
+}
+
+fn status(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    hint: &str,
+    facts: &[(&str, &str)],
+    fields: Vec<tonic_types::FieldViolation>,
+) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, metadata(hint, facts));
+    if !fields.is_empty() {
+        details.set_bad_request(fields);
+    }
+    Status::with_error_details(code, message, details)
+}
+
+fn metadata(hint: &str, facts: &[(&str, &str)]) -> HashMap<String, String> {
+    let mut metadata: HashMap<String, String> = facts
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    metadata.insert("hint".to_owned(), hint.to_owned());
+    metadata
+}

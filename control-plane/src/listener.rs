@@ -1,0 +1,170 @@
+//! The API's port: connections in, plain or TLS, HTTP/1.1 and HTTP/2, and a drain.
+//!
+//! Owns sockets and their bounds. Refuses to know what is served.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::settings::TlsFiles;
+
+const CONNECTIONS: usize = 4_096;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+const MAX_HEAD_BYTES: usize = 64 * 1_024;
+const MAX_STREAMS: u32 = 256;
+/// A listener that fails at once (no file handles, say) must not spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Why TLS cannot be set up.
+#[derive(Debug, Error)]
+pub enum InvalidTls {
+    #[error("{path} holds no usable {what}")]
+    Pem {
+        path: PathBuf,
+        what: &'static str,
+        source: rustls_pki_types::pem::Error,
+    },
+    #[error("the certificate and its key do not work together")]
+    Mismatch(#[from] rustls::Error),
+}
+
+/// Reads certificate and key.
+///
+/// # Errors
+/// [`InvalidTls`] names the file.
+pub fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, InvalidTls> {
+    let pem = |path: &Path, what, source| InvalidTls::Pem {
+        path: path.to_owned(),
+        what,
+        source,
+    };
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| pem(&files.cert, "certificate", source))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| pem(&files.key, "private key", source))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Serves until `shutdown`, then lets open connections end their calls in hand.
+/// Connections run on `tasks`: wait for it, with a deadline, to know that all are done.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: axum::Router,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let acceptor = tls.map(TlsAcceptor::from);
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = next => accepted,
+        };
+        match accepted {
+            Some((place, Ok((stream, _)))) => {
+                let (acceptor, router) = (acceptor.clone(), router.clone());
+                tasks.spawn(connection(
+                    stream,
+                    acceptor,
+                    router,
+                    shutdown.clone(),
+                    place,
+                ));
+            }
+            Some((_, Err(error))) => {
+                tracing::warn!(error = %error, "a connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+            None => return,
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    router: axum::Router,
+    shutdown: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = %error, "no delay could not be set");
+    }
+    match acceptor {
+        None => speak(stream, router, shutdown).await,
+        Some(acceptor) => match handshake(acceptor, stream).await {
+            Ok(stream) => speak(stream, router, shutdown).await,
+            Err(error) => tracing::debug!(error = %error, "a TLS handshake failed"),
+        },
+    }
+}
+
+async fn handshake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(done) => done,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn speak<S>(stream: S, router: axum::Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_ANSWER)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_STREAMS);
+    let service = TowerToHyperService::new(router);
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = %error, "a connection ended early");
+    }
+}

@@ -1,0 +1,35 @@
+//! A destination's `config`: how Hookplane proves itself to the receiver.
+
+use super::Shape;
+use super::auth::{self, Scheme};
+
+const SCHEMES: [Scheme; 4] = [
+    Scheme {
+        tag: "CUSTOM_HEADER",
+        field: "custom_header",
+        form: "{header_name, value}",
+    },
+    Scheme {
+        tag: "BASIC_AUTH",
+        field: "basic_auth",
+        form: "{username, password}",
+    },
+    Scheme {
+        tag: "BEARER_TOKEN",
+        field: "bearer_token",
+        form: "{token}",
+    },
+    Scheme {
+        tag: "HOOKPLANE_SIGNATURE",
+        field: "hookplane_signature",
+        form: "{secret}",
+    },
+];
+
+pub(super) const CONFIG: Shape = Shape {
+    message: "hookplane.v1.DestinationConfig",
+    extra: &["auth_type"],
+    hidden: &[],
+    read: |object, at, faults| auth::read(object, &SCHEMES, at, faults),
+    write: |object| auth::write(object, &SCHEMES),
+};

@@ -1,0 +1,356 @@
+//! The control plane as a whole: opened in steps, run until told to stop, drained.
+//!
+//! Owns the wiring and the order of start and stop. Start: data folder, secret
+//! files, database, first key, socket. Stop: streams end, calls in hand finish
+//! within the deadline, the database closes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hookplane_proto::id::Kind;
+use hookplane_proto::v1;
+use serde_json::json;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use crate::auth::{self, Authenticator};
+use crate::clock::SharedClock;
+use crate::grpc::connections::ConnectionApi;
+use crate::grpc::destinations::DestinationApi;
+use crate::grpc::keys::KeyApi;
+use crate::grpc::sources::SourceApi;
+use crate::keyfile::{self, InvalidKeyFile};
+use crate::listener::{self, InvalidTls};
+use crate::metrics::{self, Metrics};
+use crate::rest::{self, InvalidRules};
+use crate::service::{Connections, Destinations, Keys, ServiceError, Sources};
+use crate::settings::Settings;
+use crate::store::database::Birth;
+use crate::store::{AgentStore, ConfigStore, Database, KeyStore, Sealer, StoreError};
+
+/// How often changes made by another replica are looked for.
+const REFRESH: Duration = Duration::from_millis(500);
+const RUNTIME_FILE: &str = "runtime.json";
+const FIRST_KEY_NAME: &str = "first key";
+
+/// A control plane that is open but does not serve yet.
+pub struct ControlPlane {
+    settings: Settings,
+    listener: TcpListener,
+    api: SocketAddr,
+    join_token: Zeroizing<String>,
+    new_key_file: Option<PathBuf>,
+    database: Database,
+    parts: Parts,
+}
+
+struct Parts {
+    config: ConfigStore,
+    keys: KeyStore,
+    clock: SharedClock,
+    metrics: Metrics,
+}
+
+/// Why it does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("the data folder {path} cannot be used")]
+    DataDir {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    KeyFile(#[from] InvalidKeyFile),
+    #[error("the database cannot be opened")]
+    Database(#[from] StoreError),
+    #[error("the first API key cannot be made")]
+    FirstKey(#[from] ServiceError),
+    #[error("TLS cannot be set up")]
+    Tls(#[from] InvalidTls),
+    #[error("the address {address} cannot be bound; is another process using it?")]
+    Bind {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+}
+
+/// Why it stopped by itself.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("calls in hand did not end within {0:?}")]
+    DrainDeadline(Duration),
+    #[error("the part `{0}` ended by itself")]
+    PartEnded(&'static str),
+    #[error("the contract cannot be served over REST")]
+    Rest(#[from] InvalidRules),
+    #[error("TLS cannot be set up")]
+    Tls(#[from] InvalidTls),
+    #[error("{path} cannot be written")]
+    RuntimeFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl ControlPlane {
+    /// Opens everything and binds the port, without serving yet.
+    ///
+    /// # Errors
+    /// [`StartError`] says which step failed.
+    pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
+        make_dir(&settings.data_dir)?;
+        let secret_key = keyfile::secret_key(&settings.secret_key_file)?;
+        let join_token = keyfile::join_token(&settings.join_token_file)?;
+        if let Some(files) = &settings.tls {
+            // Read again when serving; here only to fail early.
+            listener::tls(files)?;
+        }
+        let database = Database::open(&settings.database, &birth(&clock)).await?;
+        let config = ConfigStore::new(database.clone(), Sealer::new(&secret_key)).await?;
+        let keys = KeyStore::new(database.clone());
+        let new_key_file = first_key(&settings, &config, &keys, &clock).await?;
+        let address = settings.api;
+        let bound = TcpListener::bind(address).await;
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (api, listener) = bound.map_err(|source| StartError::Bind { address, source })?;
+        let metrics = Metrics::new(|_| {});
+        Ok(Self {
+            settings,
+            listener,
+            api,
+            join_token,
+            new_key_file,
+            database,
+            parts: Parts {
+                config,
+                keys,
+                clock,
+                metrics,
+            },
+        })
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub const fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The token with which agents enrol.
+    #[must_use]
+    pub fn join_token(&self) -> &str {
+        &self.join_token
+    }
+
+    /// The file with the first API key, if this start made it.
+    #[must_use]
+    pub fn new_key_file(&self) -> Option<&Path> {
+        self.new_key_file.as_deref()
+    }
+
+    /// Serves until `shutdown`, then drains.
+    ///
+    /// # Errors
+    /// [`RunError`] when a part ended by itself or the drain took too long.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let tls = self.settings.tls.as_ref().map(listener::tls).transpose()?;
+        let router = self.router(&shutdown)?;
+        let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
+        tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
+        let tasks = TaskTracker::new();
+        let refreshing = refresh(self.parts.config.clone(), shutdown.clone());
+        let serving = listener::serve(self.listener, tls, router, tasks.clone(), shutdown.clone());
+        let ended = tokio::select! {
+            () = serving => "listener",
+            () = refreshing => "refresh",
+        };
+        if !shutdown.is_cancelled() {
+            return Err(RunError::PartEnded(ended));
+        }
+        tasks.close();
+        let drained = tokio::time::timeout(self.settings.drain, tasks.wait()).await;
+        self.database.close().await;
+        drop(runtime);
+        drained.map_err(|_| RunError::DrainDeadline(self.settings.drain))
+    }
+
+    fn router(&self, shutdown: &CancellationToken) -> Result<axum::Router, InvalidRules> {
+        let Parts {
+            config,
+            keys,
+            clock,
+            metrics,
+        } = &self.parts;
+        let base = self
+            .settings
+            .ingest_url
+            .as_str()
+            .trim_end_matches('/')
+            .to_owned();
+        let sources = Sources::new(config.clone(), Arc::clone(clock));
+        let destinations = Destinations::new(config.clone(), Arc::clone(clock));
+        let connections = Connections::new(config.clone(), Arc::clone(clock));
+        let key_service = Keys::new(keys.clone(), Arc::clone(clock));
+        let mut routes = tonic::service::Routes::builder();
+        routes
+            .add_service(v1::source_service_server::SourceServiceServer::new(
+                SourceApi::new(sources, base.clone()),
+            ))
+            .add_service(
+                v1::destination_service_server::DestinationServiceServer::new(DestinationApi::new(
+                    destinations,
+                )),
+            )
+            .add_service(v1::connection_service_server::ConnectionServiceServer::new(
+                ConnectionApi::new(connections, base),
+            ))
+            .add_service(v1::api_key_service_server::ApiKeyServiceServer::new(
+                KeyApi::new(key_service),
+            ));
+        let authenticator =
+            Authenticator::new(keys.clone(), AgentStore::new(self.database.clone()));
+        let grpc = routes
+            .routes()
+            .into_axum_router()
+            .layer(axum::middleware::from_fn_with_state(
+                metrics.clone(),
+                metrics::count,
+            ))
+            .layer(axum::middleware::from_fn_with_state(
+                authenticator,
+                auth::authenticate,
+            ));
+        let health = Health {
+            database: self.database.clone(),
+            metrics: metrics.clone(),
+            shutdown: shutdown.clone(),
+        };
+        Ok(rest::router(grpc, hookplane_proto::descriptor_pool())?.merge(health.router()))
+    }
+}
+
+/// What anybody may ask without a key: is it alive, is it ready, what does it count.
+#[derive(Clone)]
+struct Health {
+    database: Database,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+}
+
+impl Health {
+    fn router(self) -> axum::Router {
+        axum::Router::new()
+            .route("/healthz", get(async || axum::Json(json!({ "ok": true }))))
+            .route("/readyz", get(Self::ready))
+            .route("/metrics", get(Self::metrics))
+            .with_state(self)
+    }
+
+    async fn ready(State(this): State<Self>) -> impl IntoResponse {
+        let reason = if this.shutdown.is_cancelled() {
+            Some("stopping")
+        } else if this.database.ping().await.is_err() {
+            Some("the database does not answer")
+        } else {
+            None
+        };
+        let status = match reason {
+            None => http::StatusCode::OK,
+            Some(_) => http::StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let reasons: Vec<&str> = reason.into_iter().collect();
+        (
+            status,
+            axum::Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
+        )
+    }
+
+    async fn metrics(State(this): State<Self>) -> impl IntoResponse {
+        (
+            [(http::header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+            this.metrics.text(),
+        )
+    }
+}
+
+/// Tells others of this machine where the process listens; gone after a clean exit.
+struct RuntimeFile(PathBuf);
+
+impl RuntimeFile {
+    fn write(data_dir: &Path, api: SocketAddr) -> Result<Self, RunError> {
+        let path = data_dir.join(RUNTIME_FILE);
+        let text = json!({ "pid": std::process::id(), "api": api }).to_string();
+        let aside = data_dir.join("runtime.json.new");
+        let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &path));
+        match written {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(RunError::RuntimeFile { path, source }),
+        }
+    }
+}
+
+impl Drop for RuntimeFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(error = %error, "the runtime file was not removed");
+        }
+    }
+}
+
+fn make_dir(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|source| StartError::DataDir {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn birth(clock: &SharedClock) -> Birth {
+    let now = clock.now_millis();
+    Birth {
+        epoch: hex::encode(rand::random::<[u8; 16]>()),
+        team_id: crate::service::mint(Kind::Team, now),
+        now,
+    }
+}
+
+async fn first_key(
+    settings: &Settings,
+    config: &ConfigStore,
+    keys: &KeyStore,
+    clock: &SharedClock,
+) -> Result<Option<PathBuf>, StartError> {
+    if keys.any().await? {
+        return Ok(None);
+    }
+    let team = config.first_team().await?;
+    let made = Keys::new(keys.clone(), Arc::clone(clock))
+        .create(&team, FIRST_KEY_NAME)
+        .await?;
+    keyfile::write(&settings.admin_key_file, &made.secret)?;
+    Ok(Some(settings.admin_key_file.clone()))
+}
+
+async fn refresh(config: ConfigStore, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+        if let Err(error) = config.refresh().await {
+            tracing::warn!(error = %error, "the newest revision cannot be read");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Connections as resources: they refer to a source and a destination of their team.
+
+use hookplane_proto::id::Kind;
+
+use super::resource::{Resource, Stamp, not_found};
+use super::{ConnectionDraft, ServiceError};
+use crate::domain::{Connection, Millis, ResourceKind, Violation};
+use crate::store::{Change, StoreError};
+
+impl Resource for Connection {
+    type Draft = ConnectionDraft;
+
+    const KIND: ResourceKind = ResourceKind::Connection;
+    const PREFIX: Kind = Kind::Connection;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
+        change.connection(team_id, id).await
+    }
+
+    async fn namesake(
+        change: &Change,
+        team_id: &str,
+        draft: &ConnectionDraft,
+    ) -> Result<Option<Self>, StoreError> {
+        change
+            .connection_named(team_id, &draft.source_id, &draft.spec.name)
+            .await
+    }
+
+    async fn meant(
+        change: &Change,
+        team_id: &str,
+        draft: &ConnectionDraft,
+    ) -> Result<Option<Self>, ServiceError> {
+        if draft.id.is_empty() {
+            return Ok(Self::namesake(change, team_id, draft).await?);
+        }
+        let found = change.connection(team_id, &draft.id).await?;
+        found.map(Some).ok_or_else(|| not_found::<Self>(&draft.id))
+    }
+
+    async fn admit(
+        change: &Change,
+        team_id: &str,
+        draft: ConnectionDraft,
+        stored: Option<&Self>,
+        stamp: Stamp,
+    ) -> Result<Self, ServiceError> {
+        let mut faults = draft.spec.faults();
+        if change.source(team_id, &draft.source_id).await?.is_none() {
+            faults.push(missing("source_id", "source", &draft.source_id));
+        } else if stored.is_some_and(|stored| stored.source_id != draft.source_id) {
+            faults.push(Violation::new(
+                "source_id",
+                "a connection stays with its source; create another one",
+            ));
+        }
+        if change
+            .destination(team_id, &draft.destination_id)
+            .await?
+            .is_none()
+        {
+            faults.push(missing(
+                "destination_id",
+                "destination",
+                &draft.destination_id,
+            ));
+        }
+        if !faults.is_empty() {
+            return Err(faults.into());
+        }
+        let before = stored.and_then(|stored| stored.disabled_at);
+        let disabled_at = draft.state.disabled_at(before, stamp.now);
+        Ok(match stored {
+            Some(stored) => Self {
+                destination_id: draft.destination_id,
+                spec: draft.spec,
+                disabled_at,
+                ..stored.clone()
+            },
+            None => Self {
+                id: stamp.id,
+                team_id: team_id.to_owned(),
+                source_id: draft.source_id,
+                destination_id: draft.destination_id,
+                spec: draft.spec,
+                disabled_at,
+                created_at: stamp.now,
+                updated_at: stamp.now,
+                revision: stamp.revision,
+            },
+        })
+    }
+
+    fn touch(&mut self, now: Millis, revision: u64) {
+        self.updated_at = now;
+        self.revision = revision;
+    }
+
+    fn set_disabled_at(&mut self, at: Option<Millis>) {
+        self.disabled_at = at;
+    }
+
+    fn disabled_at(&self) -> Option<Millis> {
+        self.disabled_at
+    }
+
+    async fn insert(&self, change: &Change) -> Result<(), StoreError> {
+        change.insert_connection(self).await
+    }
+
+    async fn update(&self, change: &Change) -> Result<(), StoreError> {
+        change.update_connection(self).await
+    }
+
+    async fn delete(&self, change: &Change) -> Result<(), StoreError> {
+        change.delete_connection(self).await
+    }
+
+    async fn users(&self, _change: &Change) -> Result<u64, StoreError> {
+        // Nothing refers to a connection; its events in the agents are cancelled there.
+        Ok(0)
+    }
+}
+
+fn missing(field: &str, noun: &str, id: &str) -> Violation {
+    if id.is_empty() {
+        return Violation::new(field, format!("the id of a {noun} is needed"));
+    }
+    let shown: String = id.chars().take(64).collect();
+    Violation::new(field, format!("there is no {noun} `{shown}`"))
+}

@@ -1,0 +1,228 @@
+//! Agents: enrolled once, looked up by credential, remembered with what they said last.
+
+use hookplane_entity::agent::{ActiveModel, Column, Entity, Model};
+use hookplane_entity::installation;
+use hookplane_proto::id::MAX_STORE;
+use sea_orm::{
+    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+};
+use thiserror::Error;
+
+use super::database::INSTALLATION;
+use super::page::Place;
+use super::{Database, Page, PageRequest, StoreError, broken, signed, unsigned};
+use crate::domain::{Agent, Millis, RefusedResource};
+
+const TABLE: &str = "agents";
+/// Most agents that one question can go to.
+const MAX_FLEET: u64 = 4_096;
+
+/// A handle; clones share the database.
+#[derive(Clone, Debug)]
+pub struct AgentStore {
+    database: Database,
+}
+
+/// An agent that asks to be enrolled.
+#[derive(Clone, Debug)]
+pub struct Applicant {
+    /// Used when it is new.
+    pub id: String,
+    pub name: String,
+    pub pool: String,
+    pub version: String,
+    /// SHA-256 of its credential, hex.
+    pub credential_hash: String,
+}
+
+/// Why an agent was not enrolled.
+#[derive(Debug, Error)]
+pub enum EnrolError {
+    #[error("an agent with another credential has this name")]
+    NameTaken,
+    #[error("this credential belongs to the agent `{name}` of the pool `{pool}`")]
+    CredentialTaken { name: String, pool: String },
+    #[error("every store number is given away")]
+    NoStoreLeft,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sea_orm::DbErr> for EnrolError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What an agent's configuration stream showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    pub version: String,
+    pub epoch: String,
+    pub revision: u64,
+    pub digest: String,
+    pub refused: Vec<RefusedResource>,
+    pub connected_at: Millis,
+    pub last_seen_at: Millis,
+}
+
+impl AgentStore {
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// Enrols an agent, or finds the one that it already is. A store number is
+    /// never given to two agents.
+    ///
+    /// # Errors
+    /// [`EnrolError`] when name or credential belong to another one.
+    pub async fn enrol(&self, applicant: &Applicant, now: Millis) -> Result<Agent, EnrolError> {
+        let tx = self.database.write().await?;
+        // On PostgreSQL this lock makes enrolments take turns; SQLite has one writer.
+        installation::Entity::find_by_id(INSTALLATION)
+            .lock_exclusive()
+            .one(&tx)
+            .await?;
+        let named = Entity::find().filter(Column::Name.eq(&applicant.name));
+        let holder = Entity::find().filter(Column::CredentialHash.eq(&applicant.credential_hash));
+        if let Some(known) = holder.one(&tx).await? {
+            if known.name != applicant.name || known.pool != applicant.pool {
+                return Err(EnrolError::CredentialTaken {
+                    name: known.name,
+                    pool: known.pool,
+                });
+            }
+            return Ok(domain(known)?);
+        }
+        if named.one(&tx).await?.is_some() {
+            return Err(EnrolError::NameTaken);
+        }
+        let newest = Entity::find().order_by_desc(Column::Store).one(&tx).await?;
+        let store = newest.map_or(1, |agent| agent.store.saturating_add(1));
+        if u32::try_from(store).map_or(true, |store| store > MAX_STORE) {
+            return Err(EnrolError::NoStoreLeft);
+        }
+        let row = ActiveModel {
+            id: Set(applicant.id.clone()),
+            name: Set(applicant.name.clone()),
+            pool: Set(applicant.pool.clone()),
+            store: Set(store),
+            credential_hash: Set(applicant.credential_hash.clone()),
+            version: Set(applicant.version.clone()),
+            created_at: Set(now),
+            epoch: Set(String::new()),
+            revision: Set(0),
+            digest: Set(String::new()),
+            refused: Set("[]".to_owned()),
+            connected_at: Set(None),
+            last_seen_at: Set(None),
+            backlog: Set(0),
+        };
+        let row = row.insert(&tx).await?;
+        tx.commit().await?;
+        Ok(domain(row)?)
+    }
+
+    /// The agent whose credential has this hash.
+    pub async fn by_credential(&self, hash: &str) -> Result<Option<Agent>, StoreError> {
+        self.one(Column::CredentialHash.eq(hash)).await
+    }
+
+    pub async fn get(&self, id: &str) -> Result<Option<Agent>, StoreError> {
+        self.one(Column::Id.eq(id)).await
+    }
+
+    /// The agent that writes this store.
+    pub async fn by_store(&self, store: u32) -> Result<Option<Agent>, StoreError> {
+        match i32::try_from(store) {
+            Ok(store) => self.one(Column::Store.eq(store)).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    pub async fn list(
+        &self,
+        pool: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<Agent>, StoreError> {
+        let mut select = Entity::find();
+        if let Some(pool) = pool {
+            select = select.filter(Column::Pool.eq(pool));
+        }
+        let rows = page.cut(select).all(self.database.read()).await?;
+        let agents = rows
+            .into_iter()
+            .map(domain)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(page.page(agents, |agent: &Agent| Place {
+            id: &agent.id,
+            name: &agent.name,
+            created_at: agent.created_at,
+            updated_at: agent.created_at,
+        }))
+    }
+
+    /// Every agent that may hold evidence: those that ever connected, by store number.
+    pub async fn holders(&self) -> Result<Vec<Agent>, StoreError> {
+        let select = Entity::find()
+            .filter(Column::ConnectedAt.is_not_null())
+            .order_by_asc(Column::Store)
+            .limit(MAX_FLEET);
+        let rows = select.all(self.database.read()).await?;
+        rows.into_iter().map(domain).collect()
+    }
+
+    /// Keeps what an agent's stream showed; an unknown agent is left out.
+    pub async fn observe(&self, id: &str, observed: &Observed) -> Result<(), StoreError> {
+        let refused =
+            serde_json::to_string(&observed.refused).map_err(|fault| broken(TABLE, id, fault))?;
+        let tx = self.database.write().await?;
+        let Some(row) = Entity::find_by_id(id).one(&tx).await? else {
+            return Ok(());
+        };
+        let mut row = row.into_active_model();
+        row.version = Set(observed.version.clone());
+        row.epoch = Set(observed.epoch.clone());
+        row.revision = Set(signed(observed.revision));
+        row.digest = Set(observed.digest.clone());
+        row.refused = Set(refused);
+        row.connected_at = Set(Some(observed.connected_at));
+        row.last_seen_at = Set(Some(observed.last_seen_at));
+        row.update(&tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn one(
+        &self,
+        condition: sea_orm::sea_query::SimpleExpr,
+    ) -> Result<Option<Agent>, StoreError> {
+        let found = Entity::find()
+            .filter(condition)
+            .one(self.database.read())
+            .await?;
+        found.map(domain).transpose()
+    }
+}
+
+fn domain(row: Model) -> Result<Agent, StoreError> {
+    let refused =
+        serde_json::from_str(&row.refused).map_err(|fault| broken(TABLE, &row.id, fault))?;
+    let store = u32::try_from(row.store).map_err(|fault| broken(TABLE, &row.id, fault))?;
+    Ok(Agent {
+        id: row.id,
+        name: row.name,
+        pool: row.pool,
+        store,
+        version: row.version,
+        created_at: row.created_at,
+        epoch: row.epoch,
+        revision: unsigned(row.revision),
+        digest: row.digest,
+        refused,
+        connected_at: row.connected_at,
+        last_seen_at: row.last_seen_at,
+        backlog: unsigned(row.backlog),
+    })
+}

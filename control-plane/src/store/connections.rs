@@ -1,0 +1,129 @@
+//! Rows of connections.
+
+use hookplane_entity::connection::{ActiveModel, Column, Entity, Model};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, Set,
+};
+
+use super::page::Place;
+use super::{Page, PageRequest, StoreError, broken, signed, unsigned};
+use crate::domain::Connection;
+
+const TABLE: &str = "connections";
+
+/// Which connections to list. `None` means any.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionFilter {
+    pub name: Option<String>,
+    pub source_id: Option<String>,
+    pub destination_id: Option<String>,
+}
+
+pub(super) fn domain(row: Model) -> Result<Connection, StoreError> {
+    let spec =
+        serde_json::from_str(&row.settings).map_err(|fault| broken(TABLE, &row.id, fault))?;
+    Ok(Connection {
+        id: row.id,
+        team_id: row.team_id,
+        source_id: row.source_id,
+        destination_id: row.destination_id,
+        spec,
+        disabled_at: row.disabled_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        revision: unsigned(row.revision),
+    })
+}
+
+/// The whole row, for an insert or an update.
+pub(super) fn row(connection: &Connection) -> Result<ActiveModel, StoreError> {
+    let id = &connection.id;
+    let settings =
+        serde_json::to_string(&connection.spec).map_err(|fault| broken(TABLE, id, fault))?;
+    Ok(ActiveModel {
+        id: Set(id.clone()),
+        team_id: Set(connection.team_id.clone()),
+        name: Set(connection.spec.name.clone()),
+        settings: Set(settings),
+        source_id: Set(connection.source_id.clone()),
+        destination_id: Set(connection.destination_id.clone()),
+        disabled_at: Set(connection.disabled_at),
+        created_at: Set(connection.created_at),
+        updated_at: Set(connection.updated_at),
+        revision: Set(signed(connection.revision)),
+    })
+}
+
+pub(super) async fn get(
+    db: &impl ConnectionTrait,
+    team_id: &str,
+    id: &str,
+) -> Result<Option<Connection>, StoreError> {
+    let found = Entity::find_by_id(id)
+        .filter(Column::TeamId.eq(team_id))
+        .one(db)
+        .await?;
+    found.map(domain).transpose()
+}
+
+pub(super) async fn by_name(
+    db: &impl ConnectionTrait,
+    team_id: &str,
+    source_id: &str,
+    name: &str,
+) -> Result<Option<Connection>, StoreError> {
+    let named = Entity::find()
+        .filter(Column::TeamId.eq(team_id))
+        .filter(Column::SourceId.eq(source_id))
+        .filter(Column::Name.eq(name));
+    named.one(db).await?.map(domain).transpose()
+}
+
+pub(super) async fn list(
+    db: &impl ConnectionTrait,
+    team_id: &str,
+    filter: &ConnectionFilter,
+    page: &PageRequest,
+) -> Result<Page<Connection>, StoreError> {
+    let mut select = Entity::find().filter(Column::TeamId.eq(team_id));
+    if let Some(name) = &filter.name {
+        select = select.filter(Column::Name.eq(name));
+    }
+    if let Some(id) = &filter.source_id {
+        select = select.filter(Column::SourceId.eq(id));
+    }
+    if let Some(id) = &filter.destination_id {
+        select = select.filter(Column::DestinationId.eq(id));
+    }
+    let rows = page.cut(select).all(db).await?;
+    let connections = rows
+        .into_iter()
+        .map(domain)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page.page(connections, |connection| Place {
+        id: &connection.id,
+        name: &connection.spec.name,
+        created_at: connection.created_at,
+        updated_at: connection.updated_at,
+    }))
+}
+
+pub(super) async fn of_source(
+    db: &impl ConnectionTrait,
+    source_id: &str,
+) -> Result<u64, StoreError> {
+    Ok(Entity::find()
+        .filter(Column::SourceId.eq(source_id))
+        .count(db)
+        .await?)
+}
+
+pub(super) async fn of_destination(
+    db: &impl ConnectionTrait,
+    destination_id: &str,
+) -> Result<u64, StoreError> {
+    Ok(Entity::find()
+        .filter(Column::DestinationId.eq(destination_id))
+        .count(db)
+        .await?)
+}

@@ -1,0 +1,178 @@
+//! The connection to SQLite or PostgreSQL, and the only ways into a transaction.
+
+use std::time::Duration;
+
+use hookplane_entity::{installation, team};
+use hookplane_migration::Migrator;
+use sea_orm::{
+    ActiveModelTrait as _, ConnectOptions, ConnectionTrait as _, DatabaseConnection,
+    DatabaseTransaction, DbBackend, EntityTrait as _, Set, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait as _,
+};
+use sea_orm_migration::MigratorTrait as _;
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+
+use super::StoreError;
+
+const ACQUIRE: Duration = Duration::from_secs(10);
+const BUSY: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// Any number of our own; serialises migrations of replicas that start together.
+const MIGRATION_LOCK: i64 = 0x686f_6f6b;
+pub(super) const INSTALLATION: i32 = 1;
+
+/// A handle; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Database {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+}
+
+/// What a brand-new database is given.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// Lineage of its configuration, unlike any other's.
+    pub epoch: String,
+    pub team_id: String,
+    pub now: i64,
+}
+
+impl Database {
+    /// Connects, migrates, and makes the first team in an empty database.
+    ///
+    /// `url` is `sqlite://<path>?mode=rwc` or `postgres://…`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be reached or migrated.
+    pub async fn open(url: &str, birth: &Birth) -> Result<Self, StoreError> {
+        let database = if url.starts_with("sqlite:") {
+            // One writer: a second one would only wait for SQLite's lock.
+            let write = sea_orm::Database::connect(sqlite(url, 1)).await?;
+            migrate(&write).await?;
+            let read = sea_orm::Database::connect(sqlite(url, READERS)).await?;
+            Self { write, read }
+        } else {
+            let both = sea_orm::Database::connect(options(url, POSTGRES_CONNECTIONS)).await?;
+            migrate(&both).await?;
+            Self {
+                write: both.clone(),
+                read: both,
+            }
+        };
+        database.give_birth(birth).await?;
+        Ok(database)
+    }
+
+    /// For reading outside a transaction.
+    pub(crate) fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// One consistent view over several reads.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
+        let postgres = self.read.get_database_backend() == DbBackend::Postgres;
+        let options = TransactionOptions {
+            isolation_level: postgres.then_some(sea_orm::IsolationLevel::RepeatableRead),
+            access_mode: postgres.then_some(sea_orm::AccessMode::ReadOnly),
+            sqlite_transaction_mode: None,
+        };
+        Ok(self.read.begin_with_options(options).await?)
+    }
+
+    /// For writing. On SQLite the lock is taken at once, because a deferred
+    /// transaction fails when it comes to write after another one did.
+    pub(crate) async fn write(&self) -> Result<DatabaseTransaction, StoreError> {
+        let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
+        let options = TransactionOptions {
+            isolation_level: None,
+            access_mode: None,
+            sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
+        };
+        Ok(self.write.begin_with_options(options).await?)
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.read.ping().await?)
+    }
+
+    /// Ends the connections.
+    pub async fn close(self) {
+        let same = self.read.get_database_backend() == DbBackend::Postgres;
+        for connection in [Some(self.write), (!same).then_some(self.read)]
+            .into_iter()
+            .flatten()
+        {
+            if let Err(error) = connection.close().await {
+                tracing::warn!(error = %error, "the database was not closed cleanly");
+            }
+        }
+    }
+
+    async fn give_birth(&self, birth: &Birth) -> Result<(), StoreError> {
+        let tx = self.write().await?;
+        if installation::Entity::find_by_id(INSTALLATION)
+            .one(&tx)
+            .await?
+            .is_none()
+        {
+            let row = installation::ActiveModel {
+                id: Set(INSTALLATION),
+                epoch: Set(birth.epoch.clone()),
+                revision: Set(0),
+            };
+            row.insert(&tx).await?;
+            let first = team::ActiveModel {
+                id: Set(birth.team_id.clone()),
+                name: Set("default".to_owned()),
+                created_at: Set(birth.now),
+            };
+            first.insert(&tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
+
+async fn migrate(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    if connection.get_database_backend() != DbBackend::Postgres {
+        return Ok(Migrator::up(connection, None).await?);
+    }
+    // Held by this transaction until every migration has run on other connections.
+    let lock = connection
+        .begin_with_options(TransactionOptions::default())
+        .await?;
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_advisory_xact_lock($1)",
+        [MIGRATION_LOCK.into()],
+    );
+    lock.execute_raw(statement).await?;
+    Migrator::up(connection, None).await?;
+    Ok(lock.commit().await?)
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
+        .connect_timeout(ACQUIRE)
+        .sqlx_logging(false);
+    options
+}
+
+fn sqlite(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = options(url, connections);
+    options.map_sqlx_sqlite_opts(|options| {
+        options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+    });
+    options
+}

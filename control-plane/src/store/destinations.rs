@@ -1,0 +1,115 @@
+//! Rows of destinations.
+
+use hookplane_entity::destination::{ActiveModel, Column, Entity, Model};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Set};
+
+use super::page::Place;
+use super::{Page, PageRequest, Sealer, StoreError, broken, signed, unsigned};
+use crate::domain::Destination;
+
+const TABLE: &str = "destinations";
+
+pub(super) fn domain(row: Model, sealer: &Sealer) -> Result<Destination, StoreError> {
+    let spec =
+        serde_json::from_str(&row.settings).map_err(|fault| broken(TABLE, &row.id, fault))?;
+    let auth = sealer.open(TABLE, &row.id, &row.auth)?;
+    Ok(Destination {
+        id: row.id,
+        team_id: row.team_id,
+        spec,
+        auth,
+        disabled_at: row.disabled_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        revision: unsigned(row.revision),
+    })
+}
+
+/// The whole row, for an insert or an update.
+pub(super) fn row(destination: &Destination, sealer: &Sealer) -> Result<ActiveModel, StoreError> {
+    let id = &destination.id;
+    let settings =
+        serde_json::to_string(&destination.spec).map_err(|fault| broken(TABLE, id, fault))?;
+    Ok(ActiveModel {
+        id: Set(id.clone()),
+        team_id: Set(destination.team_id.clone()),
+        name: Set(destination.spec.name.clone()),
+        settings: Set(settings),
+        auth: Set(sealer.seal(TABLE, id, &destination.auth)?),
+        disabled_at: Set(destination.disabled_at),
+        created_at: Set(destination.created_at),
+        updated_at: Set(destination.updated_at),
+        revision: Set(signed(destination.revision)),
+    })
+}
+
+pub(super) async fn get(
+    db: &impl ConnectionTrait,
+    sealer: &Sealer,
+    team_id: &str,
+    id: &str,
+) -> Result<Option<Destination>, StoreError> {
+    let found = Entity::find_by_id(id)
+        .filter(Column::TeamId.eq(team_id))
+        .one(db)
+        .await?;
+    found.map(|row| domain(row, sealer)).transpose()
+}
+
+pub(super) async fn by_name(
+    db: &impl ConnectionTrait,
+    sealer: &Sealer,
+    team_id: &str,
+    name: &str,
+) -> Result<Option<Destination>, StoreError> {
+    let named = Entity::find()
+        .filter(Column::TeamId.eq(team_id))
+        .filter(Column::Name.eq(name));
+    named
+        .one(db)
+        .await?
+        .map(|row| domain(row, sealer))
+        .transpose()
+}
+
+pub(super) async fn list(
+    db: &impl ConnectionTrait,
+    sealer: &Sealer,
+    team_id: &str,
+    name: Option<&str>,
+    page: &PageRequest,
+) -> Result<Page<Destination>, StoreError> {
+    let mut select = Entity::find().filter(Column::TeamId.eq(team_id));
+    if let Some(name) = name {
+        select = select.filter(Column::Name.eq(name));
+    }
+    let rows = page.cut(select).all(db).await?;
+    let destinations = rows
+        .into_iter()
+        .map(|row| domain(row, sealer))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(page.page(destinations, |destination| Place {
+        id: &destination.id,
+        name: &destination.spec.name,
+        created_at: destination.created_at,
+        updated_at: destination.updated_at,
+    }))
+}
+
+/// Several of one team by id; unknown ids are left out.
+pub(super) async fn some(
+    db: &impl ConnectionTrait,
+    sealer: &Sealer,
+    team_id: &str,
+    ids: Vec<String>,
+) -> Result<Vec<Destination>, StoreError> {
+    let select = Entity::find()
+        .filter(Column::TeamId.eq(team_id))
+        .filter(Column::Id.is_in(ids));
+    select
+        .all(db)
+        .await?
+        .into_iter()
+        .map(|row| domain(row, sealer))
+        .collect()
+}

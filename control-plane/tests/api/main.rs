@@ -1,0 +1,8 @@
+//! The API for configuration, through a real server on loopback and real databases.
+
+mod authorisation;
+mod configuration;
+mod plane;
+mod postgres;
+mod refusals;
+mod secrets;

@@ -1,0 +1,261 @@
+//! Bad input: refused with the field named and what would be right.
+
+use hookplane_proto::v1;
+use hookplane_proto::v1::rule::Rule;
+use prost_types::value::Kind;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::plane::{Plane, clerk, connection, destination, provider_auth};
+
+fn assert_refuses(status: &Status, field: &str, says: &str) {
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let details = status.get_error_details();
+    let faults = details
+        .bad_request()
+        .expect("the faults are listed")
+        .field_violations
+        .clone();
+    let fault = faults.iter().find(|fault| fault.field == field);
+    let fault = fault.unwrap_or_else(|| panic!("{field} is not named but {faults:?}"));
+    assert!(
+        fault.description.contains(says),
+        "{field}: {}",
+        fault.description
+    );
+    assert!(!details.error_info().expect("a reason").metadata["hint"].is_empty());
+}
+
+fn with_auth(auth: v1::SourceAuth) -> v1::Source {
+    let mut source = clerk("Clerk");
+    source.config.get_or_insert_default().auth = Some(auth);
+    source
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_whsec_and_base64_is_refused_at_creation() {
+    let plane = Plane::on_sqlite().await;
+    for (secret, says) in [
+        ("sk_test_a1b2c3d4", "API key"),
+        ("whsec_%%%", "base64"),
+        ("whsec_", "base64"),
+        ("", "secret"),
+        (" whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", "white space"),
+        (
+            "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=",
+            "public key",
+        ),
+    ] {
+        let source = with_auth(provider_auth(&[secret]));
+        let refused = plane
+            .create_source(source)
+            .await
+            .expect_err("it is no secret");
+        assert_refuses(&refused, "config.auth.webhook_signing_secret", says);
+        let shown = format!("{refused:?}");
+        assert!(
+            secret.len() < 8 || !shown.contains(secret),
+            "the secret is shown: {shown}"
+        );
+    }
+    let none = plane
+        .create_source(with_auth(provider_auth(&[])))
+        .await
+        .expect_err("no secret");
+    assert_refuses(
+        &none,
+        "config.auth.webhook_signing_secret",
+        "signing secret",
+    );
+    let open = plane
+        .create_source(with_auth(v1::SourceAuth::default()))
+        .await;
+    assert_refuses(
+        &open.expect_err("Clerk signs"),
+        "config.auth_type",
+        "PROVIDER_SIGNATURE",
+    );
+}
+
+#[tokio::test]
+async fn every_fault_of_a_source_is_named_at_once() {
+    let plane = Plane::on_sqlite().await;
+    let mut source = clerk("");
+    let config = source.config.get_or_insert_default();
+    config.allowed_http_methods = vec!["POST".to_owned(), "BREW".to_owned()];
+    config.max_body_bytes = 1 << 30;
+    config.custom_response = Some(v1::CustomResponse {
+        content_type: "a b".to_owned(),
+        body: String::new(),
+    });
+    source.pool = "EU west".to_owned();
+    let refused = plane
+        .create_source(source)
+        .await
+        .expect_err("it is all wrong");
+    assert_refuses(&refused, "name", "1 to 155");
+    assert_refuses(&refused, "config.allowed_http_methods[1]", "BREW");
+    assert_refuses(&refused, "config.max_body_bytes", "16777216");
+    assert_refuses(
+        &refused,
+        "config.custom_response.content_type",
+        "application/json",
+    );
+    assert_refuses(&refused, "pool", "letters");
+}
+
+#[tokio::test]
+async fn unknown_enum_values_and_a_provider_that_is_not_the_type_are_refused() {
+    let plane = Plane::on_sqlite().await;
+    let mut source = clerk("Clerk");
+    source.r#type = 999;
+    let refused = plane.create_source(source).await.expect_err("no such type");
+    assert_refuses(&refused, "type", "CLERK");
+    let mut auth = provider_auth(&["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]);
+    if let Some(v1::source_auth::Scheme::ProviderSignature(signature)) = &mut auth.scheme {
+        signature.provider = v1::SourceType::Stripe.into();
+    }
+    let refused = plane
+        .create_source(with_auth(auth))
+        .await
+        .expect_err("two providers");
+    assert_refuses(&refused, "config.auth.provider", "CLERK");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_answered_with_the_holder() {
+    let plane = Plane::on_sqlite().await;
+    let made = plane
+        .create_source(clerk("Clerk"))
+        .await
+        .expect("it is right");
+    let refused = plane
+        .create_source(clerk("Clerk"))
+        .await
+        .expect_err("the name is taken");
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    let info = refused
+        .get_error_details()
+        .error_info()
+        .cloned()
+        .expect("a reason");
+    assert_eq!(info.reason, "RESOURCE_ALREADY_EXISTS");
+    assert_eq!(info.metadata["id"], made.id);
+}
+
+#[tokio::test]
+async fn urls_that_cannot_be_delivered_to_are_refused_with_the_fault() {
+    let plane = Plane::on_sqlite().await;
+    for (url, says) in [
+        ("", "URL is needed"),
+        ("users.internal/hooks", "absolute URL"),
+        ("ftp://users.internal", "neither http nor https"),
+        ("https://user:pw@users.internal", "BASIC_AUTH"),
+        ("https://users.internal/#top", "fragment"),
+    ] {
+        let mut wanted = destination("users");
+        wanted.config.get_or_insert_default().url = url.to_owned();
+        let asked = v1::CreateDestinationRequest {
+            destination: Some(wanted),
+        };
+        let refused = plane.destinations().create_destination(asked).await;
+        assert_refuses(&refused.expect_err("it is no receiver"), "config.url", says);
+    }
+}
+
+#[tokio::test]
+async fn rules_are_refused_by_their_place_and_path() {
+    let plane = Plane::on_sqlite().await;
+    let source = plane
+        .create_source(clerk("Clerk"))
+        .await
+        .expect("it is right");
+    let to = plane.create_destination("users").await;
+    let text = |text: &str| prost_types::Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    };
+    let bad_filter = v1::FilterRule {
+        body: Some(prost_types::Value {
+            kind: Some(Kind::StructValue(prost_types::Struct {
+                fields: [("$regex".to_owned(), text("("))].into(),
+            })),
+        }),
+        ..v1::FilterRule::default()
+    };
+    let bad_retry = v1::RetryRule {
+        count: 500,
+        ..v1::RetryRule::default()
+    };
+    let rules = [Rule::Filter(bad_filter), Rule::Retry(bad_retry)];
+    let wanted = v1::Connection {
+        rules: rules.map(|rule| v1::Rule { rule: Some(rule) }).into(),
+        ..connection("users", &source.id, &to.id)
+    };
+    let asked = v1::CreateConnectionRequest {
+        connection: Some(wanted),
+    };
+    let refused = plane
+        .connections()
+        .create_connection(asked)
+        .await
+        .expect_err("bad rules");
+    assert_refuses(&refused, "rules[0].body.$regex", "regular expression");
+    assert_refuses(&refused, "rules[1].count", "50");
+}
+
+#[tokio::test]
+async fn ends_that_do_not_exist_are_named() {
+    let plane = Plane::on_sqlite().await;
+    let asked = v1::CreateConnectionRequest {
+        connection: Some(connection("users", "src_nothing", "")),
+    };
+    let refused = plane
+        .connections()
+        .create_connection(asked)
+        .await
+        .expect_err("no ends");
+    assert_refuses(&refused, "source_id", "src_nothing");
+    assert_refuses(&refused, "destination_id", "needed");
+}
+
+#[tokio::test]
+async fn lists_refuse_a_bad_limit_order_or_token() {
+    let plane = Plane::on_sqlite().await;
+    for (asked, field) in [
+        (
+            v1::ListSourcesRequest {
+                limit: 256,
+                ..Default::default()
+            },
+            "limit",
+        ),
+        (
+            v1::ListSourcesRequest {
+                order_by: "size".to_owned(),
+                ..Default::default()
+            },
+            "order_by",
+        ),
+        (
+            v1::ListSourcesRequest {
+                dir: "up".to_owned(),
+                ..Default::default()
+            },
+            "dir",
+        ),
+        (
+            v1::ListSourcesRequest {
+                page_token: "junk".to_owned(),
+                ..Default::default()
+            },
+            "page_token",
+        ),
+    ] {
+        let refused = plane
+            .sources()
+            .list_sources(asked)
+            .await
+            .expect_err("it is wrong");
+        assert_refuses(&refused, field, "");
+    }
+}
