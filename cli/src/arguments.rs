@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::apply::ApplyArgs;
+use crate::dev::DevArgs;
 use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
 use crate::fleet::{AgentsVerb, StatusArgs};
 use crate::keys::KeysVerb;
@@ -83,4 +84,6 @@ pub(crate) enum Command {
     Keys(KeysVerb),
     /// Sign and send sample webhooks
     Send(SendArgs),
+    /// Both planes in one process, to try things out
+    Dev(DevArgs),
 }

@@ -14,9 +14,11 @@ mod words;
 
 pub(crate) use attempts::{AttemptsVerb, run as attempts};
 pub(crate) use events::{EventsVerb, run as events};
+pub(crate) use names::Names;
 pub(crate) use requests::{RequestsVerb, run as requests};
 pub(crate) use tail::{TailArgs, tail};
-pub(crate) use trace::{TraceArgs, trace};
+pub(crate) use trace::{TraceArgs, fetch as fetch_trace, trace};
+pub(crate) use tree::draw;
 
 /// The time range of a list.
 #[derive(Clone, Debug, Default, clap::Args)]

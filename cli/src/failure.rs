@@ -89,9 +89,13 @@ impl Failure {
 impl From<hookplane_client::Error> for Failure {
     fn from(error: hookplane_client::Error) -> Self {
         let hint = error.hint.or_else(|| default_hint(&error.code));
+        let message = match error.message.as_str() {
+            "" => format!("the control plane answered {}", error.code),
+            told => told.to_owned(),
+        };
         Self {
             code: error.code,
-            message: error.message,
+            message,
             detail: error.detail.map(Into::into),
             hint: hint.map(Into::into),
             fields: error
@@ -115,6 +119,7 @@ fn default_hint(code: &str) -> Option<String> {
         "UNAUTHENTICATED" => {
             "check HOOKPLANE_API_KEY, or make a new key with `hookplane keys create`"
         }
+        "UNIMPLEMENTED" => "is the control plane older than this command? both tell --version",
         "DEADLINE_EXCEEDED" => "try again; `hookplane status` shows which agents answer",
         "UNAVAILABLE" => "try again; `hookplane status` shows which agents are connected",
         _ => return None,

@@ -11,6 +11,7 @@
 
 mod apply;
 mod arguments;
+mod dev;
 mod evidence;
 mod failure;
 mod fleet;

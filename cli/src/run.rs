@@ -8,16 +8,20 @@ use clap::Parser as _;
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::{apply, evidence, fleet, keys, resources, send};
+use crate::{apply, dev, evidence, fleet, keys, resources, send};
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+    let program = arguments
+        .first()
+        .map(|first| first.to_string_lossy().into_owned());
+    let program = program.unwrap_or_else(|| "hookplane".to_owned());
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
     let mut output = Output::of_process(arguments.output, arguments.no_colour());
-    match dispatch(arguments, &mut output).await {
+    match dispatch(arguments, &program, &mut output).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.code != Failure::CLOSED {
@@ -36,9 +40,10 @@ fn explain(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-async fn dispatch(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> Result<(), Failure> {
     let session = arguments.session;
     match arguments.command {
+        Command::Dev(args) => dev::run(args, &session, program, output).await,
         Command::Send(args) => send::run(args, &session, output).await,
         Command::Sources(verb) => resources::run(verb, &session.connect()?, output).await,
         Command::Destinations(verb) => resources::run(verb, &session.connect()?, output).await,

@@ -25,7 +25,7 @@ mod target;
 
 use post::{Answer, Poster};
 use summary::Summary;
-use target::Target;
+use target::{Signing, Target};
 
 /// Sends of this many and more show a bar.
 const BAR_FROM: u64 = 20;
@@ -117,6 +117,35 @@ pub(crate) async fn run(
         ),
     )
     .hint(summary.hint()))
+}
+
+/// Sends one event and gives the id of the request it became.
+pub(crate) async fn one(
+    provider: Provider,
+    event_type: &str,
+    url: &str,
+    secret: &str,
+) -> Result<String, Failure> {
+    let target = Target {
+        provider,
+        url: url.to_owned(),
+        signing: Signing::Provider(secret.to_owned()),
+    };
+    let mut rng = StdRng::from_os_rng();
+    let mut draw = Draw::new(&mut rng, SystemClock.now_millis());
+    let sample = samples::compose(provider, event_type, None, &mut draw)
+        .expect("callers name an event type of the table");
+    let poster = Poster::new(target, &[], Duration::from_secs(30))?;
+    let answer = poster.post(&sample).await?;
+    answer
+        .request_id
+        .filter(|_| answer.accepted)
+        .ok_or_else(|| {
+            Failure::new(
+                "NOT_ACCEPTED",
+                format!("the event was not accepted: {}", answer.outcome),
+            )
+        })
 }
 
 fn list(provider: Provider, output: &mut Output) -> Result<(), Failure> {

@@ -1,0 +1,283 @@
+//! Configuring by hand: create, see, change, delete; and what goes wrong.
+
+use serde_json::Value;
+
+use crate::fake::Plane;
+use crate::hookplane::Shell;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[tokio::test]
+async fn a_source_is_created_and_shown_with_its_url_and_no_secret() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    let arguments = [
+        "sources", "create", "--name", "clerk", "--type", "CLERK", "--secret", SECRET, "--method",
+        "post", "--label", "team=a",
+    ];
+    let made = shell.run(&arguments).await.ok();
+    assert!(made.contains("http://127.0.0.1:1/src_"), "{made}");
+    assert!(made.contains("whsec_••••LaSw"), "{made}");
+    assert!(!made.contains(SECRET), "{made}");
+
+    let by_name: Value = shell
+        .run(&["sources", "get", "clerk", "-o", "json"])
+        .await
+        .json();
+    assert_eq!(by_name["type"], "CLERK");
+    assert_eq!(by_name["config"]["auth_type"], "PROVIDER_SIGNATURE");
+    assert_eq!(by_name["config"]["auth"]["provider"], "CLERK");
+    assert_eq!(by_name["config"]["allowed_http_methods"][0], "POST");
+    assert_eq!(by_name["labels"]["team"], "a");
+    let id = by_name["id"].as_str().unwrap();
+    let by_id = shell
+        .run(&["-o", "json", "sources", "get", id])
+        .await
+        .json();
+    assert_eq!(by_name, by_id);
+}
+
+#[tokio::test]
+async fn all_three_kinds_are_listed_page_by_page_or_whole() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    for name in ["a", "b", "c"] {
+        let url = format!("http://127.0.0.1:9/{name}");
+        shell
+            .run(&["destinations", "create", "--name", name, "--url", &url])
+            .await
+            .ok();
+    }
+    let page = shell.run(&["destinations", "list", "--limit", "2"]).await;
+    assert!(page.err.contains("--page-token 2"), "{page:?}");
+    assert_eq!(page.ok().lines().count(), 3, "a heading and two rows");
+    let whole = shell
+        .run(&["destinations", "list", "--all", "-o", "json"])
+        .await
+        .json();
+    assert_eq!(whole["count"], 3);
+    assert_eq!(whole["models"][2]["config"]["url"], "http://127.0.0.1:9/c");
+}
+
+#[tokio::test]
+async fn a_connection_takes_names_for_its_ends_and_rules_from_flags() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    shell
+        .run(&["sources", "create", "--name", "in", "--type", "webhook"])
+        .await
+        .ok();
+    shell
+        .run(&[
+            "destinations",
+            "create",
+            "--name",
+            "out",
+            "--url",
+            "http://127.0.0.1:9",
+        ])
+        .await
+        .ok();
+    let made = shell
+        .run(&[
+            "connections",
+            "create",
+            "--name",
+            "c",
+            "--source",
+            "in",
+            "--destination",
+            "out",
+            "--filter",
+            r#"{"body":{"type":{"$starts_with":"user."}}}"#,
+            "--retry-count",
+            "3",
+            "--retry-on",
+            "429,500-599",
+            "-o",
+            "json",
+        ])
+        .await
+        .json();
+    assert_eq!(made["source"]["name"], "in");
+    assert_eq!(made["destination_id"], made["destination"]["id"]);
+    assert_eq!(made["rules"][0]["type"], "filter");
+    assert_eq!(made["rules"][0]["body"]["type"]["$starts_with"], "user.");
+    assert_eq!(made["rules"][1]["count"], 3);
+    assert_eq!(made["rules"][1]["response_status_codes"][1], "500-599");
+}
+
+#[tokio::test]
+async fn one_field_is_patched_and_a_resource_taken_out_and_put_back() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    shell
+        .run(&[
+            "destinations",
+            "create",
+            "--name",
+            "out",
+            "--url",
+            "http://127.0.0.1:9",
+        ])
+        .await
+        .ok();
+    let changed = shell
+        .run(&[
+            "destinations",
+            "update",
+            "out",
+            "--description",
+            "new",
+            "-o",
+            "json",
+        ])
+        .await
+        .json();
+    assert_eq!(changed["description"], "new");
+    assert_eq!(changed["config"]["url"], "http://127.0.0.1:9");
+    assert!(
+        shell
+            .run(&["destinations", "disable", "out"])
+            .await
+            .ok()
+            .contains("disabled")
+    );
+    assert!(
+        shell
+            .run(&["destinations", "enable", "out"])
+            .await
+            .ok()
+            .contains("enabled")
+    );
+    assert!(
+        shell
+            .run(&["destinations", "delete", "out"])
+            .await
+            .ok()
+            .contains("deleted")
+    );
+    assert!(plane.state().destinations.is_empty());
+}
+
+#[tokio::test]
+async fn bad_input_is_told_with_field_and_hint_and_exit_code_1() {
+    let plane = Plane::start().await;
+    let ran = plane
+        .shell()
+        .run(&[
+            "sources", "create", "--name", "x", "--type", "CLERK", "--secret", "sk_test",
+        ])
+        .await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.is_empty(), "{ran:?}");
+    let lines: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(lines[0], "error: the signing secret cannot be used");
+    assert!(
+        lines[1].starts_with("field: config.auth.webhook_signing_secret: "),
+        "{ran:?}"
+    );
+    assert!(
+        lines[2].starts_with("hint: copy the endpoint's signing secret"),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn in_json_errors_are_json_too() {
+    let plane = Plane::start().await;
+    let ran = plane
+        .shell()
+        .run(&["sources", "get", "src_nope", "-o", "json"])
+        .await;
+    assert_eq!(ran.code, 1);
+    let error: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["code"], "RESOURCE_NOT_FOUND");
+    assert_eq!(error["hint"], "list to see what there is");
+}
+
+#[tokio::test]
+async fn slips_of_usage_exit_with_2() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    for arguments in [
+        &["sources", "creat"][..],
+        &["sources", "update", "x"],
+        &["requests", "list", "--limit", "256"],
+        &[
+            "send",
+            "--event",
+            "no.such",
+            "--url",
+            "http://127.0.0.1:9",
+            "--secret",
+            "x",
+        ],
+        &["connections", "create", "--retry-interval", "5"],
+    ] {
+        let ran = shell.run(arguments).await;
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains("error: "), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_address_or_key_the_command_says_what_to_set() {
+    let ran = Shell::bare().run(&["status"]).await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("hint: set HOOKPLANE_API_URL"), "{ran:?}");
+    let ran = Shell::bare()
+        .with("HOOKPLANE_API_URL", "http://127.0.0.1:9")
+        .run(&["status"])
+        .await;
+    assert!(ran.err.contains("hint: set HOOKPLANE_API_KEY"), "{ran:?}");
+    let ran = Shell::bare()
+        .with("HOOKPLANE_API_URL", "http://control.example.com")
+        .with("HOOKPLANE_API_KEY", "hpk_x")
+        .run(&["status"])
+        .await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("unencrypted"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_a_control_plane_away_are_told_apart() {
+    let plane = Plane::start().await;
+    let wrong = Shell::bare()
+        .with("HOOKPLANE_API_URL", &plane.url)
+        .with("HOOKPLANE_API_KEY", "hpk_wrong");
+    let ran = wrong.run(&["status"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("hint: check HOOKPLANE_API_KEY"), "{ran:?}");
+
+    let url = plane.url.clone();
+    drop(plane);
+    let ran = Shell::bare()
+        .with("HOOKPLANE_API_URL", &url)
+        .with("HOOKPLANE_API_KEY", "hpk_x")
+        .run(&["status"])
+        .await;
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err
+            .contains("error: the control plane cannot be reached"),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_running_dev_is_found_by_its_data_directory() {
+    let plane = Plane::start().await;
+    let shell = Shell::bare();
+    std::fs::create_dir(shell.path().join(".hookplane")).unwrap();
+    let dev = format!(
+        r#"{{"pid":1,"api":"{}","ingest":"","admin":""}}"#,
+        plane.url
+    );
+    shell.file(".hookplane/dev.json", &dev);
+    shell.file(".hookplane/admin.key", "hpk_test\n");
+    assert_eq!(
+        shell.run(&["sources", "list", "-o", "json"]).await.json()["count"],
+        0
+    );
+}

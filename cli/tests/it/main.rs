@@ -1,0 +1,13 @@
+//! The real binary against a control plane made of memory, and a real receiver.
+//!
+//! Owns what people and scripts see: answers, exit codes, words of errors.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod apply;
+mod configure;
+mod evidence;
+mod fake;
+mod hookplane;
+mod receiver;
+mod send;
