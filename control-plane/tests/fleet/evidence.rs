@@ -101,7 +101,10 @@ impl Witness {
             let command = message.command.expect("a command says what it wants");
             let team = message.team_id.clone();
             let answer = script(self, &command);
-            self.asked.lock().unwrap().push((message.id, team, command));
+            self.asked
+                .lock()
+                .expect("no test panics here")
+                .push((message.id, team, command));
             if let Some(answer) = answer {
                 self.say(message.id, answer).await;
             }
@@ -116,7 +119,7 @@ impl Witness {
 
     /// The commands so far, cancellations included.
     pub(crate) fn asked(&self) -> Vec<Command> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock().expect("no test panics here");
         asked
             .iter()
             .map(|(_, _, command)| command.clone())
@@ -128,7 +131,7 @@ impl Witness {
         within(what, async {
             loop {
                 let found = {
-                    let asked = self.asked.lock().unwrap();
+                    let asked = self.asked.lock().expect("no test panics here");
                     let found = asked.iter().find(|(_, _, command)| wanted(command));
                     found.map(|(id, team, _)| (*id, team.clone()))
                 };
