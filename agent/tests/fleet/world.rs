@@ -66,6 +66,7 @@ impl Place {
         settings.pace.heartbeat = Duration::from_millis(100);
         settings.pace.redial = (Duration::from_millis(10), Duration::from_millis(100));
         settings.pace.refused_enrolment = Duration::from_millis(100);
+        settings.pace.flush = Duration::from_millis(200);
         settings.pace.report = Duration::from_millis(50);
         settings
     }
