@@ -19,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::control_plane::ControlPlane;
 
@@ -86,7 +87,7 @@ impl Running {
             ingest,
             admin,
             shutdown,
-            task: tokio::task::spawn(running),
+            task: TaskTracker::new().spawn(running),
             client: Client::builder(TokioExecutor::new()).build_http(),
         }
     }

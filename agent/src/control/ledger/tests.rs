@@ -171,7 +171,7 @@ fn a_body_under_another_key_is_refused() {
 fn what_was_parked_is_on_disk_and_is_tried_again_after_a_restart() {
     let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
     assert_eq!(changed.refused[0].reason, "destination_missing");
-    let restored = Ledger::restore(changed.ledger.generation());
+    let restored = Ledger::restore(changed.ledger.generation(), false);
     assert_eq!(restored.refused_count(), 1);
     let mut change = whole(2, vec![destination("des_1", 2, at("http://h/"))]);
     change.base = Some(1);
@@ -181,6 +181,22 @@ fn what_was_parked_is_on_disk_and_is_tried_again_after_a_restart() {
         .unwrap_or_else(|misfit| panic!("{misfit}"));
     assert!(changed.refused.is_empty());
     assert!(changed.ledger.configuration.sources.contains_key("src_1"));
+}
+
+#[test]
+fn what_is_refused_or_outdated_is_not_taken_for_deleted() {
+    let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
+    let tells = |ledger: &Ledger, id: &str| ledger.configuration.tells_deletions_of(id);
+    assert!(
+        !tells(&changed.ledger, "src_1"),
+        "a refused source is no deleted one"
+    );
+    assert!(tells(&changed.ledger, "src_gone"));
+    let restored = Ledger::restore(changed.ledger.generation(), false);
+    assert!(!tells(&restored, "src_1") && tells(&restored, "src_gone"));
+    let outdated = Ledger::restore(changed.ledger.generation(), true);
+    assert!(!tells(&outdated, "src_gone"), "newer revisions may have it");
+    assert!(tells(&outdated.confirmed(), "src_gone"));
 }
 
 #[test]
