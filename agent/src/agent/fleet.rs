@@ -53,7 +53,15 @@ impl Fleet {
             let member = match known.take() {
                 Some(member) => member,
                 None => {
-                    let enrolment = enrol(&identity, &self.settings, &self.link, &self.readiness);
+                    // A rebuilt control plane gives it again, so that old ids still find the store.
+                    let number = self.store.store_number().await.ok().flatten().unwrap_or(0);
+                    let enrolment = enrol(
+                        &identity,
+                        number,
+                        &self.settings,
+                        &self.link,
+                        &self.readiness,
+                    );
                     let member = tokio::select! {
                         () = stop.cancelled() => return,
                         member = enrolment => member,

@@ -24,6 +24,7 @@ struct Refused {
 /// Tries until the control plane gives an identity.
 pub(crate) async fn enrol(
     identity: &Identity,
+    store_number: u32,
     settings: &Settings,
     link: &Link,
     readiness: &Readiness,
@@ -31,7 +32,7 @@ pub(crate) async fn enrol(
     let mut wait = Redial::new(settings.pace.redial);
     let mut told = None;
     loop {
-        let refused = match once(identity, settings, link).await {
+        let refused = match once(identity, store_number, settings, link).await {
             Ok(enrolled) => {
                 readiness.update(|facts| facts.enrolment_problem = None);
                 return enrolled;
@@ -60,7 +61,12 @@ pub(crate) async fn enrol(
     }
 }
 
-async fn once(identity: &Identity, settings: &Settings, link: &Link) -> Result<Enrolled, Refused> {
+async fn once(
+    identity: &Identity,
+    store_number: u32,
+    settings: &Settings,
+    link: &Link,
+) -> Result<Enrolled, Refused> {
     let join_token = token(settings.join_token_file.as_deref())?;
     let unreachable = |message: String| Refused {
         reason: reason("control_plane_unreachable", message),
@@ -73,6 +79,7 @@ async fn once(identity: &Identity, settings: &Settings, link: &Link) -> Result<E
         pool: settings.pool.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         credential_hash: identity.credential_hash(),
+        store: store_number,
     };
     let mut client = EnrolmentServiceClient::new(channel);
     let answer = tokio::time::timeout(settings.pace.call, client.enroll(request)).await;

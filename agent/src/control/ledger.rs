@@ -63,6 +63,7 @@ impl Ledger {
             held,
             applied,
             parked,
+            lost_connections,
         } = generation;
         let change = Change {
             held,
@@ -76,21 +77,22 @@ impl Ledger {
                 restored.parked.entry(key).or_insert(Arc::new(resource));
             }
         }
-        let refused_sources = restored.sources_not_in_force();
-        restored.mark(refused_sources, outdated);
+        let lost_connections = lost_connections.into_iter().collect();
+        restored.mark(lost_connections, outdated);
         restored
     }
 
     /// The control plane said that nothing newer exists.
     pub(super) fn confirmed(mut self) -> Self {
         if self.configuration.outdated {
-            let refused_sources = self.sources_not_in_force();
-            self.mark(refused_sources, false);
+            let lost_connections = self.configuration.lost_connections.clone();
+            self.mark(lost_connections, false);
         }
         self
     }
 
-    fn mark(&mut self, refused_sources: HashSet<String>, outdated: bool) {
+    fn mark(&mut self, lost_connections: HashSet<String>, outdated: bool) {
+        let refused_sources = self.sources_not_in_force();
         let before = &self.configuration;
         self.configuration = Arc::new(Configuration {
             epoch: before.epoch.clone(),
@@ -98,6 +100,7 @@ impl Ledger {
             sources: before.sources.clone(),
             destinations: before.destinations.clone(),
             refused_sources,
+            lost_connections,
             outdated,
         });
     }
@@ -120,6 +123,12 @@ impl Ledger {
             held: self.held(),
             applied: copy(&self.applied),
             parked: copy(&self.parked),
+            lost_connections: self
+                .configuration
+                .lost_connections
+                .iter()
+                .cloned()
+                .collect(),
         }
     }
 
@@ -230,11 +239,27 @@ impl Ledger {
             }
         }
         configuration.refused_sources = next.sources_not_in_force();
+        configuration.lost_connections = self.lost_with(&configuration);
         next.configuration = Arc::new(configuration);
         Changed {
             ledger: next,
             refused,
         }
+    }
+
+    /// What was in force in an earlier epoch and is neither here nor deleted since.
+    fn lost_with(&self, next: &Configuration) -> HashSet<String> {
+        let before = &self.configuration;
+        let mut lost = before.lost_connections.clone();
+        if !before.epoch.is_empty() && before.epoch != next.epoch {
+            lost.extend(connection_ids(before));
+        }
+        if !lost.is_empty() {
+            for id in connection_ids(next) {
+                lost.remove(&id);
+            }
+        }
+        lost
     }
 
     fn keep_previous(&self, key: &Key, next: &mut Self, configuration: &mut Configuration) {
@@ -265,6 +290,11 @@ impl Ledger {
         offered.extend(self.parked.clone());
         digest(&offered)
     }
+}
+
+fn connection_ids(configuration: &Configuration) -> impl Iterator<Item = String> {
+    let sources = configuration.sources.values();
+    sources.flat_map(|source| source.connections.iter().map(|branch| branch.id.clone()))
 }
 
 fn put(configuration: &mut Configuration, prepared: Prepared) {

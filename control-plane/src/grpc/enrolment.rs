@@ -2,7 +2,7 @@
 
 use hookplane_proto::agent::v1::enrolment_service_server::EnrolmentService;
 use hookplane_proto::agent::v1::{EnrollRequest, EnrollResponse};
-use hookplane_proto::id::{Id, Kind};
+use hookplane_proto::id::{Id, Kind, MAX_STORE};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic::{Code, Request, Response, Status};
@@ -64,6 +64,9 @@ impl EnrolmentService for Enrolment {
             pool,
             version: asked.version.chars().take(MAX_VERSION).collect(),
             credential_hash: asked.credential_hash,
+            store: (1..=MAX_STORE)
+                .contains(&asked.store)
+                .then_some(asked.store),
         };
         let agent = self.fleet.agents().enrol(&applicant, now).await?;
         let head = self.fleet.config().head().await?;

@@ -4,8 +4,8 @@ use hookplane_entity::agent::{ActiveModel, Column, Entity, Model};
 use hookplane_entity::installation;
 use hookplane_proto::id::MAX_STORE;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
 use thiserror::Error;
 
@@ -34,6 +34,8 @@ pub struct Applicant {
     pub version: String,
     /// SHA-256 of its credential, hex.
     pub credential_hash: String,
+    /// Number that its store has already.
+    pub store: Option<u32>,
 }
 
 /// Why an agent was not enrolled.
@@ -99,8 +101,13 @@ impl AgentStore {
         if named.one(&tx).await?.is_some() {
             return Err(EnrolError::NameTaken);
         }
-        let newest = Entity::find().order_by_desc(Column::Store).one(&tx).await?;
-        let store = newest.map_or(1, |agent| agent.store.saturating_add(1));
+        let store = match applicant.store {
+            Some(store) if is_free(&tx, store).await? => signed_store(store),
+            _ => {
+                let newest = Entity::find().order_by_desc(Column::Store).one(&tx).await?;
+                newest.map_or(1, |agent| agent.store.saturating_add(1))
+            }
+        };
         if u32::try_from(store).map_or(true, |store| store > MAX_STORE) {
             return Err(EnrolError::NoStoreLeft);
         }
@@ -204,6 +211,16 @@ impl AgentStore {
             .await?;
         found.map(domain).transpose()
     }
+}
+
+/// Whether no agent has the store number.
+async fn is_free(db: &impl ConnectionTrait, store: u32) -> Result<bool, StoreError> {
+    let holder = Entity::find().filter(Column::Store.eq(signed_store(store)));
+    Ok(holder.one(db).await?.is_none())
+}
+
+fn signed_store(store: u32) -> i32 {
+    i32::try_from(store).unwrap_or(i32::MAX)
 }
 
 fn domain(row: Model) -> Result<Agent, StoreError> {

@@ -43,6 +43,7 @@ pub(crate) fn application(name: &str, pool: &str, credential: &str) -> EnrollReq
         pool: pool.to_owned(),
         version: "0.1.0".to_owned(),
         credential_hash: hash(credential),
+        store: 0,
     }
 }
 

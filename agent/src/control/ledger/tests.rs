@@ -186,7 +186,7 @@ fn what_was_parked_is_on_disk_and_is_tried_again_after_a_restart() {
 #[test]
 fn what_is_refused_or_outdated_is_not_taken_for_deleted() {
     let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
-    let tells = |ledger: &Ledger, id: &str| ledger.configuration.tells_deletions_of(id);
+    let tells = |ledger: &Ledger, id: &str| ledger.configuration.tells_deletions_of(id, "web_any");
     assert!(
         !tells(&changed.ledger, "src_1"),
         "a refused source is no deleted one"
@@ -197,6 +197,40 @@ fn what_is_refused_or_outdated_is_not_taken_for_deleted() {
     let outdated = Ledger::restore(changed.ledger.generation(), true);
     assert!(!tells(&outdated, "src_gone"), "newer revisions may have it");
     assert!(tells(&outdated.confirmed(), "src_gone"));
+}
+
+#[test]
+fn what_a_new_epoch_forgot_is_not_taken_for_deleted_until_it_is_seen_again() {
+    let full = || {
+        vec![
+            destination("des_1", 1, at("https://h/x")),
+            source("src_1", 1, open(), Some("des_1")),
+        ]
+    };
+    let before = applied(full()).ledger;
+    let branch = before.configuration.sources["src_1"].connections[0]
+        .id
+        .clone();
+    let tells = |ledger: &Ledger| ledger.configuration.tells_deletions_of("src_1", &branch);
+    let of_epoch = |epoch: &str, revision, resources| {
+        let mut change = whole(revision, resources);
+        change.held.epoch = epoch.to_owned();
+        change
+    };
+    let apply = |ledger: &Ledger, change| {
+        let changed = ledger.apply(change);
+        changed.unwrap_or_else(|misfit| panic!("{misfit}")).ledger
+    };
+    let forgotten = apply(&before, of_epoch("rebuilt", 1, Vec::new()));
+    assert!(
+        !tells(&forgotten),
+        "a rebuilt control plane deletes nothing"
+    );
+    let restored = Ledger::restore(forgotten.generation(), false);
+    assert!(!tells(&restored), "it is forgotten over a restart");
+    let back = apply(&restored, of_epoch("rebuilt", 2, full()));
+    let deleted = apply(&back, of_epoch("rebuilt", 3, Vec::new()));
+    assert!(tells(&deleted), "a deletion in the same epoch is one");
 }
 
 #[test]
