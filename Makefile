@@ -1,18 +1,31 @@
 # What the README and CI call, and nothing else.
 
 CARGO ?= cargo
+# The tests of the control plane also run on PostgreSQL, each on a private server.
+POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help build test lint fmt clean
+.PHONY: help run build test needs lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
+run: ## both planes in one process, with a demo source, receiver and event
+	$(CARGO) build --locked --workspace --bin hookplane
+	./target/debug/hookplane dev --demo
+
 build: ## everything, debug profile
 	$(CARGO) build --locked --workspace
 
-# Nothing has to be installed beside Rust and a C compiler: SQLite is compiled in.
-test: ## every test there is, oracles included
+test: needs ## every test there is, oracles and real processes included
+	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
+
+# SQLite is compiled in; PostgreSQL comes from packages.
+needs:
+ifeq ($(POSTGRES),)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
+endif
 
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -8,13 +8,29 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 520;
 
 /// Crate folder, and which of our crates it may depend on.
-const MAY_DEPEND: [(&str, &[&str]); 4] = [
+const MAY_DEPEND: [(&str, &[&str]); 8] = [
     ("proto", &[]),
     ("signature", &[]),
     ("rules", &[]),
     (
         "agent",
         &["hookplane-proto", "hookplane-signature", "hookplane-rules"],
+    ),
+    ("control-plane/entity", &[]),
+    ("control-plane/migration", &[]),
+    (
+        "control-plane",
+        &[
+            "hookplane-proto",
+            "hookplane-signature",
+            "hookplane-rules",
+            "hookplane-entity",
+            "hookplane-migration",
+        ],
+    ),
+    (
+        "sdk-client/rust",
+        &["hookplane-proto", "hookplane-signature"],
     ),
 ];
 
@@ -26,6 +42,44 @@ const STAGES: [&str; 6] = [
     "store::stage",
     "accept",
     "deliver",
+];
+
+/// Layers of the control plane: folder, and the layers it must not know.
+const LAYERS: [(&str, &[&str]); 4] = [
+    (
+        "domain",
+        &[
+            "store", "service", "fleet", "grpc", "rest", "auth", "server",
+        ],
+    ),
+    (
+        "store",
+        &["service", "fleet", "grpc", "rest", "auth", "server"],
+    ),
+    ("service", &["fleet", "grpc", "rest", "auth", "server"]),
+    ("rest", &["service", "store", "fleet", "domain", "server"]),
+];
+
+/// A word that marks an outside type, and the only places of a crate that may say it.
+const AT_THE_EDGE: [(&str, &str, &[&str]); 3] = [
+    ("control-plane/src", "sea_orm", &["store", "store.rs"]),
+    (
+        "control-plane/src",
+        "hookplane_proto::v1",
+        &["grpc", "grpc.rs", "fleet", "fleet.rs"],
+    ),
+    (
+        "agent/src",
+        "hookplane_proto::v1",
+        &[
+            "control",
+            "control.rs",
+            "command",
+            "command.rs",
+            "report",
+            "report.rs",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -44,12 +98,23 @@ fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
+        if path.is_dir() && name != "target" && name != "node_modules" && !name.starts_with('.') {
             rust_files(&path, into);
         } else if name.ends_with(".rs") {
             into.push(path);
         }
     }
+}
+
+/// The files of a module: `<name>.rs` and everything in `<name>/`.
+fn module(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let inside = folder.join(name);
+    if inside.is_dir() {
+        rust_files(&inside, &mut files);
+    }
+    files.push(inside.with_extension("rs"));
+    files
 }
 
 #[test]
@@ -78,6 +143,39 @@ fn a_stage_of_the_agent_never_uses_a_later_one() {
             let used = text.contains(&format!("crate::{later}"));
             assert!(!used, "{stage} uses the later stage {later}");
         }
+    }
+}
+
+#[test]
+fn a_layer_of_the_control_plane_never_uses_one_above_it() {
+    let folder = root().join("control-plane/src");
+    for (layer, above) in LAYERS {
+        for path in module(&folder, layer) {
+            let text = read(&path);
+            for other in above {
+                let used = text.contains(&format!("crate::{other}"));
+                assert!(!used, "{} uses {other}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn outside_types_stay_at_the_edges() {
+    for (folder, word, places) in AT_THE_EDGE {
+        let folder = root().join(folder);
+        let mut files = Vec::new();
+        rust_files(&folder, &mut files);
+        let strays: Vec<_> = files
+            .iter()
+            .filter(|path| {
+                let inside = path.strip_prefix(&folder).expect("it was found there");
+                let first = inside.iter().next().unwrap_or_default().to_string_lossy();
+                !places.contains(&first.as_ref())
+            })
+            .filter(|path| !path.ends_with("tests.rs") && read(path).contains(word))
+            .collect();
+        assert!(strays.is_empty(), "{word} is spoken by {strays:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the control plane counts about itself, for Prometheus.
 
+pub mod fleet;
+
 use std::sync::Arc;
 use std::time::Duration;
 

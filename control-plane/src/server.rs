@@ -4,41 +4,35 @@
 //! files, database, first key, socket. Stop: streams end, calls in hand finish
 //! within the deadline, the database closes.
 
+mod health;
+mod router;
+mod runtime;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::response::IntoResponse;
-use axum::routing::get;
 use hookplane_proto::id::Kind;
-use hookplane_proto::v1;
-use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use crate::auth::{self, Authenticator};
 use crate::clock::SharedClock;
-use crate::grpc::connections::ConnectionApi;
-use crate::grpc::destinations::DestinationApi;
-use crate::grpc::keys::KeyApi;
-use crate::grpc::sources::SourceApi;
+use crate::fleet::{self, Fleet};
 use crate::keyfile::{self, InvalidKeyFile};
 use crate::listener::{self, InvalidTls};
-use crate::metrics::{self, Metrics};
-use crate::rest::{self, InvalidRules};
-use crate::service::{Connections, Destinations, Keys, ServiceError, Sources};
+use crate::rest::InvalidRules;
+use crate::service::{Keys, ServiceError};
 use crate::settings::Settings;
 use crate::store::database::Birth;
-use crate::store::{AgentStore, ConfigStore, Database, KeyStore, Sealer, StoreError};
+use crate::store::{AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer, StoreError};
+use runtime::RuntimeFile;
 
 /// How often changes made by another replica are looked for.
 const REFRESH: Duration = Duration::from_millis(500);
-const RUNTIME_FILE: &str = "runtime.json";
 const FIRST_KEY_NAME: &str = "first key";
 
 /// A control plane that is open but does not serve yet.
@@ -49,14 +43,9 @@ pub struct ControlPlane {
     join_token: Zeroizing<String>,
     new_key_file: Option<PathBuf>,
     database: Database,
-    parts: Parts,
-}
-
-struct Parts {
     config: ConfigStore,
     keys: KeyStore,
     clock: SharedClock,
-    metrics: Metrics,
 }
 
 /// Why it does not start.
@@ -121,7 +110,6 @@ impl ControlPlane {
         let bound = TcpListener::bind(address).await;
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (api, listener) = bound.map_err(|source| StartError::Bind { address, source })?;
-        let metrics = Metrics::new(|_| {});
         Ok(Self {
             settings,
             listener,
@@ -129,12 +117,9 @@ impl ControlPlane {
             join_token,
             new_key_file,
             database,
-            parts: Parts {
-                config,
-                keys,
-                clock,
-                metrics,
-            },
+            config,
+            keys,
+            clock,
         })
     }
 
@@ -162,11 +147,12 @@ impl ControlPlane {
     /// [`RunError`] when a part ended by itself or the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let tls = self.settings.tls.as_ref().map(listener::tls).transpose()?;
-        let router = self.router(&shutdown)?;
+        let tasks = TaskTracker::new();
+        let fleet = self.fleet(&tasks, &shutdown);
+        let router = router::assemble(&self, fleet, &shutdown)?;
         let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
         tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
-        let tasks = TaskTracker::new();
-        let refreshing = refresh(self.parts.config.clone(), shutdown.clone());
+        let refreshing = refresh(self.config.clone(), shutdown.clone());
         let serving = listener::serve(self.listener, tls, router, tasks.clone(), shutdown.clone());
         let ended = tokio::select! {
             () = serving => "listener",
@@ -182,126 +168,26 @@ impl ControlPlane {
         drained.map_err(|_| RunError::DrainDeadline(self.settings.drain))
     }
 
-    fn router(&self, shutdown: &CancellationToken) -> Result<axum::Router, InvalidRules> {
-        let Parts {
-            config,
-            keys,
-            clock,
-            metrics,
-        } = &self.parts;
-        let base = self
-            .settings
+    fn fleet(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Fleet {
+        Fleet::new(fleet::Parts {
+            config: self.config.clone(),
+            agents: AgentStore::new(self.database.clone()),
+            reports: ReportStore::new(self.database.clone()),
+            clock: Arc::clone(&self.clock),
+            ingest_base: self.ingest_base(),
+            join_token: self.join_token.to_string(),
+            shutdown: shutdown.clone(),
+            tasks: tasks.clone(),
+            timings: fleet::Timings::default(),
+        })
+    }
+
+    fn ingest_base(&self) -> String {
+        self.settings
             .ingest_url
             .as_str()
             .trim_end_matches('/')
-            .to_owned();
-        let sources = Sources::new(config.clone(), Arc::clone(clock));
-        let destinations = Destinations::new(config.clone(), Arc::clone(clock));
-        let connections = Connections::new(config.clone(), Arc::clone(clock));
-        let key_service = Keys::new(keys.clone(), Arc::clone(clock));
-        let mut routes = tonic::service::Routes::builder();
-        routes
-            .add_service(v1::source_service_server::SourceServiceServer::new(
-                SourceApi::new(sources, base.clone()),
-            ))
-            .add_service(
-                v1::destination_service_server::DestinationServiceServer::new(DestinationApi::new(
-                    destinations,
-                )),
-            )
-            .add_service(v1::connection_service_server::ConnectionServiceServer::new(
-                ConnectionApi::new(connections, base),
-            ))
-            .add_service(v1::api_key_service_server::ApiKeyServiceServer::new(
-                KeyApi::new(key_service),
-            ));
-        let authenticator =
-            Authenticator::new(keys.clone(), AgentStore::new(self.database.clone()));
-        let grpc = routes
-            .routes()
-            .into_axum_router()
-            .layer(axum::middleware::from_fn_with_state(
-                metrics.clone(),
-                metrics::count,
-            ))
-            .layer(axum::middleware::from_fn_with_state(
-                authenticator,
-                auth::authenticate,
-            ));
-        let health = Health {
-            database: self.database.clone(),
-            metrics: metrics.clone(),
-            shutdown: shutdown.clone(),
-        };
-        Ok(rest::router(grpc, hookplane_proto::descriptor_pool())?.merge(health.router()))
-    }
-}
-
-/// What anybody may ask without a key: is it alive, is it ready, what does it count.
-#[derive(Clone)]
-struct Health {
-    database: Database,
-    metrics: Metrics,
-    shutdown: CancellationToken,
-}
-
-impl Health {
-    fn router(self) -> axum::Router {
-        axum::Router::new()
-            .route("/healthz", get(async || axum::Json(json!({ "ok": true }))))
-            .route("/readyz", get(Self::ready))
-            .route("/metrics", get(Self::metrics))
-            .with_state(self)
-    }
-
-    async fn ready(State(this): State<Self>) -> impl IntoResponse {
-        let reason = if this.shutdown.is_cancelled() {
-            Some("stopping")
-        } else if this.database.ping().await.is_err() {
-            Some("the database does not answer")
-        } else {
-            None
-        };
-        let status = match reason {
-            None => http::StatusCode::OK,
-            Some(_) => http::StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let reasons: Vec<&str> = reason.into_iter().collect();
-        (
-            status,
-            axum::Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
-        )
-    }
-
-    async fn metrics(State(this): State<Self>) -> impl IntoResponse {
-        (
-            [(http::header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
-            this.metrics.text(),
-        )
-    }
-}
-
-/// Tells others of this machine where the process listens; gone after a clean exit.
-struct RuntimeFile(PathBuf);
-
-impl RuntimeFile {
-    fn write(data_dir: &Path, api: SocketAddr) -> Result<Self, RunError> {
-        let path = data_dir.join(RUNTIME_FILE);
-        let text = json!({ "pid": std::process::id(), "api": api }).to_string();
-        let aside = data_dir.join("runtime.json.new");
-        let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &path));
-        match written {
-            Ok(()) => Ok(Self(path)),
-            Err(source) => Err(RunError::RuntimeFile { path, source }),
-        }
-    }
-}
-
-impl Drop for RuntimeFile {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(error = %error, "the runtime file was not removed");
-        }
+            .to_owned()
     }
 }
 

@@ -1,0 +1,108 @@
+//! Everything on the API's port: gRPC services behind authentication and metrics,
+//! REST in front of them, health beside them.
+
+use std::sync::Arc;
+
+use hookplane_proto::{DESCRIPTORS, agent, v1};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use super::ControlPlane;
+use super::health::Health;
+use crate::auth::{self, Authenticator};
+use crate::fleet::Fleet;
+use crate::grpc;
+use crate::metrics::{self, Metrics};
+use crate::rest::{self, InvalidRules};
+use crate::service::{Connections, Destinations, Keys, Sources};
+use crate::store::AgentStore;
+
+pub(super) fn assemble(
+    plane: &ControlPlane,
+    fleet: Fleet,
+    shutdown: &CancellationToken,
+) -> Result<axum::Router, InvalidRules> {
+    let metrics = Metrics::new(|registry| metrics::fleet::register(registry, fleet.clone()));
+    let agents = AgentStore::new(plane.database.clone());
+    let authenticator = Authenticator::new(plane.keys.clone(), agents);
+    let routes = with_configuration(plane, Routes::default());
+    let routes = with_standard_services(with_fleet(fleet, routes));
+    let grpc = routes
+        .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(
+            metrics.clone(),
+            metrics::count,
+        ))
+        .layer(axum::middleware::from_fn_with_state(
+            authenticator,
+            auth::authenticate,
+        ));
+    let health = Health {
+        database: plane.database.clone(),
+        metrics,
+        shutdown: shutdown.clone(),
+    };
+    Ok(rest::router(grpc, hookplane_proto::descriptor_pool())?.merge(health.router()))
+}
+
+/// What people and programs configure.
+fn with_configuration(plane: &ControlPlane, routes: Routes) -> Routes {
+    use v1::api_key_service_server::ApiKeyServiceServer;
+    use v1::connection_service_server::ConnectionServiceServer;
+    use v1::destination_service_server::DestinationServiceServer;
+    use v1::source_service_server::SourceServiceServer;
+
+    let (config, base) = (&plane.config, plane.ingest_base());
+    let sources = Sources::new(config.clone(), Arc::clone(&plane.clock));
+    let destinations = Destinations::new(config.clone(), Arc::clone(&plane.clock));
+    let connections = Connections::new(config.clone(), Arc::clone(&plane.clock));
+    let keys = Keys::new(plane.keys.clone(), Arc::clone(&plane.clock));
+    let sources = grpc::sources::SourceApi::new(sources, base.clone());
+    let destinations = grpc::destinations::DestinationApi::new(destinations);
+    let connections = grpc::connections::ConnectionApi::new(connections, base);
+    routes
+        .add_service(SourceServiceServer::new(sources))
+        .add_service(DestinationServiceServer::new(destinations))
+        .add_service(ConnectionServiceServer::new(connections))
+        .add_service(ApiKeyServiceServer::new(grpc::keys::KeyApi::new(keys)))
+}
+
+/// What agents open, and what people ask about them and of them.
+fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
+    use agent::v1::command_service_server::CommandServiceServer;
+    use agent::v1::configuration_service_server::ConfigurationServiceServer;
+    use agent::v1::enrolment_service_server::EnrolmentServiceServer;
+    use agent::v1::report_service_server::ReportServiceServer;
+    use v1::attempt_service_server::AttemptServiceServer;
+    use v1::event_service_server::EventServiceServer;
+    use v1::fleet_service_server::FleetServiceServer;
+    use v1::request_service_server::RequestServiceServer;
+
+    let enrolment = grpc::enrolment::Enrolment::new(fleet.clone());
+    let configuration = grpc::configuration::ConfigurationStreams::new(fleet.clone());
+    let commands = grpc::commands::CommandStreams::new(fleet.clone());
+    let reports = grpc::reports::ReportStreams::new(fleet.clone());
+    let requests = grpc::requests::RequestApi::new(fleet.clone());
+    let events = grpc::events::EventApi::new(fleet.clone());
+    let attempts = grpc::attempts::AttemptApi::new(fleet.clone());
+    routes
+        .add_service(EnrolmentServiceServer::new(enrolment))
+        .add_service(ConfigurationServiceServer::new(configuration))
+        .add_service(CommandServiceServer::new(commands))
+        .add_service(ReportServiceServer::new(reports))
+        .add_service(RequestServiceServer::new(requests))
+        .add_service(EventServiceServer::new(events))
+        .add_service(AttemptServiceServer::new(attempts))
+        .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
+}
+
+/// What gRPC tools expect everywhere.
+fn with_standard_services(routes: Routes) -> Routes {
+    let (_, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("descriptors compiled by our own build script");
+    routes.add_service(health).add_service(reflection)
+}

@@ -1,0 +1,9 @@
+//! Promises kept by real processes over loopback.
+
+mod fleet;
+mod main_path;
+mod providers;
+mod recovery;
+mod refusals;
+mod store;
+mod tool;
