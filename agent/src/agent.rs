@@ -193,6 +193,7 @@ impl Agent {
         let (stops, work) = (Stops::default(), Work::default());
         let drain = drain::Drain {
             limit: self.settings.drain,
+            flush: self.settings.pace.flush,
             runtime_file: self.runtime_file(),
             store: self.store.clone(),
             spool: Arc::clone(&self.spool),

@@ -6,7 +6,7 @@
 //! Invariant: a value of these types is complete and valid; keys are prepared,
 //! patterns compiled, limits resolved to numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,18 @@ pub struct Configuration {
     pub revision: u64,
     pub sources: HashMap<String, Arc<Source>>,
     pub destinations: HashMap<String, Arc<Destination>>,
+    /// Sources that exist but are not in force: this agent refused every state of theirs it saw.
+    pub refused_sources: HashSet<String>,
+    /// Newer revisions were in force before, so what is missing here may well exist.
+    pub outdated: bool,
+}
+
+impl Configuration {
+    /// Whether a source or connection that is not here was deleted by a person.
+    #[must_use]
+    pub fn tells_deletions_of(&self, source_id: &str) -> bool {
+        !self.epoch.is_empty() && !self.outdated && !self.refused_sources.contains(source_id)
+    }
 }
 
 /// Where requests come from and how they are judged.

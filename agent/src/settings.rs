@@ -129,6 +129,8 @@ pub struct Pace {
     pub call: Duration,
     /// Between reports.
     pub report: Duration,
+    /// At shutdown, for the control plane to count the last reports.
+    pub flush: Duration,
     /// Reports that may wait for the control plane.
     pub spool: u64,
 }
@@ -162,6 +164,7 @@ impl Default for Pace {
             refused_enrolment: Duration::from_secs(30),
             call: Duration::from_secs(10),
             report: Duration::from_secs(5),
+            flush: Duration::from_secs(2),
             spool: 10_000,
         }
     }

@@ -159,6 +159,7 @@ fn configuration(secret: &str) -> Configuration {
             .into_iter()
             .map(|to| (to.id.clone(), to))
             .collect(),
+        ..Configuration::default()
     }
 }
 

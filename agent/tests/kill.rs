@@ -80,6 +80,7 @@ async fn victim(folder: &Path) {
         revision: 1,
         sources: [(source.id.clone(), Arc::new(source))].into(),
         destinations: std::collections::HashMap::new(),
+        ..Configuration::default()
     };
     let acceptor = Acceptor::new(
         Arc::new(ArcSwap::from_pointee(configuration)),

@@ -13,14 +13,15 @@ use crate::readiness::Readiness;
 use crate::report::spool::Spool;
 use crate::store::sqlite::SqliteStore;
 
-/// The control plane may take this long to count the last report.
-const FLUSH: Duration = Duration::from_secs(2);
 const FLUSH_STEP: Duration = Duration::from_millis(20);
 /// Parts that were told to stop only have to notice.
 const PARTS: Duration = Duration::from_secs(2);
 
 pub(super) struct Drain {
+    /// The whole shutdown.
     pub(super) limit: Duration,
+    /// For the control plane to count the last report.
+    pub(super) flush: Duration,
     pub(super) runtime_file: PathBuf,
     pub(super) store: SqliteStore,
     pub(super) spool: Arc<Spool>,
@@ -62,7 +63,7 @@ impl Drain {
 
     /// Waits for the last report, and while connected for its acknowledgement; else it waits on disk.
     async fn flush(&self, stops: &Stops, end: Instant) {
-        let by = end.min(Instant::now() + FLUSH);
+        let by = end.min(Instant::now() + self.flush);
         let acknowledged = async {
             stops.folded.cancelled().await;
             while self.readiness.facts().connected && self.spool.length() > 0 {

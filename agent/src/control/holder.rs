@@ -49,6 +49,8 @@ impl Holder {
     ) -> Self {
         let mut disk = DiskCopy::new(dir, &identity.seal_key());
         let (found, faults) = disk.load();
+        // Something newer stood there.
+        let outdated = !faults.is_empty();
         for fault in faults {
             let text = chain(&fault);
             tracing::error!(error = text, "a copy of the configuration cannot be used");
@@ -62,7 +64,7 @@ impl Holder {
             clock,
         };
         if let Some(generation) = found {
-            let ledger = Ledger::restore(generation);
+            let ledger = Ledger::restore(generation, outdated);
             tracing::info!(
                 revision = ledger.configuration.revision,
                 "the last good configuration is in force"
@@ -80,10 +82,12 @@ impl Holder {
 
     /// The control plane says that there is nothing newer. False when it means something else
     /// than what is held.
-    pub(super) fn confirm(&self, theirs: &Held) -> bool {
+    pub(super) fn confirm(&mut self, theirs: &Held) -> bool {
         if !self.ledger.agrees_with(theirs) {
             return false;
         }
+        self.ledger = std::mem::take(&mut self.ledger).confirmed();
+        self.current.store(Arc::clone(&self.ledger.configuration));
         let now = self.clock.now_millis();
         self.readiness.update(|facts| {
             facts.origin = Origin::ControlPlane;

@@ -5,7 +5,7 @@
 //! with every later change, because what it lacked (its destination, say) may
 //! come without the resource being sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -56,8 +56,9 @@ pub(super) enum Misfit {
 }
 
 impl Ledger {
-    /// From the copy on disk; what this release cannot use is parked.
-    pub(super) fn restore(generation: Generation) -> Self {
+    /// From the copy on disk; what this release cannot use is parked. `outdated` when newer
+    /// revisions had been in force.
+    pub(super) fn restore(generation: Generation, outdated: bool) -> Self {
         let Generation {
             held,
             applied,
@@ -75,7 +76,38 @@ impl Ledger {
                 restored.parked.entry(key).or_insert(Arc::new(resource));
             }
         }
+        let refused_sources = restored.sources_not_in_force();
+        restored.mark(refused_sources, outdated);
         restored
+    }
+
+    /// The control plane said that nothing newer exists.
+    pub(super) fn confirmed(mut self) -> Self {
+        if self.configuration.outdated {
+            let refused_sources = self.sources_not_in_force();
+            self.mark(refused_sources, false);
+        }
+        self
+    }
+
+    fn mark(&mut self, refused_sources: HashSet<String>, outdated: bool) {
+        let before = &self.configuration;
+        self.configuration = Arc::new(Configuration {
+            epoch: before.epoch.clone(),
+            revision: before.revision,
+            sources: before.sources.clone(),
+            destinations: before.destinations.clone(),
+            refused_sources,
+            outdated,
+        });
+    }
+
+    fn sources_not_in_force(&self) -> HashSet<String> {
+        self.parked
+            .keys()
+            .filter(|key| key.kind == Kind::Source && !self.applied.contains_key(key))
+            .map(|key| key.id.clone())
+            .collect()
     }
 
     pub(super) fn generation(&self) -> Generation {
@@ -159,6 +191,7 @@ impl Ledger {
             revision: change.held.revision,
             sources: next.configuration.sources.clone(),
             destinations: next.configuration.destinations.clone(),
+            ..Configuration::default()
         };
         let mut refused = Vec::new();
         for key in change.removals.iter().filter_map(Key::from_wire) {
@@ -196,6 +229,7 @@ impl Ledger {
                 }
             }
         }
+        configuration.refused_sources = next.sources_not_in_force();
         next.configuration = Arc::new(configuration);
         Changed {
             ledger: next,

@@ -148,8 +148,9 @@ impl ConfigurationStream {
                     match self.take(message, &mut snapshot, out).await {
                         Ok(()) => {}
                         Err(Fault::Resync(why)) => {
-                            self.resync = true;
-                            return SessionEnd::lost(lived, why);
+                            // What does not fit twice is not asked for in a hot loop.
+                            let again = std::mem::replace(&mut self.resync, true);
+                            return SessionEnd::lost(lived && !again, why);
                         }
                         // Not `lived`: whatever is broken is not asked for in a hot loop.
                         Err(Fault::Broken(why)) => return SessionEnd::lost(false, why),

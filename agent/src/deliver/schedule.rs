@@ -218,8 +218,7 @@ impl Deliverer {
         configuration: &Configuration,
         event: &EventRecord,
     ) -> Result<(), StoreError> {
-        // Before the first configuration nothing can be said to be deleted.
-        if configuration.epoch.is_empty() {
+        if !configuration.tells_deletions_of(&event.source_id) {
             return Ok(());
         }
         let id = &event.connection_id;

@@ -81,6 +81,7 @@ fn configuration(destinations: Vec<Destination>, retry: &RetryPolicy) -> Current
             .into_iter()
             .map(|to| (to.id.clone(), Arc::new(to)))
             .collect(),
+        ..Configuration::default()
     }))
 }
 

@@ -1,10 +1,13 @@
 //! Snapshots, deltas, refusals, and the last good configuration on disk.
 
+use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
+use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::configuration_stream_response::Message as Tell;
 use hookplane_proto::agent::v1::{ControlHeartbeat, Current, Held};
+use hookplane_proto::v1;
 
 use crate::control_plane::{ControlPlane, Conversation, Known, Verdict};
-use crate::receiver::Receiver;
+use crate::receiver::{HANG, Receiver};
 use crate::world::*;
 
 async fn together() -> (Place, Known, ControlPlane) {
@@ -358,5 +361,46 @@ async fn heartbeats_go_both_ways_and_silence_ends_the_stream() {
     // Nothing more is told: the agent dials again.
     let again = control_plane.configuration().await;
     assert_eq!(again.hello.held, Some(ours));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn pending_events_of_a_refused_source_are_not_taken_for_deleted() {
+    let (place, _known, mut control_plane) = together().await;
+    // The receiver hangs, so the event is still due when the agent has gone.
+    let receiver = Receiver::start(HANG).await;
+    let mut settings = place.settings(&control_plane.url());
+    settings.drain = std::time::Duration::from_millis(300);
+    let agent = Running::start(settings).await;
+    let mut conversation = control_plane.configuration().await;
+    let _questions = control_plane.commands().await;
+    first_snapshot(&mut conversation, &receiver.url).await;
+    let id = agent.accepted("src_1").await;
+    until("the first try", || receiver.got().len() == 1).await;
+    agent.stop().await;
+    // Both copies are lost, and what comes now cannot be applied.
+    for name in ["configuration.sealed", "configuration.previous"] {
+        std::fs::remove_file(place.data_dir().join(name)).ok();
+    }
+    let agent = place.run(&control_plane).await;
+    let mut conversation = control_plane.configuration().await;
+    let url = &receiver.url;
+    let broken = clerk("src_1", 2, "whsec_%%%", "des_1");
+    let resources = vec![destination("des_1", 1, url), broken];
+    let verdict = conversation
+        .snapshot(held("e", 2, &resources), resources)
+        .await;
+    assert!(matches!(verdict, Verdict::Nack(_)), "{verdict:?}");
+    let mut questions = control_plane.commands().await;
+    let trace = Command::GetRequestTrace(v1::GetRequestTraceRequest { id });
+    // The scheduler looks every second; an event that should wait waits over its looks.
+    for _ in 0..30 {
+        let Answer::GetRequestTrace(told) = questions.ask(TEAM, trace.clone()).await else {
+            panic!("not found");
+        };
+        let event = told.events[0].event.clone().unwrap();
+        assert_eq!(event.status(), v1::EventStatus::Queued, "{event:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     agent.stop().await;
 }

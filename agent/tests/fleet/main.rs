@@ -8,5 +8,6 @@ mod control_plane;
 mod enrolment;
 mod evidence;
 mod life;
+mod process;
 mod receiver;
 mod world;

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::control_plane::ControlPlane;
 
@@ -66,6 +67,7 @@ impl Place {
         settings.pace.heartbeat = Duration::from_millis(100);
         settings.pace.redial = (Duration::from_millis(10), Duration::from_millis(100));
         settings.pace.refused_enrolment = Duration::from_millis(100);
+        settings.pace.flush = Duration::from_millis(200);
         settings.pace.report = Duration::from_millis(50);
         settings
     }
@@ -85,7 +87,7 @@ impl Running {
             ingest,
             admin,
             shutdown,
-            task: tokio::task::spawn(running),
+            task: TaskTracker::new().spawn(running),
             client: Client::builder(TokioExecutor::new()).build_http(),
         }
     }

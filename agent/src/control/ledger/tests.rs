@@ -1,1 +1,219 @@
+use hookplane_proto::agent::v1::resource::Body;
+use hookplane_proto::agent::v1::{ResourceKind, SourceGroup};
+use hookplane_proto::v1;
 
+use super::*;
+
+fn source(id: &str, version: u64, config: v1::SourceConfig, to: Option<&str>) -> Resource {
+    let connection = to.map(|to| v1::Connection {
+        id: format!("web_{id}"),
+        source_id: id.into(),
+        destination_id: to.into(),
+        ..v1::Connection::default()
+    });
+    let group = SourceGroup {
+        source: Some(v1::Source {
+            id: id.into(),
+            team_id: "tm_1".into(),
+            config: Some(config),
+            ..v1::Source::default()
+        }),
+        connections: connection.into_iter().collect(),
+    };
+    resource(ResourceKind::Source, id, version, Body::Source(group))
+}
+
+fn open() -> v1::SourceConfig {
+    v1::SourceConfig::default()
+}
+
+fn destination(id: &str, version: u64, config: v1::DestinationConfig) -> Resource {
+    let body = v1::Destination {
+        id: id.into(),
+        team_id: "tm_1".into(),
+        config: Some(config),
+        ..v1::Destination::default()
+    };
+    resource(
+        ResourceKind::Destination,
+        id,
+        version,
+        Body::Destination(body),
+    )
+}
+
+fn at(url: &str) -> v1::DestinationConfig {
+    v1::DestinationConfig {
+        url: url.into(),
+        ..v1::DestinationConfig::default()
+    }
+}
+
+fn resource(kind: ResourceKind, id: &str, version: u64, body: Body) -> Resource {
+    Resource {
+        key: Some(ResourceKey {
+            kind: kind.into(),
+            id: id.into(),
+        }),
+        version,
+        body: Some(body),
+    }
+}
+
+fn whole(revision: u64, upserts: Vec<Resource>) -> Change {
+    Change {
+        held: Held {
+            epoch: "e".into(),
+            revision,
+            digest: String::new(),
+        },
+        base: None,
+        upserts,
+        removals: Vec::new(),
+    }
+}
+
+fn applied(resources: Vec<Resource>) -> Changed {
+    Ledger::default()
+        .apply(whole(1, resources))
+        .unwrap_or_else(|misfit| panic!("{misfit}"))
+}
+
+fn reason(resource: Resource) -> String {
+    let changed = applied(vec![resource]);
+    let refused = changed.refused.first().expect("it is refused");
+    refused.reason.clone()
+}
+
+#[test]
+fn the_digest_covers_kind_id_and_version_sorted_by_kind_then_id() {
+    let changed = applied(vec![
+        source("src_b", 3, open(), None),
+        source("src_a", 2, open(), None),
+        destination("des_z", 1, at("http://h/")),
+    ]);
+    let lines = "destination des_z 1\nsource src_a 2\nsource src_b 3\n";
+    assert_eq!(
+        changed.ledger.held().digest,
+        hex::encode(Sha256::digest(lines))
+    );
+}
+
+#[test]
+fn what_a_later_release_means_is_refused_as_unsupported_and_never_guessed() {
+    let scheme_of_later = v1::SourceConfig {
+        auth: Some(v1::SourceAuth { scheme: None }),
+        ..open()
+    };
+    assert_eq!(
+        reason(source("src_1", 1, scheme_of_later, None)),
+        "unsupported"
+    );
+    let auth_of_later = v1::DestinationConfig {
+        auth: Some(v1::DestinationAuth { scheme: None }),
+        ..at("http://h/")
+    };
+    assert_eq!(
+        reason(destination("des_1", 1, auth_of_later)),
+        "unsupported"
+    );
+    let mut type_of_later = source("src_1", 1, open(), None);
+    let mut rule_of_later = source("src_1", 1, open(), Some("des_1"));
+    if let Some(Body::Source(group)) = &mut type_of_later.body {
+        group.source.as_mut().unwrap().r#type = 99;
+    }
+    if let Some(Body::Source(group)) = &mut rule_of_later.body {
+        group.connections[0].rules.push(v1::Rule { rule: None });
+    }
+    assert_eq!(reason(type_of_later), "unsupported");
+    assert_eq!(reason(rule_of_later), "unsupported");
+    let mut kind_of_later = source("src_1", 1, open(), None);
+    kind_of_later.key.as_mut().unwrap().kind = 99;
+    assert_eq!(reason(kind_of_later), "unsupported");
+    let mut no_body = source("src_1", 1, open(), None);
+    no_body.body = None;
+    assert_eq!(reason(no_body), "unsupported");
+}
+
+#[test]
+fn bad_receivers_are_refused_with_their_reason() {
+    for (config, wanted) in [
+        (at("ftp://h/"), "url_invalid"),
+        (at("http://user@h/"), "url_invalid"),
+        (at("nonsense"), "url_invalid"),
+        (
+            v1::DestinationConfig {
+                timeout_ms: 120_001,
+                ..at("http://h/")
+            },
+            "limit_exceeded",
+        ),
+        (
+            v1::DestinationConfig {
+                http_method: "post".into(),
+                ..at("http://h/")
+            },
+            "method_invalid",
+        ),
+    ] {
+        assert_eq!(reason(destination("des_1", 1, config)), wanted);
+    }
+}
+
+#[test]
+fn a_body_under_another_key_is_refused() {
+    let mut other = source("src_1", 1, open(), None);
+    other.key.as_mut().unwrap().id = "src_2".into();
+    assert_eq!(reason(other), "key_mismatch");
+}
+
+#[test]
+fn what_was_parked_is_on_disk_and_is_tried_again_after_a_restart() {
+    let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
+    assert_eq!(changed.refused[0].reason, "destination_missing");
+    let restored = Ledger::restore(changed.ledger.generation(), false);
+    assert_eq!(restored.refused_count(), 1);
+    let mut change = whole(2, vec![destination("des_1", 2, at("http://h/"))]);
+    change.base = Some(1);
+    change.held.digest = hex::encode(Sha256::digest("destination des_1 2\nsource src_1 1\n"));
+    let changed = restored
+        .apply(change)
+        .unwrap_or_else(|misfit| panic!("{misfit}"));
+    assert!(changed.refused.is_empty());
+    assert!(changed.ledger.configuration.sources.contains_key("src_1"));
+}
+
+#[test]
+fn what_is_refused_or_outdated_is_not_taken_for_deleted() {
+    let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
+    let tells = |ledger: &Ledger, id: &str| ledger.configuration.tells_deletions_of(id);
+    assert!(
+        !tells(&changed.ledger, "src_1"),
+        "a refused source is no deleted one"
+    );
+    assert!(tells(&changed.ledger, "src_gone"));
+    let restored = Ledger::restore(changed.ledger.generation(), false);
+    assert!(!tells(&restored, "src_1") && tells(&restored, "src_gone"));
+    let outdated = Ledger::restore(changed.ledger.generation(), true);
+    assert!(!tells(&outdated, "src_gone"), "newer revisions may have it");
+    assert!(tells(&outdated.confirmed(), "src_gone"));
+}
+
+#[test]
+fn defaults_are_resolved_to_numbers() {
+    let changed = applied(vec![
+        destination("des_1", 1, at("https://h/x")),
+        source("src_1", 1, open(), Some("des_1")),
+    ]);
+    let configuration = &changed.ledger.configuration;
+    let source = &configuration.sources["src_1"];
+    assert_eq!(source.max_body_bytes, 1_048_576);
+    assert_eq!(source.dedupe_window.as_secs(), 3 * 86_400);
+    assert_eq!(source.methods, ["POST", "PUT", "PATCH", "DELETE"]);
+    let destination = &configuration.destinations["des_1"];
+    assert_eq!(
+        (destination.timeout.as_millis(), destination.max_in_flight),
+        (15_000, 32)
+    );
+    assert!(destination.path_forwarding && destination.enabled);
+}

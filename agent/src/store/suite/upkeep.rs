@@ -143,3 +143,37 @@ async fn a_full_disk_refuses_the_write_and_the_store_recovers() {
         .expect("room again");
     assert_eq!(totals(&store).await.queued, 1);
 }
+
+#[tokio::test]
+async fn a_spooled_report_can_be_amended_until_it_is_acknowledged() {
+    let (_dir, store) = fresh();
+    let number = store.spool_report(b"a".to_vec()).await.unwrap();
+    assert!(store.amend_report(number, b"ab".to_vec()).await.unwrap());
+    assert_eq!(store.spool_length().await.unwrap(), 1);
+    let waiting = store.spooled_reports(0, 10).await.unwrap();
+    assert_eq!(waiting[0].payload, b"ab");
+    store.acknowledge_reports(number).await.unwrap();
+    assert!(!store.amend_report(number, b"abc".to_vec()).await.unwrap());
+    assert_eq!(store.spool_length().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_backlog_counts_what_waits_and_the_books_balance() {
+    let (_dir, store) = fresh();
+    let first = request(10, None);
+    let (done, waiting) = (event(&first, "des_1"), event(&first, "des_2"));
+    let events = vec![done.clone(), waiting];
+    store.append(new(&first, events), IDS).await.unwrap();
+    assert_eq!(store.backlog().await.unwrap().queued, 2);
+    store
+        .complete(completion(&done, EventStatus::Successful, None))
+        .await
+        .unwrap();
+    store.probe(20).await.unwrap();
+    let backlog = store.backlog().await.unwrap();
+    assert_eq!(
+        (backlog.queued, backlog.scheduled, backlog.successful),
+        (1, 0, 0)
+    );
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
