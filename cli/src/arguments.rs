@@ -24,12 +24,19 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) session: SessionArgs,
     /// How answers are written
-    #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        value_enum,
+        default_value_t
+    )]
     pub(crate) output: Format,
     /// No colour, also by NO_COLOR
     #[arg(
         long,
-        global = true,
+        global = true, help_heading = "Everywhere",
         env = "NO_COLOR",
         hide_env_values = true,
         num_args = 0..=1,

@@ -101,7 +101,7 @@ pub(crate) async fn run(
     let ended = tokio::select! {
         worked = stay(&args, &stage, &shutdown, output) => Err(worked),
         ended = running.join_next() => Ok(joined(ended)),
-        _ = force.join_next() => return Err(forced()),
+        _ = force.join_next() => Ok(Err(forced())),
     };
     shutdown.cancel();
     let result = match ended {
@@ -110,7 +110,7 @@ pub(crate) async fn run(
             stage.say(output, "draining");
             tokio::select! {
                 ended = running.join_next() => worked.and(joined(ended)),
-                _ = force.join_next() => return Err(forced()),
+                _ = force.join_next() => Err(forced()),
             }
         }
     };

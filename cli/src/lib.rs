@@ -25,4 +25,4 @@ mod send;
 mod session;
 mod shape;
 
-pub use run::run;
+pub use run::{no_runtime, run};

@@ -131,7 +131,11 @@ impl Output {
             text.push_str(&format!("detail: {detail}\n"));
         }
         for (field, message) in &failure.fields {
-            text.push_str(&format!("field: {field}: {message}\n"));
+            let line = format!("{field}: {message}");
+            // A single fault is often the message itself.
+            if !failure.message.ends_with(&line) {
+                text.push_str(&format!("field: {line}\n"));
+            }
         }
         if let Some(hint) = &failure.hint {
             text.push_str(&format!("hint: {hint}\n"));

@@ -32,6 +32,14 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Tells that the process cannot even begin.
+#[must_use]
+pub fn no_runtime(error: &std::io::Error) -> ExitCode {
+    let failure = Failure::new("RUNTIME", format!("no threads can be started: {error}"));
+    Output::of_process(Format::Table, true).failure(&failure);
+    ExitCode::from(failure.exit)
+}
+
 /// Help and versions go to standard output with 0, slips to standard error with 2.
 fn explain(error: &clap::Error) -> ExitCode {
     if error.print().is_err() {

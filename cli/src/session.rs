@@ -15,27 +15,46 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SessionArgs {
     /// Address of the control plane, `https://host:port`
-    #[arg(long, global = true, env = "HOOKPLANE_API_URL", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        env = "HOOKPLANE_API_URL",
+        value_name = "URL"
+    )]
     api_url: Option<String>,
     /// API key, `hpk_…`
     #[arg(
         long,
         global = true,
+        help_heading = "Everywhere",
         env = "HOOKPLANE_API_KEY",
         hide_env_values = true,
         value_name = "KEY"
     )]
     api_key: Option<String>,
     /// PEM file of the authority that signed the control plane's certificate
-    #[arg(long, global = true, env = "HOOKPLANE_API_CA", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        env = "HOOKPLANE_API_CA",
+        value_name = "FILE"
+    )]
     api_ca: Option<PathBuf>,
     /// Allow http:// to another machine
-    #[arg(long, global = true, env = "HOOKPLANE_INSECURE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        env = "HOOKPLANE_INSECURE"
+    )]
     insecure: bool,
     /// Where `hookplane dev` keeps its data
     #[arg(
         long,
         global = true,
+        help_heading = "Everywhere",
         env = "HOOKPLANE_DATA_DIR",
         default_value = ".hookplane",
         value_name = "DIR"

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use hookplane_client::Client;
 
-use crate::resources::{Destinations, Kind, PageArgs, Sources, each_page};
+use crate::resources::{Connections, Destinations, Kind, PageArgs, Sources, each_page};
 
-/// Names of sources and destinations by id.
+/// Names of sources, destinations and connections by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names(HashMap<String, String>);
 
@@ -16,6 +16,7 @@ impl Names {
         let mut names = Self::default();
         names.add::<Sources>(client).await;
         names.add::<Destinations>(client).await;
+        names.add::<Connections>(client).await;
         names
     }
 
@@ -30,6 +31,11 @@ impl Names {
             self.0
                 .insert(K::id(&message).to_owned(), K::name(&message).to_owned());
         }
+    }
+
+    /// `connection -> destination` of a branch.
+    pub(crate) fn branch(&self, connection_id: &str, destination_id: &str) -> String {
+        format!("{} -> {}", self.of(connection_id), self.of(destination_id))
     }
 
     /// The name, or the id when there is none (deleted since, for example).

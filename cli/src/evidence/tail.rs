@@ -156,7 +156,7 @@ impl Following<'_> {
             .events
             .iter()
             .map(|event| {
-                let name = self.names.of(&event.destination_id);
+                let name = self.names.of(&event.connection_id);
                 format!("{name}:{}", event_status(event.status()).to_lowercase())
             })
             .collect();

@@ -154,10 +154,10 @@ fn taken(branch: &EventTrace, names: &Names, output: &Output) -> Vec<String> {
         format!("  {reason}")
     };
     let mut lines = vec![format!(
-        "{}  {} -> {}{reason}{next}{lineage}",
+        "{}  {}  {}{reason}{next}{lineage}",
         painted_event(output, &event),
         event.id,
-        names.of(&event.destination_id),
+        names.branch(&event.connection_id, &event.destination_id),
     )];
     let attempts: Vec<Vec<String>> = branch
         .attempts
@@ -196,10 +196,10 @@ fn tried(attempt: &Attempt, output: &Output) -> String {
 fn not_taken(event: &Event, names: &Names, output: &Output) -> Vec<String> {
     let status = event_status(event.status());
     vec![format!(
-        "{}  {} -> {}  {}",
+        "{}  {}  {}  {}",
         output.paint(Tone::Quiet, status),
         event.id,
-        names.of(&event.destination_id),
+        names.branch(&event.connection_id, &event.destination_id),
         ignored(event),
     )]
 }

@@ -44,11 +44,17 @@ impl Target {
             return Self::of_source(args, &source, given.or(of_demo));
         }
         match demo {
-            Some(demo) => {
-                // The demo's source takes what Clerk sends and nothing else.
-                let kind = args.kind.or(Some(Provider::Clerk));
-                Self::at(kind, demo.url, given.or(Some(demo.secret)))
-            }
+            Some(demo) => match args.kind.unwrap_or(Provider::Clerk) {
+                kind @ (Provider::Clerk | Provider::Svix) => {
+                    Self::at(Some(kind), demo.url, given.or(Some(demo.secret)))
+                }
+                other => Err(Failure::usage(
+                    format!("the demo's source takes CLERK, not {other}"),
+                    format!(
+                        "make one with `hookplane sources create --type {other} …`, and name it with --source"
+                    ),
+                )),
+            },
             None => Err(Failure::usage(
                 "no target is given",
                 "give --source, or --url with --secret, or start `hookplane dev --demo`",

@@ -280,4 +280,17 @@ async fn a_running_dev_is_found_by_its_data_directory() {
         shell.run(&["sources", "list", "-o", "json"]).await.json()["count"],
         0
     );
+
+    let elsewhere = shell
+        .with("HOOKPLANE_API_URL", "http://127.0.0.1:9")
+        .run(&["status"])
+        .await;
+    assert_eq!(
+        elsewhere.code, 2,
+        "its key goes to no other control plane: {elsewhere:?}"
+    );
+    assert!(
+        elsewhere.err.contains("no API key is given"),
+        "{elsewhere:?}"
+    );
 }

@@ -16,11 +16,11 @@ req_1  POST /hooks?a=1  accepted
 │ event type   user.created
 │ message      msg_1
 │ routed by    agt_1 with revision 4
-├─ SUCCESSFUL  evt_1 -> des_of_evt_1
+├─ SUCCESSFUL  evt_1  web_1 -> des_of_evt_1
 │  ├─ #1 14:13:20.010  503  3.25 ms  initial  retry in 5 s: 503
 │  └─ #2 14:13:20.020  200  3.25 ms  retry  delivered
-├─ SCHEDULED  evt_2 -> des_of_evt_2
-├─ CANCELLED  evt_3 -> des_of_evt_3  FILTERED: body.type does not start with session.
+├─ SCHEDULED  evt_2  web_1 -> des_of_evt_2
+├─ CANCELLED  evt_3  web_1 -> des_of_evt_3  FILTERED: body.type does not start with session.
 └─ repeat  2026-09-21 14:13:20.500Z from 192.0.2.8  answered with this request's id, delivered no second time
 
 timeline

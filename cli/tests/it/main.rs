@@ -6,6 +6,7 @@
 
 mod apply;
 mod configure;
+mod dev;
 mod evidence;
 mod fake;
 mod hookplane;

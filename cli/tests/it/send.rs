@@ -214,4 +214,7 @@ async fn the_demo_gives_address_and_secret_when_nothing_else_does() {
     assert!(ran.err.contains("hookplane trace req_1"), "{ran:?}");
     ran.ok();
     assert_eq!(receiver.got()[0].event_type, "sms.created");
+    let other = shell.run(&["send", "--type", "GITHUB"]).await;
+    assert_eq!(other.code, 2, "{other:?}");
+    assert!(other.err.contains("--source"), "{other:?}");
 }
