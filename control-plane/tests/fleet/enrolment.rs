@@ -22,6 +22,20 @@ async fn an_agent_gets_the_same_identity_however_often_it_asks() {
 }
 
 #[tokio::test]
+async fn a_store_that_has_a_number_gets_it_again_unless_another_agent_has_it() {
+    let plane = Plane::start().await;
+    let numbered = |name: &str, credential: &str, store| {
+        let mut request = application(name, "default", credential);
+        request.store = store;
+        request
+    };
+    let known = enrol(&plane, numbered("edge-1", "hpa_one", 7)).await;
+    assert_eq!(known.expect("enrolled").store, 7);
+    let taken = enrol(&plane, numbered("edge-2", "hpa_two", 7)).await;
+    assert_eq!(taken.expect("enrolled").store, 8);
+}
+
+#[tokio::test]
 async fn agents_that_enrol_at_once_get_stores_of_their_own() {
     let plane = Plane::start().await;
     let enrolments = (0..16).map(|number| {
