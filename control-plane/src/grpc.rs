@@ -7,7 +7,6 @@ pub mod attempts;
 pub mod commands;
 pub mod configuration;
 pub mod connections;
-pub mod convert;
 pub mod destinations;
 pub mod enrolment;
 pub mod events;

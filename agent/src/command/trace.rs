@@ -56,6 +56,9 @@ pub(super) fn trace(history: &RequestHistory, agent_id: &str) -> RequestTrace {
         repeats,
         timeline: timeline(history),
         attempts_count: u32::try_from(history.attempts.len()).unwrap_or(u32::MAX),
+        // The control plane says so when it could not ask.
+        partial: false,
+        unreachable: Vec::new(),
     }
 }
 

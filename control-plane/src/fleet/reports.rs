@@ -17,9 +17,9 @@ use super::registry::Registry;
 use super::{Ending, Timings};
 use crate::clock::SharedClock;
 use crate::domain::{Agent, DestinationNumbers, Histogram, Report, SourceNumbers};
-use crate::grpc::convert::millis;
 use crate::store::ReportStore;
 use crate::store::reports::Counted;
+use crate::wire::millis;
 
 const QUEUE: usize = 16;
 /// Characters of an event type that are kept.

@@ -12,9 +12,9 @@ use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::held::{self, Key, Kind, Versions};
-use crate::grpc::convert::{Secrets, connection, destination, source};
 use crate::store::config::Head;
 use crate::store::{self, ConfigStore, PoolConfiguration, StoreError};
+use crate::wire::{Secrets, connection, destination, source};
 
 /// Older sets that are remembered per pool.
 const REMEMBERED: usize = 64;

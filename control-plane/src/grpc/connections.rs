@@ -4,12 +4,12 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::connection_service_server::ConnectionService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{connection, mask, pagination};
 use super::{caller, required};
 use crate::domain::{Connection, ResourceKind};
 use crate::service::{ConnectionDraft, Connections, ServiceError};
 use crate::store::PageRequest;
 use crate::store::config::ConnectionFilter;
+use crate::wire::{connection, mask, pagination};
 
 type Reply<T> = Result<Response<T>, Status>;
 

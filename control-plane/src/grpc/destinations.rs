@@ -4,11 +4,11 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::destination_service_server::DestinationService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{Secrets, destination, mask, pagination};
 use super::{caller, required};
 use crate::domain::{Destination, ResourceKind};
 use crate::service::{DestinationDraft, Destinations, ServiceError};
 use crate::store::PageRequest;
+use crate::wire::{Secrets, destination, mask, pagination};
 
 type Reply<T> = Result<Response<T>, Status>;
 

@@ -6,13 +6,13 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::fleet_service_server::FleetService;
 use tonic::{Code, Request, Response, Status};
 
-use super::convert::{pagination, timestamp};
 use super::{caller, status};
 use crate::domain::{Agent, Histogram, Violation};
 use crate::fleet::Fleet;
 use crate::store::config::Head;
 use crate::store::reports::{DestinationSum, MINUTE, SourceSum};
 use crate::store::{PageRequest, StoreError};
+use crate::wire::{pagination, timestamp};
 
 type Reply<T> = Result<Response<T>, Status>;
 

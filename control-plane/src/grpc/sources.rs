@@ -4,11 +4,11 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::source_service_server::SourceService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{Secrets, mask, pagination, source};
 use super::{caller, required};
 use crate::domain::{ResourceKind, Source};
 use crate::service::{ServiceError, SourceDraft, Sources};
 use crate::store::PageRequest;
+use crate::wire::{Secrets, mask, pagination, source};
 
 type Reply<T> = Result<Response<T>, Status>;
 

@@ -27,8 +27,8 @@ use crate::fleet::Ending;
 use crate::fleet::held::{self, Key, Versions};
 use crate::fleet::outbound::Outbound;
 use crate::fleet::view::read_key;
-use crate::grpc::convert::timestamp;
 use crate::store::agents::Observed;
+use crate::wire::timestamp;
 
 /// A heartbeat alone is written this often at most.
 const WRITE_EVERY_MILLIS: i64 = 5_000;
