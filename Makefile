@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test needs lint fmt clean
+.PHONY: help run build test torture needs lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,10 @@ build: ## everything, debug profile
 test: needs ## every test there is, oracles and real processes included
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
+
+torture: ## kill, fill and cut for SECONDS (600), and count what was lost
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked -p hookplane-tests --test torture -- --seconds $(or $(SECONDS),600)
 
 # SQLite is compiled in; PostgreSQL comes from packages.
 needs:

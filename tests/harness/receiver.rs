@@ -60,10 +60,13 @@ impl Drop for Running {
 struct State {
     got: Mutex<Vec<Delivery>>,
     /// Answers to come; then 200.
-    plan: Mutex<VecDeque<(u16, Vec<(&'static str, String)>)>>,
+    plan: Mutex<VecDeque<Planned>>,
     always: Mutex<Option<u16>>,
     delay: Mutex<Duration>,
 }
+
+/// A status with headers.
+type Planned = (u16, Vec<(&'static str, String)>);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

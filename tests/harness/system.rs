@@ -1,6 +1,6 @@
 //! A control plane and agents as processes, configured over the API.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hookplane_signature::Provider;
 use http::Method;
@@ -15,6 +15,7 @@ use crate::{Api, Receiver, until};
 /// The whole system. Everything ends when it is dropped.
 pub struct System {
     dir: TempDir,
+    agents_folder: PathBuf,
     control_plane: Option<Process>,
     agents: Vec<Option<Process>>,
     api_address: String,
@@ -38,6 +39,15 @@ impl System {
         system
     }
 
+    /// A control plane and one agent that keeps its data in a given folder.
+    pub async fn with_agent_on(folder: PathBuf) -> Self {
+        let mut system = Self::prepare(None);
+        system.agents_folder = folder;
+        system.start_control_plane().await;
+        system.add_agent().await;
+        system
+    }
+
     /// The same, the two planes speaking TLS.
     pub async fn with_tls() -> Self {
         let mut system = Self::prepare(Some(()));
@@ -50,6 +60,7 @@ impl System {
         let dir = tempfile::tempdir().expect("a folder");
         let tls = tls.map(|()| certificates(dir.path()));
         Self {
+            agents_folder: dir.path().to_owned(),
             dir,
             control_plane: None,
             agents: Vec::new(),
@@ -111,7 +122,7 @@ impl System {
 
     /// Starts an agent that was stopped, on the data it left.
     pub async fn start_agent(&mut self, place: usize) {
-        let data_dir = self.dir.path().join(format!("agent-{place}"));
+        let data_dir = self.agents_folder.join(format!("agent-{place}"));
         let token = self.dir.path().join("control-plane/join.token");
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut arguments = flags(&[

@@ -51,7 +51,7 @@ pub(super) async fn holder_of<T>(
 /// What the one agent that holds something said, if it said anything.
 pub(super) enum FromHolder<T> {
     Answered(T),
-    Away(Agent, AskError),
+    Away(Box<(Agent, AskError)>),
 }
 
 /// Asks the one agent that holds what an id names; without it there is no answer.
@@ -64,7 +64,7 @@ pub(super) async fn one<T>(
 ) -> Result<T, Status> {
     match from_holder(fleet, team_id, named, command, pick).await? {
         FromHolder::Answered(found) => Ok(found),
-        FromHolder::Away(agent, error) => Err(unanswered(&agent, error)),
+        FromHolder::Away(away) => Err(unanswered(&away.0, away.1)),
     }
 }
 
@@ -89,10 +89,10 @@ pub(super) async fn from_holder<T>(
     match fleet.ask(&agent.id, team_id, command).await {
         Ok(answer) => Ok(match pick(answer) {
             Some(found) => FromHolder::Answered(found),
-            None => FromHolder::Away(agent, AskError::Mismatch),
+            None => FromHolder::Away(Box::new((agent, AskError::Mismatch))),
         }),
         Err(error @ AskError::Refused(_)) => Err(unanswered(&agent, error)),
-        Err(error) => Ok(FromHolder::Away(agent, error)),
+        Err(error) => Ok(FromHolder::Away(Box::new((agent, error)))),
     }
 }
 

@@ -38,9 +38,9 @@ impl RequestApi {
         Ok(
             match from_holder(&self.fleet, team, named, command, pick).await? {
                 FromHolder::Answered(found) => found,
-                FromHolder::Away(agent, error) => v1::RequestTrace {
+                FromHolder::Away(away) => v1::RequestTrace {
                     partial: true,
-                    unreachable: vec![unreachable((agent, error))],
+                    unreachable: vec![unreachable(*away)],
                     ..v1::RequestTrace::default()
                 },
             },
