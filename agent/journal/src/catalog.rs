@@ -86,12 +86,17 @@ impl Catalog {
         self.keep(sequence, file);
     }
 
-    pub(crate) fn remove(&self, sequence: u32) {
-        self.write(|segments| segments.remove(&sequence));
-        self.handles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(kept, _)| *kept != sequence);
+    pub(crate) fn remove(&self, sequence: u32) -> Option<Arc<Segment>> {
+        let removed = self.write(|segments| segments.remove(&sequence));
+        self.forget(sequence);
+        removed
+    }
+
+    /// Undoes `remove`.
+    pub(crate) fn put_back(&self, removed: Option<Arc<Segment>>) {
+        if let Some(segment) = removed {
+            self.write(|segments| segments.insert(segment.sequence(), segment));
+        }
     }
 
     /// A handle to read the segment with.
@@ -107,7 +112,16 @@ impl Catalog {
         }
         let file = self.directory.open(&segment::name(sequence))?;
         self.keep(sequence, file.clone());
+        // Given up meanwhile: a handle kept now would hold a deleted file's space.
+        if self.get(sequence).is_none() {
+            self.forget(sequence);
+        }
         Ok(file)
+    }
+
+    fn forget(&self, sequence: u32) {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|(kept, _)| *kept != sequence);
     }
 
     fn keep(&self, sequence: u32, file: Arc<dyn StoredFile>) {

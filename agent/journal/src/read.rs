@@ -75,7 +75,8 @@ pub(crate) fn absent(catalog: &Catalog, position: Position) -> ReadError {
         return ReadError::Beyond(position);
     }
     let oldest = catalog.after(0).map_or(0, |oldest| oldest.sequence());
-    if position.segment < oldest {
+    // Being given up, if it is there after all.
+    if position.segment < oldest || catalog.get(position.segment).is_some() {
         return ReadError::Gone(position);
     }
     let fault = Fault::MissingSegment;

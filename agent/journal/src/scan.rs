@@ -132,11 +132,19 @@ impl Scan {
             let Some(next) = next else {
                 return Ok(None);
             };
+            let gap = next.sequence() - segment.sequence() > 1;
+            let position = Position::new(segment.sequence() + 1, BLOCK);
             self.enter(&next);
-            if next.sequence() - segment.sequence() > 1 {
-                let position = Position::new(segment.sequence() + 1, BLOCK);
-                let fault = Fault::MissingSegment;
-                return Err(Damage { position, fault }.into());
+            if gap {
+                // The oldest go first, so a gap behind a segment that is still there is damage.
+                return Err(match self.catalog.get(segment.sequence()) {
+                    Some(_) => Damage {
+                        position,
+                        fault: Fault::MissingSegment,
+                    }
+                    .into(),
+                    None => ReadError::Gone(position),
+                });
             }
         }
     }

@@ -184,18 +184,21 @@ impl Supply {
 
     fn give_up(&mut self, catalog: &Catalog, sequence: u32) -> io::Result<()> {
         let name = segment::name(sequence);
-        let bytes = catalog
-            .get(sequence)
-            .map_or(0, |segment| segment.bytes.load(Ordering::Relaxed));
+        let segment = catalog.get(sequence);
+        let bytes = segment.map_or(0, |segment| segment.bytes.load(Ordering::Relaxed));
         let recycle = bytes == self.segment_bytes && self.spares.len() < self.most_spares;
-        if recycle {
-            self.directory
-                .rename(&name, &segment::spare_name(sequence))?;
+        // First, so that a reader who misses the file knows why.
+        let removed = catalog.remove(sequence);
+        let moved = if recycle {
+            let spare = segment::spare_name(sequence);
+            self.directory.rename(&name, &spare)
         } else {
-            self.directory.remove(&name)?;
+            self.directory.remove(&name)
+        };
+        if let Err(error) = moved {
+            catalog.put_back(removed);
+            return Err(error);
         }
-        // Before the flush: the name is gone whether or not that is on disk yet.
-        catalog.remove(sequence);
         self.directory.sync_directory()?;
         if recycle {
             self.spares.push(sequence);

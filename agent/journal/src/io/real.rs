@@ -30,10 +30,7 @@ impl RealDirectory {
     /// # Errors
     /// What the file system says; `WouldBlock` when another process holds the lock.
     pub fn open(path: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)?;
+        create_durably(path)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -47,16 +44,29 @@ impl RealDirectory {
             ),
             TryLockError::Error(error) => error,
         })?;
-        // The directory's own name must survive too, or all in it is lost with it.
-        if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
-            File::open(parent)?.sync_all()?;
-        }
         Ok(Self {
             handle: File::open(path)?,
             path: path.to_owned(),
             _lock: lock,
         })
     }
+}
+
+/// Makes the directory and those above it, their names flushed: without them all in it is lost.
+fn create_durably(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+        .collect();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl Directory for RealDirectory {

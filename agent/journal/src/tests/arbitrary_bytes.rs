@@ -65,8 +65,6 @@ fn apply(harm: &Harm, bytes: &mut Vec<u8>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn a_record_header_comes_back_where_it_was_written_and_nowhere_else(
         length: u32, kind: u8, last: bool, payload_crc: u32,

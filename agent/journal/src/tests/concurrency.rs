@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::{SEGMENT, all, open, open_with, options, record, retain};
 use crate::io::RealDirectory;
@@ -114,6 +115,33 @@ fn readers_see_exact_bytes_or_are_told_gone_while_segments_are_recycled_under_th
     });
     assert!(journal.oldest().unwrap().segment > 10);
     assert!(journal.size_on_disk() < 8 * u64::from(SEGMENT));
+}
+
+#[test]
+fn a_scan_that_follows_the_writer_misses_nothing_where_segments_end() {
+    const COUNT: u32 = 3_000;
+    let disk = SimulatedDisk::new(1);
+    let journal = open(&disk);
+    std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            let mut scan = journal.scan(Position::START);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let mut next = 0;
+            while next < COUNT {
+                match scan.next() {
+                    Some(entry) => {
+                        assert_eq!(entry.unwrap().record, record(next, 6_000));
+                        next += 1;
+                    }
+                    None => assert!(Instant::now() < deadline, "record {next} never came"),
+                }
+            }
+        });
+        for number in 0..COUNT {
+            super::append(&journal, &[record(number, 6_000)]);
+        }
+        follower.join().unwrap();
+    });
 }
 
 #[test]

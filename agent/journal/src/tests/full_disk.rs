@@ -91,6 +91,44 @@ fn after_a_failed_flush_the_group_goes_to_a_new_segment_and_the_old_file_is_left
 }
 
 #[test]
+fn after_a_failed_write_the_group_goes_to_a_new_segment() {
+    let disk = SimulatedDisk::new(1);
+    let journal = open(&disk);
+    append(&journal, &[record(1, 5_000)]);
+    disk.fail_next(Operation::Write, ErrorKind::Other);
+    assert_eq!(append(&journal, &[record(2, 5_000)])[0].segment, 2);
+}
+
+#[test]
+fn once_the_next_segment_may_have_a_name_the_one_before_is_not_written_any_more() {
+    let disk = SimulatedDisk::new(1);
+    let journal = open(&disk);
+    append(&journal, &[record(1, 40_000)]);
+    // The next one states where this one ends; the failure is only that it may not last.
+    disk.fail_next(Operation::SyncDirectory, ErrorKind::Other);
+    disk.fail_next(Operation::SyncDirectory, ErrorKind::Other);
+    try_append(&journal, &[record(2, 40_000)]).unwrap_err();
+    let position = append(&journal, &[record(3, 100)])[0];
+    assert_eq!(position.segment, 2);
+    disk.die_at(disk.performed().len());
+    drop(journal);
+    disk.crash(Crash::Process);
+    assert_eq!(open(&disk).read(position).unwrap(), record(3, 100));
+}
+
+#[test]
+fn a_segment_that_cannot_be_given_up_stays_readable() {
+    let disk = SimulatedDisk::new(1);
+    let journal = open(&disk);
+    let first = append(&journal, &[record(1, 40_000)])[0];
+    let second = append(&journal, &[record(2, 40_000)])[0];
+    disk.fail_next(Operation::Rename, ErrorKind::Other);
+    retain(&journal, second).unwrap_err();
+    assert_eq!(journal.read(first).unwrap(), record(1, 40_000));
+    assert_eq!(retain(&journal, second).unwrap(), 1);
+}
+
+#[test]
 fn a_disk_that_goes_on_failing_is_reported_and_used_again_once_it_works() {
     let disk = SimulatedDisk::new(1);
     let journal = open(&disk);

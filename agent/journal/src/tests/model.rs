@@ -250,8 +250,6 @@ fn entries(journal: &Journal, from: Position) -> Vec<(Position, Record)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn the_journal_does_what_the_model_does(
         seed: u64,
