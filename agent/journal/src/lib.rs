@@ -80,10 +80,11 @@
 //! acknowledged end, a new one is begun, whose header states that end, and the group is written
 //! there, once. If that fails too its callers are told `Failed`, and the journal pauses a moment
 //! (250 ms) in which appends are refused at once; then the next append, or a probe by the writer
-//! when none comes, tries afresh. Readers are not concerned.
+//! when none comes, tries afresh. Readers are not concerned. What is left of the failed segment's
+//! file is cut off, so that a disk that fails often does not fill up.
 //!
 //! **A full disk** is told apart (`Full`). A write refused for lack of space leaves the segment in
-//! use, since nothing was flushed and failed.
+//! use, since no flush failed. The same pause follows, in which urgent appends are still tried.
 //!
 //! **The reserve.** One spare segment is held back for *urgent* appends, such as ends of
 //! deliveries: without them a full disk could not come to rest, because what is delivered would not
