@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 520;
 
 /// Crate folder, and which of our crates it may depend on.
-const MAY_DEPEND: [(&str, &[&str]); 8] = [
+const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("proto", &[]),
     ("signature", &[]),
     ("rules", &[]),
+    ("agent/journal", &[]),
     (
         "agent",
         &["hookplane-proto", "hookplane-signature", "hookplane-rules"],
