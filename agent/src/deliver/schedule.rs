@@ -218,7 +218,10 @@ impl Deliverer {
         configuration: &Configuration,
         event: &EventRecord,
     ) -> Result<(), StoreError> {
-        if !configuration.tells_deletions_of(&event.source_id, &event.connection_id) {
+        if !configuration
+            .deleted_connections
+            .contains(&event.connection_id)
+        {
             return Ok(());
         }
         let id = &event.connection_id;

@@ -75,6 +75,7 @@ fn configuration(destinations: Vec<Destination>, retry: &RetryPolicy) -> Current
     };
     Arc::new(ArcSwap::from_pointee(Configuration {
         epoch: "e".into(),
+        deleted_connections: ["web_des_gone".to_owned()].into(),
         revision: 1,
         sources: [(source.id.clone(), Arc::new(source))].into(),
         destinations: destinations

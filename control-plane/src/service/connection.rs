@@ -121,8 +121,8 @@ impl Resource for Connection {
         change.update_connection(self).await
     }
 
-    async fn delete(&self, change: &Change) -> Result<(), StoreError> {
-        change.delete_connection(self).await
+    async fn delete(&self, change: &Change, now: Millis) -> Result<(), StoreError> {
+        change.delete_connection(self, now).await
     }
 
     async fn users(&self, _change: &Change) -> Result<u64, StoreError> {
