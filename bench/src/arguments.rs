@@ -64,7 +64,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) sweep_rounds: Option<u32>,
     /// Seconds of each load
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) seconds: u64,
     /// Connections of the load generator
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1000))]

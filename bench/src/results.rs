@@ -48,7 +48,7 @@ pub(crate) struct Round {
     pub(crate) bare: Run,
     /// The agent after its start, with its configuration.
     pub(crate) resident_at_rest: u64,
-    /// Destination disabled: verified, routed, stored, answered. Delivered afterwards.
+    /// The sink answers nothing: verified, routed, stored, answered. Delivered afterwards.
     pub(crate) accept: Run,
     /// Until the last event was delivered.
     pub(crate) deliver: Run,

@@ -18,7 +18,7 @@ const STALLED: Duration = Duration::from_secs(45);
 
 /// Waits until the sink has what it is owed, or nothing comes any more.
 pub(super) async fn settled(rig: &Rig) -> Result<Books, Fault> {
-    let sink = Api::new(format!("http://{}", rig.sink.address), String::new());
+    let sink = rig.sink_api();
     let (mut last, mut news) = (Seen::default(), Instant::now());
     loop {
         let seen = ask(&sink, "/count").await?;

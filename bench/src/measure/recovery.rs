@@ -16,6 +16,8 @@ use crate::results::Recovery;
 use crate::{role, say};
 
 const FILLING: Duration = Duration::from_secs(10);
+/// So that the kill comes while requests are under way.
+const SHORTEST: Duration = Duration::from_secs(4);
 /// Between two knocks.
 const KNOCK: Duration = Duration::from_millis(2);
 /// What `blocks` counts in.
@@ -42,7 +44,11 @@ pub(super) async fn recoveries(plan: &Plan) -> Result<Vec<Recovery>, Fault> {
 }
 
 async fn once(plan: &Plan, rig: &mut Rig) -> Result<Recovery, Fault> {
-    let shape = Shape::usual(plan);
+    let usual = Shape::usual(plan);
+    let shape = Shape {
+        time: usual.time.max(SHORTEST),
+        ..usual
+    };
     let (job, folder) = (rig.job(&shape)?, rig.agent_folder());
     let killed = async {
         tokio::time::sleep(shape.time / 2).await;

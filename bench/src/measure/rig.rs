@@ -27,7 +27,7 @@ pub(super) struct Rig {
     pub(super) sink: Server,
     pub(super) disk: Option<Disk>,
     source: Source,
-    destinations: Vec<String>,
+    destinations: u64,
     /// Number of the next message.
     next: u64,
     /// Messages that nobody owes a delivery.
@@ -90,23 +90,23 @@ impl Rig {
         let sink = Server::start("sink").await?;
         let system = System::start_in(&plan.dir).await;
         let source = system.clerk("bench").await;
-        let mut made = Vec::new();
         for place in 0..destinations {
             let wanted = json!({
-                "name": format!("sink {place}"),
+                "name": format!("sink-{place}"),
                 "type": "HTTP",
                 "config": {
                     "url": format!("http://{}/{place}", sink.address),
                     "path_forwarding_disabled": true,
                     "max_in_flight": plan.deliveries,
+                    // Longer than the sink ever holds a delivery.
+                    "timeout_ms": 120_000,
                 },
             });
             let answer = system.api().post("/v1/destinations", wanted).await;
             let id = answer["id"].as_str().unwrap_or_default().to_owned();
             let rules = json!([{ "type": "filter", "body": { "type": { "$starts_with": "user." } } }]);
-            let name = format!("to sink {place}");
+            let name = format!("to-sink-{place}");
             system.connect(&source, &name, &id, rules).await;
-            made.push(id);
         }
         system.settled().await;
         let disk = Disk::of(system.dir())?;
@@ -115,20 +115,21 @@ impl Rig {
             sink,
             disk,
             source,
-            destinations: made,
+            destinations: destinations as u64,
             next: 0,
             unacknowledged: Vec::new(),
         })
     }
 
-    /// Events wait from now on, or are delivered again.
-    pub(super) async fn deliver(&self, yes: bool) {
-        let verb = if yes { "enable" } else { "disable" };
-        for id in &self.destinations {
-            let path = format!("/v1/destinations/{id}/{verb}");
-            self.system.api().ok(Method::POST, &path, None).await;
-        }
-        self.system.settled().await;
+    /// The sink keeps deliveries waiting from now on, or answers again. Those it
+    /// keeps are as many as may be under way at once; all others wait in the agent.
+    pub(super) async fn hold(&self, yes: bool) {
+        let path = if yes { "/hold" } else { "/release" };
+        self.sink_api().ok(Method::PUT, path, None).await;
+    }
+
+    pub(super) fn sink_api(&self) -> Api {
+        Api::new(format!("http://{}", self.sink.address), String::new())
     }
 
     pub(super) fn agent_pid(&self) -> u32 {
@@ -153,7 +154,7 @@ impl Rig {
     }
 
     pub(super) fn fan_out(&self) -> u64 {
-        self.destinations.len() as u64
+        self.destinations
     }
 
     /// Deliveries that the sink has to have by now.

@@ -47,14 +47,14 @@ pub(super) async fn round(plan: &Plan) -> Result<Round, Fault> {
     })
 }
 
-/// Accepts while nothing is delivered; delivers all of it afterwards, for the books.
+/// Accepts while the sink answers nothing; all of it is delivered afterwards, for the books.
 async fn accept(plan: &Plan, rig: &mut Rig) -> Result<Run, Fault> {
     warm_up(plan, rig).await?;
-    rig.deliver(false).await;
+    rig.hold(true).await;
     let before = Mark::of_rig(rig)?;
     let (outcome, most_resident) = loaded(rig, &Shape::usual(plan)).await?;
     let spent = before.until(&Mark::of_rig(rig)?);
-    rig.deliver(true).await;
+    rig.hold(false).await;
     let mut run = Run::of(&outcome, &spent);
     run.seconds_to_last = outcome.seconds;
     run.most_resident = most_resident;
@@ -101,7 +101,7 @@ async fn loaded(rig: &mut Rig, shape: &Shape) -> Result<(Outcome, u64), Fault> {
 pub(super) async fn flushing(plan: &Plan) -> Result<Flushing, Fault> {
     let mut rig = Rig::start(plan, 1).await?;
     warm_up(plan, &mut rig).await?;
-    rig.deliver(false).await;
+    rig.hold(true).await;
     let shape = Shape {
         connections: 1,
         requests: ALONE,
@@ -113,7 +113,7 @@ pub(super) async fn flushing(plan: &Plan) -> Result<Flushing, Fault> {
     let before = Mark::of_rig(&rig)?;
     tokio::time::sleep(Duration::from_secs_f64(spent.seconds)).await;
     let rest = before.until(&Mark::of_rig(&rig)?);
-    rig.deliver(true).await;
+    rig.hold(false).await;
     let flushes = |spent: &Spent| spent.disk.map_or(0, |disk| disk.flushes);
     Ok(Flushing {
         countable: spent.disk.is_some(),

@@ -33,8 +33,8 @@ shorter one that does not.
 
 - **Flush**: a write of 2 KiB and an fdatasync, 500 times, on the same file system in each round. Ratios use the
   median over blocks that were written before, the faster kind.
-- **Accepts**: closed loop. The destination is disabled, so requests are verified, routed and
-  stored with their waiting event, and answered. Afterwards it is enabled and all of it has to arrive.
+- **Accepts**: closed loop. The sink takes deliveries and does not answer them, so requests are verified, routed,
+  stored with their waiting event, and answered. Afterwards the sink answers and all of it has to arrive.
 - **Accepted and delivered**: closed loop; requests acknowledged, divided by the time from the first request
   until the *last* of them was delivered. A backlog at the end of the load counts against the rate.
 - **Processor time**: user and system time of the agent over that whole time, from `/proc`.

@@ -1,7 +1,8 @@
 //! The sink: takes every delivery, answers 200, and remembers which messages came.
 //!
 //! Owns one bit per message and path. `GET /seen` tells what came, as ranges of
-//! numbers, so that whoever sent them can say what is missing.
+//! numbers, so that whoever sent them can say what is missing. `PUT /hold` keeps
+//! every delivery waiting until `PUT /release`.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::bare::{json, serve_with};
 use super::{body, message};
@@ -42,11 +44,20 @@ struct State {
 
 pub(crate) async fn serve() -> Result<(), Fault> {
     let state = Arc::new(Mutex::new(State::default()));
-    serve_with(move |request| take(request, Arc::clone(&state))).await
+    let held = watch::Sender::new(false);
+    serve_with(move |request| take(request, Arc::clone(&state), held.clone())).await
 }
 
-async fn take(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Response<Full<Bytes>> {
+async fn take(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+    held: watch::Sender<bool>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
+    if head.method == Method::PUT {
+        held.send_replace(head.uri.path() == "/hold");
+        return json(Bytes::from_static(b"{}"));
+    }
     if head.method == Method::GET {
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let told = state.tell(head.uri.path() == "/seen");
@@ -55,6 +66,8 @@ async fn take(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Response<
     let Ok(body) = body.collect().await else {
         return json(Bytes::new());
     };
+    // Fails only when the sender is gone, and this task holds one.
+    held.subscribe().wait_for(|held| !held).await.ok();
     let path = head.uri.path().trim_start_matches('/').parse().ok();
     let id = head.headers.get("svix-id").map(|id| id.as_bytes());
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
