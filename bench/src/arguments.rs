@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 
 /// Bytes that one stored event may take on disk, for the check of free space only.
-const STORED_EVENT: u64 = 6_000;
+const STORED_EVENT: u64 = 4_000;
 const MIB: u64 = 1 << 20;
 
 #[derive(Debug, clap::Parser)]
@@ -47,7 +47,11 @@ pub(crate) enum Task {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Output {
     /// The report; plots and a summary go into a folder of the same name beside it
-    #[arg(long, value_name = "FILE", default_value = "target/bench/performance.md")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/bench/performance.md"
+    )]
     pub(crate) report: PathBuf,
     /// Raw results of every measurement
     #[arg(long, value_name = "FILE", default_value = "target/bench/results.json")]
@@ -79,7 +83,7 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 128)]
     pub(crate) recovery_mib: u64,
     /// Most MiB that one load sends
-    #[arg(long, default_value_t = 2_048)]
+    #[arg(long, default_value_t = 1_024)]
     pub(crate) load_mib: u64,
     /// A few seconds in all: shows that the bench works and measures nothing
     #[arg(long)]

@@ -79,11 +79,19 @@ pub(crate) fn figures(results: &Results) -> Vec<Figure> {
     };
     vec![
         of(
-            ratio("verified durable accepts/s ÷ bare hyper requests/s", 0.40, 0.55),
+            ratio(
+                "verified durable accepts/s ÷ bare hyper requests/s",
+                0.40,
+                0.55,
+            ),
             |round| round.accept.per_second() / round.bare.per_second(),
         ),
         of(
-            ratio("accepted and delivered events/s ÷ bare hyper requests/s", 0.18, 0.27),
+            ratio(
+                "accepted and delivered events/s ÷ bare hyper requests/s",
+                0.18,
+                0.27,
+            ),
             |round| round.deliver.delivered_per_second() / round.bare.per_second(),
         ),
         of(
@@ -91,13 +99,17 @@ pub(crate) fn figures(results: &Results) -> Vec<Figure> {
             |round| round.deliver.server_cpu_micros as f64 / count(round.deliver.books.owed),
         ),
         of(
-            sized("accept latency at half the maximum rate ÷ median flush, p50", "×", 10.0, 6.0),
+            sized(
+                "accept latency at half the maximum rate ÷ median flush, p50",
+                "×",
+                10.0,
+                6.0,
+            ),
             |round| f64::from(round.half.latency.p50) / flush(round),
         ),
-        of(
-            sized("the same, p99", "×", 50.0, 25.0),
-            |round| f64::from(round.half.latency.p99) / flush(round),
-        ),
+        of(sized("the same, p99", "×", 50.0, 25.0), |round| {
+            f64::from(round.half.latency.p99) / flush(round)
+        }),
         ratio("rate with 2 million events stored ÷ empty", 0.75, 0.90)
             .figure(stored, growth_ratio(results)),
         of(
@@ -112,8 +124,13 @@ pub(crate) fn figures(results: &Results) -> Vec<Figure> {
             sized("resident memory at full load, most", "MiB", 200.0, 120.0),
             |round| round.accept.most_resident.max(round.deliver.most_resident) as f64 / MIB,
         ),
-        sized("SIGKILL with 1 GiB stored, to the first accept", "s", 5.0, 1.0)
-            .figure(recovered, seconds_to_accept(results)),
+        sized(
+            "SIGKILL with 1 GiB stored, to the first accept",
+            "s",
+            5.0,
+            1.0,
+        )
+        .figure(recovered, seconds_to_accept(results)),
     ]
 }
 
@@ -206,7 +223,11 @@ mod tests {
     fn without_a_measurement_nothing_is_met() {
         let figures = figures(&Results::default());
         assert_eq!(figures.len(), 10);
-        assert!(figures.iter().all(|one| one.verdict == Verdict::NotMeasured));
+        assert!(
+            figures
+                .iter()
+                .all(|one| one.verdict == Verdict::NotMeasured)
+        );
     }
 
     #[test]
@@ -228,7 +249,11 @@ mod tests {
         assert_eq!(stored(&results).verdict, Verdict::NotComparable);
         results.settings.stored = STORED;
         assert_eq!(stored(&results).verdict, Verdict::FloorMet);
-        assert!(stored(&results).value.is_some_and(|ratio| (ratio - 0.85).abs() < 1e-9));
+        assert!(
+            stored(&results)
+                .value
+                .is_some_and(|ratio| (ratio - 0.85).abs() < 1e-9)
+        );
         results.settings.quick = true;
         assert_eq!(stored(&results).verdict, Verdict::NotComparable);
     }

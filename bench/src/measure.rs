@@ -50,10 +50,7 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Results, Fault> {
 fn settings(plan: &Plan) -> Settings {
     let now = hookplane_tests::sender::now();
     let day = time::OffsetDateTime::from_unix_timestamp(now).ok();
-    let day = day.and_then(|day| {
-        day.format(format_description!("[year]-[month]-[day]"))
-            .ok()
-    });
+    let day = day.and_then(|day| day.format(format_description!("[year]-[month]-[day]")).ok());
     Settings {
         day: day.unwrap_or_default(),
         quick: plan.quick,

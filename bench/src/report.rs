@@ -33,7 +33,10 @@ pub(crate) fn write(results: &Results, output: &Output) -> Result<(), Fault> {
     let summary = serde_json::to_string_pretty(&summary);
     let summary = summary.map_err(|error| Fault::json("the summary", error))?;
     save(&folder.join("summary.json"), &format!("{summary}\n"))?;
-    save(&output.report, &page::page(results, &plots, &folder_name(&folder)))
+    save(
+        &output.report,
+        &page::page(results, &plots, &folder_name(&folder)),
+    )
 }
 
 /// The page before anything was measured.

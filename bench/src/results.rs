@@ -44,6 +44,8 @@ pub(crate) struct Settings {
 /// One pass over bare server, accepting, delivering and half rate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Round {
+    /// Cores in use before the round, while the bench did nothing.
+    pub(crate) busy_before: f64,
     pub(crate) flush: FlushLatency,
     pub(crate) bare: Run,
     /// The agent after its start, with its configuration.
@@ -136,7 +138,8 @@ impl Run {
 
     /// Events delivered; more than requests when there are several destinations.
     pub(crate) fn events_per_second(&self) -> f64 {
-        self.books.owed.saturating_sub(self.books.lost) as f64 / self.seconds_to_last.max(f64::EPSILON)
+        self.books.owed.saturating_sub(self.books.lost) as f64
+            / self.seconds_to_last.max(f64::EPSILON)
     }
 }
 
@@ -190,15 +193,37 @@ impl Results {
     /// Nothing acknowledged is missing and no answer came without a flush, as far as can be told.
     pub(crate) fn safe(&self) -> bool {
         self.flushing.shown() != Some(false)
+            && self.flushed_under_load() != Some(false)
             && self.all_books().iter().all(|(_, books)| books.balance())
     }
 
-    /// The busiest that other programs were during any load of the rounds.
-    pub(crate) fn most_others(&self) -> f64 {
-        let runs = self.rounds.iter().flat_map(|round| {
-            [&round.bare, &round.accept, &round.deliver, &round.half]
-        });
-        runs.map(|run| run.others_cores).fold(0.0, f64::max)
+    /// Most cores in use before a round, and by other programs during one.
+    pub(crate) fn disturbance(&self) -> (f64, f64) {
+        let runs = self
+            .rounds
+            .iter()
+            .flat_map(|round| [&round.bare, &round.accept, &round.deliver, &round.half]);
+        let during = runs.map(|run| run.others_cores).fold(0.0, f64::max);
+        let before = self.rounds.iter().map(|round| round.busy_before);
+        (before.fold(0.0, f64::max), during)
+    }
+
+    /// Answers for each flush while only accepting, the most of the rounds. A connection
+    /// waits for its answer, so one flush can stand behind as many answers as there are
+    /// connections, and behind no more. `None` when flushes cannot be counted.
+    pub(crate) fn answers_per_flush(&self) -> Option<f64> {
+        let of_round = |round: &Round| {
+            let flushes = round.accept.disk_flushes?.max(1);
+            Some(round.accept.acknowledged as f64 / flushes as f64)
+        };
+        let ratios: Option<Vec<f64>> = self.rounds.iter().map(of_round).collect();
+        ratios?.into_iter().reduce(f64::max)
+    }
+
+    /// `None` when it cannot be told.
+    pub(crate) fn flushed_under_load(&self) -> Option<bool> {
+        let most = f64::from(self.settings.connections);
+        self.answers_per_flush().map(|answers| answers <= most)
     }
 }
 
@@ -228,13 +253,16 @@ mod tests {
 
     #[test]
     fn an_answer_without_its_flush_makes_the_run_unsafe() {
-        let mut results = Results::default();
-        results.flushing = Flushing {
+        let flushing = Flushing {
             countable: true,
             answers: 100,
             flushes: 105,
             flushes_at_rest: 10,
             ..Flushing::default()
+        };
+        let mut results = Results {
+            flushing,
+            ..Results::default()
         };
         assert!(!results.safe());
         results.flushing.flushes = 110;

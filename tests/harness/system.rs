@@ -108,9 +108,7 @@ impl System {
     /// When it does not run.
     #[must_use]
     pub fn control_plane(&self) -> &Process {
-        self.control_plane
-            .as_ref()
-            .expect("the control plane runs")
+        self.control_plane.as_ref().expect("the control plane runs")
     }
 
     #[must_use]

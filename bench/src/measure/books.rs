@@ -50,7 +50,9 @@ fn books(sent: u64, fan_out: u64, unacknowledged: &[u64], seen: &Seen) -> Books 
     let none = Vec::new();
     let lost = (0..fan_out)
         .map(|path| {
-            let came = usize::try_from(path).ok().and_then(|path| seen.ranges.get(path));
+            let came = usize::try_from(path)
+                .ok()
+                .and_then(|path| seen.ranges.get(path));
             missing(sent, &excused, came.unwrap_or(&none))
         })
         .sum();
@@ -95,7 +97,10 @@ mod tests {
 
     #[test]
     fn what_was_not_acknowledged_may_come_or_not() {
-        assert_eq!(books(10, 1, &[4, 9], &seen(vec![vec![0..4, 5..10]])).lost, 0);
+        assert_eq!(
+            books(10, 1, &[4, 9], &seen(vec![vec![0..4, 5..10]])).lost,
+            0
+        );
     }
 
     #[test]

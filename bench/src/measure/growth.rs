@@ -27,13 +27,13 @@ pub(super) async fn growth(plan: &Plan) -> Result<Vec<Point>, Fault> {
 }
 
 async fn point(plan: &Plan, rig: &mut Rig, level: u64) -> Result<Point, Fault> {
-    let mut runs = Vec::new();
+    let (value, mut runs) = (rig.sent(), Vec::new());
     let ends = level == 0 || level == plan.stored();
     let turns = if ends { plan.sweep_rounds() } else { 1 };
     for _ in 0..turns {
         runs.push(delivered(rig, &Shape::usual(plan)).await?);
     }
-    Ok(Point { value: level, runs })
+    Ok(Point { value, runs })
 }
 
 async fn fill(plan: &Plan, rig: &mut Rig, level: u64) -> Result<(), Fault> {

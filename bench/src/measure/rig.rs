@@ -19,6 +19,8 @@ use crate::{role, say};
 /// The body that figures are given for.
 pub(crate) const BODY: usize = 1_536;
 const NO_LIMIT: u64 = u64::MAX;
+/// Of the agent's log, when it accepts nothing.
+const LOG_LINES: usize = 5;
 const KNOCK: Duration = Duration::from_secs(1);
 
 /// One agent with one source, a number of destinations, and what was sent so far.
@@ -104,7 +106,8 @@ impl Rig {
             });
             let answer = system.api().post("/v1/destinations", wanted).await;
             let id = answer["id"].as_str().unwrap_or_default().to_owned();
-            let rules = json!([{ "type": "filter", "body": { "type": { "$starts_with": "user." } } }]);
+            let rules =
+                json!([{ "type": "filter", "body": { "type": { "$starts_with": "user." } } }]);
             let name = format!("to-sink-{place}");
             system.connect(&source, &name, &id, rules).await;
         }
@@ -184,10 +187,12 @@ impl Rig {
         }
         if outcome.acknowledged() == 0 {
             let log = self.system.agent(0).log();
-            let last = log.lines().last().unwrap_or("nothing").to_owned();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            let sent = outcome.sent;
             return Err(Fault::role(
                 "agent",
-                format!("acknowledged nothing; it logged last: {last}"),
+                format!("acknowledged none of {sent} requests; it logged last:\n{last}"),
             ));
         }
         Ok(())

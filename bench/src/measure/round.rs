@@ -8,17 +8,21 @@ use super::{bare, books};
 use crate::arguments::Plan;
 use crate::fault::Fault;
 use crate::probe::flush;
+use crate::probe::machine::busy_micros;
 use crate::probe::process::resident;
 use crate::results::{Flushing, Round, Run};
 use crate::role::load::Outcome;
 
 /// After the configuration arrived and before memory at rest is read.
 const REST: Duration = Duration::from_secs(2);
+/// How long the machine is looked at before a round.
+const LOOK: Duration = Duration::from_secs(1);
 const FLUSHES: u64 = 500;
 /// Answers waited for one by one.
 const ALONE: u64 = 500;
 
 pub(super) async fn round(plan: &Plan) -> Result<Round, Fault> {
+    let busy_before = busy_cores().await?;
     let flush = flush::measure(&plan.dir, FLUSHES)?;
     let bare = bare::bare(plan).await?;
 
@@ -38,6 +42,7 @@ pub(super) async fn round(plan: &Plan) -> Result<Round, Fault> {
     };
     let half = delivered(&mut rig, &half).await?;
     Ok(Round {
+        busy_before,
         flush,
         bare,
         resident_at_rest,
@@ -45,6 +50,14 @@ pub(super) async fn round(plan: &Plan) -> Result<Round, Fault> {
         deliver,
         half,
     })
+}
+
+/// What the machine does while the bench does nothing.
+async fn busy_cores() -> Result<f64, Fault> {
+    let before = busy_micros()?;
+    tokio::time::sleep(LOOK).await;
+    let busy = busy_micros()?.saturating_sub(before);
+    Ok(busy as f64 / 1_000_000.0 / LOOK.as_secs_f64())
 }
 
 /// Accepts while the sink answers nothing; all of it is delivered afterwards, for the books.

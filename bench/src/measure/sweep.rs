@@ -21,7 +21,11 @@ pub(super) async fn connections(plan: &Plan, into: &mut Vec<Point>) -> Result<()
             connections,
             ..Shape::usual(plan)
         };
-        add(into, u64::from(connections), measured(plan, 1, &shape).await?);
+        add(
+            into,
+            u64::from(connections),
+            measured(plan, 1, &shape).await?,
+        );
     }
     Ok(())
 }

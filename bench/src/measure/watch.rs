@@ -78,8 +78,7 @@ impl Mark {
             server,
             sink_micros,
             disk,
-            others_and_load_micros: busy
-                .saturating_sub(server.cpu_micros + sink_micros + rest),
+            others_and_load_micros: busy.saturating_sub(server.cpu_micros + sink_micros + rest),
         }
     }
 }
@@ -94,7 +93,10 @@ impl Spent {
 
 /// Waits for some work, samples the agent's memory and scrapes its metrics meanwhile.
 /// Gives the most memory that was seen.
-pub(super) async fn watched<T>(rig: &Rig, work: impl Future<Output = T>) -> Result<(T, u64), Fault> {
+pub(super) async fn watched<T>(
+    rig: &Rig,
+    work: impl Future<Output = T>,
+) -> Result<(T, u64), Fault> {
     let (pid, admin) = (rig.agent_pid(), rig.admin());
     let mut ticks = tokio::time::interval(SAMPLE);
     let (mut most, mut turn) = (0, 0_u32);

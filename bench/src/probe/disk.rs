@@ -35,7 +35,8 @@ impl Disk {
             .map_err(|error| Fault::file(folder, error))?
             .dev();
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        let Ok(folder) = Path::new(&format!("/sys/dev/block/{major}:{minor}")).canonicalize() else {
+        let Ok(folder) = Path::new(&format!("/sys/dev/block/{major}:{minor}")).canonicalize()
+        else {
             return Ok(None);
         };
         // Flushes are counted at the whole disk, not at its partitions.

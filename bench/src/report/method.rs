@@ -54,9 +54,10 @@ shorter one that does not.
   answered 2xx, at each destination. One that is missing makes the run fail.
 - **Flushes really happen.** With one connection no two answers can share a flush, so there have to be as many flushes
   as answers. They are counted by the disk (`/sys/dev/block/*/stat`), not by the agent, less those of the machine at rest. Fewer make
-  the run fail. A disk without a cache, or a kernel that does not count, is reported as not shown.
+  the run fail. Under load one flush can stand behind as many answers as there are connections and no more; that is checked too. A disk without a cache, or a kernel that does not count, is reported as not shown.
 - **Other work is seen.** Processor time of programs that are not part of the bench is measured
-  during each load, and the page says so when there was any.
+  before each round and during each load, and the page says so when there was any. It would raise the flush
+  counter too: flushes are shown on a quiet machine only.
 - **What is smaller than its goal gets no verdict**: neither a debug build, nor `--quick`, nor a store below the
   size that the goal names.
 

@@ -36,10 +36,34 @@ pub(crate) fn draw(results: &Results, folder: &Path) -> Result<Vec<Plot>, Fault>
         logarithmic,
     };
     let subjects = [
-        subject("connections.svg", "Against connections", "connections", &results.by_connections, true),
-        subject("body.svg", "Against body size", "bytes", &results.by_body, true),
-        subject("fan-out.svg", "Against fan-out", "destinations", &results.by_fan_out, true),
-        subject("stored.svg", "Against stored events", "events stored", &results.growth, false),
+        subject(
+            "connections.svg",
+            "Against connections",
+            "connections",
+            &results.by_connections,
+            true,
+        ),
+        subject(
+            "body.svg",
+            "Against body size",
+            "bytes",
+            &results.by_body,
+            true,
+        ),
+        subject(
+            "fan-out.svg",
+            "Against fan-out",
+            "destinations",
+            &results.by_fan_out,
+            true,
+        ),
+        subject(
+            "stored.svg",
+            "Against stored events",
+            "events stored",
+            &results.growth,
+            false,
+        ),
     ];
     let mut drawn = Vec::new();
     for subject in subjects.into_iter().filter(|one| !one.points.is_empty()) {
@@ -56,7 +80,13 @@ fn one(subject: &Subject<'_>, path: &Path) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let panels = root.split_evenly((1, 2));
-    panel(subject, &panels[0], "events delivered/s", RATE, Run::events_per_second)?;
+    panel(
+        subject,
+        &panels[0],
+        "events delivered/s",
+        RATE,
+        Run::events_per_second,
+    )?;
     panel(subject, &panels[1], "accept latency p99, ms", TAIL, |run| {
         f64::from(run.latency.p99) / 1_000.0
     })?;
@@ -91,7 +121,10 @@ fn panel(
             .x_desc(subject.axis)
             .x_label_formatter(&label)
             .draw()?;
-        chart.draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(
+            line.iter().copied(),
+            colour.stroke_width(2),
+        ))?;
         chart.draw_series(dots())?;
     } else {
         let mut chart = builder.build_cartesian_2d(from..to, heights)?;
@@ -101,7 +134,10 @@ fn panel(
             .x_labels(5)
             .x_label_formatter(&label)
             .draw()?;
-        chart.draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(
+            line.iter().copied(),
+            colour.stroke_width(2),
+        ))?;
         chart.draw_series(dots())?;
     }
     Ok(())

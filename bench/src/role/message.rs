@@ -67,6 +67,9 @@ mod tests {
     #[test]
     fn neighbours_look_unrelated() {
         let near = (0..1_000_u64).map(|number| (mix(number) ^ mix(number + 1)).count_ones());
-        assert!(near.min() > Some(8), "two neighbours differ in a few bits only");
+        assert!(
+            near.min() > Some(8),
+            "two neighbours differ in a few bits only"
+        );
     }
 }

@@ -40,10 +40,10 @@ impl Connection {
         self.stream.write_all(request).await?;
         self.answer.clear();
         loop {
-            if let Some(head) = head(&self.answer)? {
-                if self.answer.len() >= head.length {
-                    return Ok(head.status);
-                }
+            if let Some(head) = head(&self.answer)?
+                && self.answer.len() >= head.length
+            {
+                return Ok(head.status);
             }
             if self.answer.len() > MAX_ANSWER {
                 return Err(invalid("an answer is too long"));
