@@ -44,9 +44,9 @@ pub(crate) fn write_method(output: &Output) -> Result<(), Fault> {
     save(&output.report, &page::without_figures())
 }
 
-/// The figures for a terminal.
+/// The figures and what they are worth, for a terminal.
 pub(crate) fn verdicts(results: &Results) -> String {
-    page::table(results)
+    page::table(results) + &page::safety(results)
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -19,7 +19,7 @@ use crate::{role, say};
 /// The body that figures are given for.
 pub(crate) const BODY: usize = 1_536;
 const NO_LIMIT: u64 = u64::MAX;
-/// Of the agent's log, when it accepts nothing.
+/// Of the agent's log, when it fails.
 const LOG_LINES: usize = 5;
 const KNOCK: Duration = Duration::from_secs(1);
 
@@ -186,16 +186,18 @@ impl Rig {
             say::line(&format!("{} requests were refused", outcome.refused));
         }
         if outcome.acknowledged() == 0 {
-            let log = self.system.agent(0).log();
-            let lines: Vec<&str> = log.lines().collect();
-            let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
             let sent = outcome.sent;
-            return Err(Fault::role(
-                "agent",
-                format!("acknowledged none of {sent} requests; it logged last:\n{last}"),
-            ));
+            return Err(self.agent_fault(&format!("acknowledged none of {sent} requests")));
         }
         Ok(())
+    }
+
+    /// What went wrong with the agent, and its last words.
+    pub(super) fn agent_fault(&self, what: &str) -> Fault {
+        let log = self.system.agent(0).log();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+        Fault::role("agent", format!("{what}; it logged last:\n{last}"))
     }
 
     /// One request; true when it was acknowledged.

@@ -28,7 +28,7 @@ pub(super) async fn round(plan: &Plan) -> Result<Round, Fault> {
 
     let mut rig = Rig::start(plan, 1).await?;
     tokio::time::sleep(REST).await;
-    let resident_at_rest = resident(rig.agent_pid())?;
+    let resident_at_rest = resident(rig.agent_pid())?.unwrap_or(0);
     let accept = accept(plan, &mut rig).await?;
     drop(rig);
 

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use http::Method;
+
 use super::rig::Rig;
 use crate::fault::Fault;
 use crate::probe::disk::Written;
@@ -105,10 +107,13 @@ pub(super) async fn watched<T>(
         tokio::select! {
             done = &mut work => return Ok((done, most)),
             _ = ticks.tick() => {
-                most = most.max(resident(pid)?);
+                let Some(now) = resident(pid)? else {
+                    return Err(rig.agent_fault("ended under load"));
+                };
+                most = most.max(now);
                 turn = turn.wrapping_add(1);
                 if turn.is_multiple_of(SCRAPE) {
-                    admin.text("/metrics").await;
+                    admin.call(Method::GET, "/metrics", None).await;
                 }
             }
         }

@@ -33,10 +33,10 @@ impl Usage {
     }
 }
 
-/// Resident memory in bytes.
-pub(crate) fn resident(pid: u32) -> Result<u64, Fault> {
+/// Resident memory in bytes; `None` when the process has ended and was not waited for.
+pub(crate) fn resident(pid: u32) -> Result<Option<u64>, Fault> {
     let status = read(format!("/proc/{pid}/status"))?;
-    Ok(field(&status, "VmRSS:").unwrap_or(0) * 1_024)
+    Ok(field(&status, "VmRSS:").map(|kib| kib * 1_024))
 }
 
 /// User and system time: fields 14 and 15. The name before them may hold spaces.
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_can_be_read() {
-        assert!(resident(std::process::id()).is_ok_and(|bytes| bytes > 0));
+        assert!(resident(std::process::id()).is_ok_and(|bytes| bytes > Some(0)));
         assert!(Usage::of_this_process().is_ok());
     }
 }

@@ -175,7 +175,8 @@ fn behind(results: &Results) -> String {
     text
 }
 
-fn safety(results: &Results) -> String {
+/// What was checked beside the speed.
+pub(super) fn safety(results: &Results) -> String {
     let flushing = &results.flushing;
     let flushes = match flushing.shown() {
         None => "not shown: the kernel counts no flushes of this disk".to_owned(),

@@ -21,48 +21,51 @@ pub(crate) struct Plot {
 
 struct Subject<'r> {
     plot: Plot,
-    axis: &'static str,
+    what: &'static str,
     points: &'r [Point],
-    /// Values double or more from point to point, and the axis with them.
-    logarithmic: bool,
+    axis: Axis,
+}
+
+#[derive(Clone, Copy)]
+enum Axis {
+    /// Points at equal distances: their values grow by factors.
+    Steps,
+    Linear,
 }
 
 /// Draws those that have points.
 pub(crate) fn draw(results: &Results, folder: &Path) -> Result<Vec<Plot>, Fault> {
-    let subject = |file, title, axis, points, logarithmic| Subject {
+    let subject = |file, title, what, points, axis| Subject {
         plot: Plot { file, title },
-        axis,
+        what,
         points,
-        logarithmic,
+        axis,
     };
+    let (steps, linear) = (Axis::Steps, Axis::Linear);
+    let (connections, bodies) = (&results.by_connections, &results.by_body);
+    let (fan_out, stored) = (&results.by_fan_out, &results.growth);
     let subjects = [
         subject(
             "connections.svg",
             "Against connections",
             "connections",
-            &results.by_connections,
-            true,
+            connections,
+            steps,
         ),
-        subject(
-            "body.svg",
-            "Against body size",
-            "bytes",
-            &results.by_body,
-            true,
-        ),
+        subject("body.svg", "Against body size", "bytes", bodies, steps),
         subject(
             "fan-out.svg",
             "Against fan-out",
             "destinations",
-            &results.by_fan_out,
-            true,
+            fan_out,
+            steps,
         ),
         subject(
             "stored.svg",
             "Against stored events",
             "events stored",
-            &results.growth,
-            false,
+            stored,
+            linear,
         ),
     ];
     let mut drawn = Vec::new();
@@ -101,64 +104,68 @@ fn panel(
     colour: RGBColor,
     value: fn(&Run) -> f64,
 ) -> Result<(), Box<dyn Error>> {
-    let line = medians(subject.points, value);
+    let line = medians(subject, value);
     let most = line.iter().map(|(_, y)| *y).fold(0.0, f64::max);
-    let (from, to) = span(&line, subject.logarithmic);
-    let mut builder = ChartBuilder::on(area);
-    builder
+    let last = line.iter().map(|(x, _)| *x).fold(0.0, f64::max);
+    let span = match subject.axis {
+        Axis::Steps => -0.3..last + 0.3,
+        Axis::Linear => 0.0..(last * 1.05).max(1.0),
+    };
+    let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 16))
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(64);
-    let heights = 0.0..(most * 1.1).max(f64::EPSILON);
-    let dots = || line.iter().map(|at| Circle::new(*at, 3, colour.filled()));
-    let label = |x: &f64| whole(*x);
-    // The two kinds of axis are two types.
-    if subject.logarithmic {
-        let mut chart = builder.build_cartesian_2d((from..to).log_scale(), heights)?;
-        chart
-            .configure_mesh()
-            .x_desc(subject.axis)
-            .x_label_formatter(&label)
-            .draw()?;
-        chart.draw_series(LineSeries::new(
-            line.iter().copied(),
-            colour.stroke_width(2),
-        ))?;
-        chart.draw_series(dots())?;
-    } else {
-        let mut chart = builder.build_cartesian_2d(from..to, heights)?;
-        chart
-            .configure_mesh()
-            .x_desc(subject.axis)
-            .x_labels(5)
-            .x_label_formatter(&label)
-            .draw()?;
-        chart.draw_series(LineSeries::new(
-            line.iter().copied(),
-            colour.stroke_width(2),
-        ))?;
-        chart.draw_series(dots())?;
-    }
+        .y_label_area_size(64)
+        .build_cartesian_2d(span, 0.0..(most * 1.1).max(f64::EPSILON))?;
+    let label = |x: &f64| subject.label(*x);
+    let height = |y: &f64| {
+        if most < 10.0 {
+            format!("{y:.1}")
+        } else {
+            whole(*y)
+        }
+    };
+    chart
+        .configure_mesh()
+        .x_desc(subject.what)
+        .x_labels(line.len().max(2))
+        .x_label_formatter(&label)
+        .y_label_formatter(&height)
+        .disable_x_mesh()
+        .draw()?;
+    let width = colour.stroke_width(2);
+    chart.draw_series(LineSeries::new(line.iter().copied(), width))?;
+    let dots = line.iter().map(|at| Circle::new(*at, 3, colour.filled()));
+    chart.draw_series(dots)?;
     Ok(())
 }
 
 /// One dot for each point: the median of its runs.
-fn medians(points: &[Point], value: fn(&Run) -> f64) -> Vec<(f64, f64)> {
-    let at = |point: &Point| {
-        let height = median(point.runs.iter().map(value))?;
-        Some((point.value as f64, height))
-    };
-    points.iter().filter_map(at).collect()
+fn medians(subject: &Subject<'_>, value: fn(&Run) -> f64) -> Vec<(f64, f64)> {
+    let mut line = Vec::new();
+    for (place, point) in subject.points.iter().enumerate() {
+        let across = match subject.axis {
+            Axis::Steps => place as f64,
+            Axis::Linear => point.value as f64,
+        };
+        let height = median(point.runs.iter().map(value));
+        line.extend(height.map(|height| (across, height)));
+    }
+    line
 }
 
-fn span(line: &[(f64, f64)], logarithmic: bool) -> (f64, f64) {
-    let least = line.iter().map(|(x, _)| *x).fold(f64::INFINITY, f64::min);
-    let most = line.iter().map(|(x, _)| *x).fold(0.0, f64::max);
-    if logarithmic {
-        (least.clamp(1.0, most.max(1.0)) / 1.2, most.max(1.0) * 1.2)
-    } else {
-        (0.0, (most * 1.05).max(1.0))
+impl Subject<'_> {
+    /// What stands below a place of the axis; nothing between two steps.
+    fn label(&self, across: f64) -> String {
+        match self.axis {
+            Axis::Linear => whole(across),
+            Axis::Steps => {
+                let point = (0_u32..)
+                    .zip(self.points)
+                    .find(|(place, _)| (f64::from(*place) - across).abs() < 1e-6);
+                point.map_or_else(String::new, |(_, point)| whole(point.value as f64))
+            }
+        }
     }
 }
 
@@ -206,5 +213,7 @@ mod tests {
         assert_eq!(files, ["connections.svg", "stored.svg"]);
         let text = std::fs::read_to_string(folder.path().join("stored.svg")).expect("written");
         assert!(text.contains("</svg>"), "{text}");
+        let text = std::fs::read_to_string(folder.path().join("connections.svg")).expect("written");
+        assert!(text.contains("\n256\n"), "no label at the point: {text}");
     }
 }
