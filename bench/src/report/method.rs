@@ -52,9 +52,10 @@ shorter one that does not.
 
 - **Nothing acknowledged may be missing.** After every load, SIGKILL included, the sink is asked for each number that was
   answered 2xx, at each destination. One that is missing makes the run fail.
-- **Flushes really happen.** With one connection no two answers can share a flush, so there have to be as many flushes
-  as answers. They are counted by the disk (`/sys/dev/block/*/stat`), not by the agent, less those of the machine at rest. Fewer make
-  the run fail. Under load one flush can stand behind as many answers as there are connections and no more; that is checked too. A disk without a cache, or a kernel that does not count, is reported as not shown.
+- **Flushes really happen.** They are counted by the disk (`/sys/dev/block/*/stat`), not by the agent. With one connection no two
+  answers can share a flush: fewer flushes than answers make the run fail, and as many, less those of the
+  machine at rest, show that every answer had its own. Under load one flush can stand behind as many answers as there
+  are connections; fewer make the run fail. A disk without a cache, or a kernel that does not count, is reported as not shown.
 - **Other work is seen.** Processor time of programs that are not part of the bench is measured
   before each round and during each load, and the page says so when there was any. It would raise the flush
   counter too: flushes are shown on a quiet machine only.

@@ -178,17 +178,19 @@ fn behind(results: &Results) -> String {
 /// What was checked beside the speed.
 pub(super) fn safety(results: &Results) -> String {
     let flushing = &results.flushing;
-    let flushes = match flushing.shown() {
-        None => "not shown: the kernel counts no flushes of this disk".to_owned(),
-        Some(enough) => format!(
-            "{}: {} answers one at a time, {} flushes of the disk less {} at rest, {:.2} for each answer",
-            if enough { "shown" } else { "**NOT ENOUGH**" },
-            flushing.answers,
-            flushing.flushes,
-            flushing.flushes_at_rest,
-            flushing.per_answer(),
-        ),
+    let verdict = match flushing.shown() {
+        Some(true) => "shown",
+        Some(false) => "**NOT ENOUGH**",
+        None if flushing.countable => "not shown, because other programs flushed too",
+        None => "not shown, because the kernel counts no flushes of this disk",
     };
+    let flushes = format!(
+        "{verdict}: {} answers one at a time, {} flushes of the disk, {} at rest, {:.2} for each answer",
+        flushing.answers,
+        flushing.flushes,
+        flushing.flushes_at_rest,
+        flushing.per_answer(),
+    );
     let under_load = match (results.flushed_under_load(), results.answers_per_flush()) {
         (Some(enough), Some(answers)) => format!(
             "{}: {answers:.1} answers for each flush of the disk, and {} connections can share one",
