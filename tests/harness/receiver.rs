@@ -56,6 +56,9 @@ impl Drop for Running {
     }
 }
 
+/// A status, and headers beside it.
+type Planned = (u16, Vec<(&'static str, String)>);
+
 #[derive(Default)]
 struct State {
     got: Mutex<Vec<Delivery>>,

@@ -31,7 +31,7 @@ impl System {
 
     /// A control plane and some agents.
     pub async fn with_agents(count: usize) -> Self {
-        let mut system = Self::prepare(None);
+        let mut system = Self::prepare(tempfile::tempdir().expect("a folder"), None);
         system.start_control_plane().await;
         for _ in 0..count {
             system.add_agent().await;
@@ -41,23 +41,31 @@ impl System {
 
     /// A control plane and one agent that keeps its data in a given folder.
     pub async fn with_agent_on(folder: PathBuf) -> Self {
-        let mut system = Self::prepare(None);
+        let mut system = Self::prepare(tempfile::tempdir().expect("a folder"), None);
         system.agents_folder = folder;
         system.start_control_plane().await;
         system.add_agent().await;
         system
     }
 
-    /// The same, the two planes speaking TLS.
-    pub async fn with_tls() -> Self {
-        let mut system = Self::prepare(Some(()));
+    /// A control plane and one agent that keep their data on the disk of this folder.
+    pub async fn start_in(folder: &Path) -> Self {
+        let dir = tempfile::tempdir_in(folder).expect("a folder");
+        let mut system = Self::prepare(dir, None);
         system.start_control_plane().await;
         system.add_agent().await;
         system
     }
 
-    fn prepare(tls: Option<()>) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
+    /// A control plane and one agent, the two speaking TLS.
+    pub async fn with_tls() -> Self {
+        let mut system = Self::prepare(tempfile::tempdir().expect("a folder"), Some(()));
+        system.start_control_plane().await;
+        system.add_agent().await;
+        system
+    }
+
+    fn prepare(dir: TempDir, tls: Option<()>) -> Self {
         let tls = tls.map(|()| certificates(dir.path()));
         Self {
             agents_folder: dir.path().to_owned(),
@@ -105,6 +113,13 @@ impl System {
         let url = format!("http://{}", self.api_address);
         self.api = Some(Api::new(url, key.trim().to_owned()));
         self.control_plane = Some(process);
+    }
+
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn control_plane(&self) -> &Process {
+        self.control_plane.as_ref().expect("the control plane runs")
     }
 
     #[must_use]
