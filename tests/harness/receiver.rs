@@ -68,9 +68,6 @@ struct State {
     delay: Mutex<Duration>,
 }
 
-/// A status with headers.
-type Planned = (u16, Vec<(&'static str, String)>);
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
