@@ -9,6 +9,7 @@ pub mod api_key;
 pub mod connection;
 pub mod destination;
 pub mod destination_minute;
+pub mod destination_standing;
 pub mod installation;
 pub mod report_cursor;
 pub mod source;
