@@ -47,6 +47,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "hookplane.v1.BearerToken",
             "hookplane.v1.CustomHeader",
             "hookplane.v1.HookplaneSignature",
+            "hookplane.v1.StandardWebhooksSignature",
+            "hookplane.v1.Oauth2ClientCredentials",
+            "hookplane.v1.ClientCertificate",
             "hookplane.v1.ApiKey",
             "hookplane.agent.v1.EnrollRequest",
         ])

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
+use crate::deliver::Gates;
 use crate::meter::Meter;
 use crate::readiness::Readiness;
 use crate::report::spool::Spool;
@@ -49,12 +50,12 @@ impl Admin {
     pub(crate) fn new(
         readiness: Arc<Readiness>,
         clock: SharedClock,
-        meter: Arc<Meter>,
+        (meter, gates): (Arc<Meter>, Arc<Gates>),
         vitals: Arc<Vitals>,
         spool: Arc<Spool>,
     ) -> Self {
         let exposition = Exposition::new(
-            meter,
+            (meter, gates),
             vitals,
             spool,
             Arc::clone(&readiness),

@@ -28,7 +28,7 @@ use crate::clock::SharedClock;
 use crate::config::{Configuration, CurrentConfiguration};
 use crate::control::holder::Holder;
 use crate::control::identity::{Identity, IdentityError};
-use crate::deliver::{AddressPolicy, Deliverer, Sender, TlsUnavailable};
+use crate::deliver::{AddressPolicy, Deliverer, Gates, Sender, TlsUnavailable};
 use crate::files;
 use crate::ids::StoreIds;
 use crate::link::{Link, LinkError};
@@ -228,12 +228,13 @@ impl Agent {
     ) -> Result<File, RunError> {
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let (meter, vitals) = (Arc::new(Meter::default()), Arc::new(Vitals::default()));
+        let gates = Arc::new(Gates::new(Arc::clone(&self.clock)));
         let not_started = |part| move |source| RunError::PartNotStarted { part, source };
 
         let admin = Admin::new(
             Arc::clone(&self.readiness),
             Arc::clone(&self.clock),
-            Arc::clone(&meter),
+            (Arc::clone(&meter), Arc::clone(&gates)),
             Arc::clone(&vitals),
             Arc::clone(&self.spool),
         );
@@ -274,7 +275,7 @@ impl Agent {
             Arc::clone(&store),
             Arc::clone(&self.clock),
             self.ids.clone(),
-            (self.sender, Arc::clone(&meter)),
+            (self.sender, Arc::clone(&gates), Arc::clone(&meter)),
             (work.deliveries.clone(), stops.deliver.clone()),
         );
         parts.spawn(async move {
@@ -284,6 +285,7 @@ impl Agent {
 
         let reporter = Reporter {
             meter,
+            gates,
             store: Arc::clone(&store),
             spool: Arc::clone(&self.spool),
             vitals: Arc::clone(&vitals),
@@ -354,14 +356,14 @@ async fn deliver(
     store: Arc<dyn Store>,
     clock: SharedClock,
     ids: StoreIds,
-    (sender, meter): (Sender, Arc<Meter>),
+    (sender, gates, meter): (Sender, Arc<Gates>, Arc<Meter>),
     (tasks, stop): (TaskTracker, CancellationToken),
 ) {
     let ids = tokio::select! {
         () = stop.cancelled() => return,
         ids = ids.ready() => ids,
     };
-    let deliverer = Deliverer::new(current, store, clock, ids, sender, meter);
+    let deliverer = Deliverer::new(current, store, clock, ids, sender, (gates, meter));
     deliverer.run(tasks, stop).await;
 }
 

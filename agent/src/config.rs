@@ -14,8 +14,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookplane_rules::{Filter, RetryPolicy};
-use hookplane_signature::{Provider, Verifier};
+use hookplane_signature::{Provider, StandardSigner, Verifier};
 use url::Url;
+use zeroize::Zeroizing;
 
 /// The configuration in force, behind one atomic pointer. Do not hold a guard across an await.
 pub type CurrentConfiguration = Arc<ArcSwap<Configuration>>;
@@ -84,13 +85,23 @@ pub struct Destination {
     pub auth: DestinationAuth,
     /// Whole exchange.
     pub timeout: Duration,
+    /// Ceiling of what is found out by trying.
     pub max_in_flight: usize,
+    pub rate: Option<RateLimit>,
     pub enabled: bool,
     pub version: u64,
 }
 
+/// Most deliveries that start per period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// At least 1.
+    pub count: u32,
+    pub period: Duration,
+}
+
 /// How a delivery proves who sends it. Prints no secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum DestinationAuth {
     None,
     Basic {
@@ -108,6 +119,31 @@ pub enum DestinationAuth {
     HookplaneSignature {
         secret: String,
     },
+    /// `webhook-id`, `webhook-timestamp` and `webhook-signature`.
+    StandardWebhooks(Arc<StandardSigner>),
+    /// A bearer token that the agent fetches.
+    ClientCredentials(Arc<ClientCredentials>),
+    /// The TLS client that shows a certificate, for connections to this receiver only.
+    ClientCertificate(Arc<rustls::ClientConfig>),
+}
+
+/// What a token is asked for with (RFC 6749, section 4.4).
+pub struct ClientCredentials {
+    pub token_url: http::Uri,
+    pub client_id: String,
+    pub client_secret: Zeroizing<String>,
+    /// Not sent when empty.
+    pub scope: String,
+    /// Not sent when empty.
+    pub audience: String,
+    /// In the form instead of the Authorization header.
+    pub in_body: bool,
+}
+
+impl fmt::Debug for ClientCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientCredentials({}, redacted)", self.token_url)
+    }
 }
 
 impl fmt::Debug for DestinationAuth {
@@ -118,6 +154,9 @@ impl fmt::Debug for DestinationAuth {
             Self::Bearer { .. } => "Bearer(redacted)",
             Self::Header { .. } => "Header(redacted)",
             Self::HookplaneSignature { .. } => "HookplaneSignature(redacted)",
+            Self::StandardWebhooks(_) => "StandardWebhooks(redacted)",
+            Self::ClientCredentials(_) => "ClientCredentials(redacted)",
+            Self::ClientCertificate(_) => "ClientCertificate(redacted)",
         })
     }
 }

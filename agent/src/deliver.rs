@@ -3,15 +3,22 @@
 //!
 //! Owns which events are under way. Correctness rests on the store alone: an
 //! event stays pending until a completion is written, so whatever is killed,
-//! it is sent again (G2, G3). Each destination has its own bound, so one that
-//! hangs delays nobody else's events (G11).
+//! it is sent again (G2, G3). Each destination has its own gate (rate, concurrency,
+//! circuit) and its turn, so one that hangs, fails or is owed a million events
+//! delays nobody else's (G11).
 
 mod attempt;
+mod fair;
+mod gate;
+mod gates;
 pub mod guard;
 mod headers;
 mod schedule;
 mod send;
+mod tokens;
 
+pub use gate::Circuit;
+pub use gates::{DestinationStanding, Gates};
 pub use guard::AddressPolicy;
 pub use schedule::Deliverer;
 pub use send::{Sender, TlsUnavailable};

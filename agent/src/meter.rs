@@ -56,6 +56,21 @@ pub struct DestinationTally {
     pub failed: u64,
     /// Microseconds of each attempt.
     pub delivery_latency: ExponentialHistogram,
+    /// Microseconds from being due to the start of the attempt.
+    pub start_delay: ExponentialHistogram,
+    /// Microseconds from accepted to delivered.
+    pub delivered_after: ExponentialHistogram,
+}
+
+/// A try that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    pub successful: bool,
+    pub took_micros: u64,
+    /// From being due to its start.
+    pub waited_millis: u64,
+    /// From accepted to delivered; `None` unless it succeeded.
+    pub delivered_after_millis: Option<u64>,
 }
 
 /// Everything counted since the last taking.
@@ -130,7 +145,7 @@ impl Meter {
     }
 
     /// A try ended.
-    pub fn attempt(&self, destination: &Destination, successful: bool, took_micros: u64) {
+    pub fn attempt(&self, destination: &Destination, delivery: &Delivery) {
         let mut shard = self.destinations.of(&destination.id);
         if !shard.contains_key(&destination.id) {
             let entry = DestinationEntry {
@@ -143,14 +158,19 @@ impl Meter {
         let Some(entry) = shard.get_mut(&destination.id) else {
             return;
         };
-        entry.totals.count(successful, took_micros);
+        entry.totals.count(delivery);
         entry.tally.attempts += 1;
-        if successful {
+        if delivery.successful {
             entry.tally.successful += 1;
         } else {
             entry.tally.failed += 1;
         }
-        entry.tally.delivery_latency.record(took_micros);
+        let tally = &mut entry.tally;
+        tally.delivery_latency.record(delivery.took_micros);
+        tally.start_delay.record(delivery.waited_millis * 1_000);
+        if let Some(millis) = delivery.delivered_after_millis {
+            tally.delivered_after.record(millis * 1_000);
+        }
     }
 
     pub fn delivery_begins(&self) {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::causes::chain;
 use crate::clock::SharedClock;
 use crate::config::CurrentConfiguration;
+use crate::deliver::Gates;
 use crate::meter::Meter;
 use crate::readiness::Readiness;
 use crate::store::{Store, StoreError};
@@ -26,10 +27,13 @@ use crate::vitals::Vitals;
 use spool::Spool;
 
 const MINUTE: u64 = 60_000;
+/// Destinations whose standing one report tells.
+const STANDINGS: usize = 256;
 
 /// Folds tallies into reports.
 pub(crate) struct Reporter {
     pub(crate) meter: Arc<Meter>,
+    pub(crate) gates: Arc<Gates>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) spool: Arc<Spool>,
     pub(crate) vitals: Arc<Vitals>,
@@ -90,7 +94,8 @@ impl Reporter {
         self.meter.forget_missing(&self.config.load());
         let minute = before.since / MINUTE * MINUTE;
         let quiet = taken.is_empty() && before.unwritten.is_none();
-        let news = before.gauges != Some(unsized_gauges(gauges));
+        let shown = unsized_gauges(&gauges);
+        let news = before.gauges.as_ref() != Some(&shown);
         if quiet && !news && now / MINUTE == before.since / MINUTE {
             return Ok(());
         }
@@ -102,7 +107,7 @@ impl Reporter {
         // Kept until the disk has it: a failing disk delays numbers, it does not lose them.
         match self.spool.add(&report).await {
             Ok(()) => {
-                before.gauges = Some(unsized_gauges(gauges));
+                before.gauges = Some(shown);
                 Ok(())
             }
             Err(error) => {
@@ -123,14 +128,15 @@ impl Reporter {
             hold: backlog.hold,
             in_flight: self.meter.deliveries_in_flight(),
             store_bytes,
+            destinations: wire::standings(self.gates.standings(STANDINGS)),
         })
     }
 }
 
 /// Bytes on disk change all the time and are no news by themselves.
-fn unsized_gauges(gauges: Gauges) -> Gauges {
+fn unsized_gauges(gauges: &Gauges) -> Gauges {
     Gauges {
         store_bytes: 0,
-        ..gauges
+        ..gauges.clone()
     }
 }

@@ -17,6 +17,8 @@ pub mod stage;
 #[cfg(test)]
 mod suite;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::broadcast;
@@ -67,12 +69,24 @@ pub struct DueEvent {
     pub request: RequestRecord,
 }
 
-/// A destination with pending events.
+/// A branch to a destination that has pending events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingDestination {
+pub struct PendingLane {
     pub destination_id: String,
+    pub connection_id: String,
     /// Earliest due time among them.
     pub next_attempt_at: u64,
+}
+
+/// Which due events to give.
+#[derive(Clone, Debug, Default)]
+pub struct DueQuery {
+    pub destination_id: String,
+    pub connection_id: String,
+    pub now: u64,
+    /// Under way already: not given again, and not read.
+    pub except: HashSet<String>,
+    pub limit: u32,
 }
 
 /// Which requests to list or count. Empty or `None` means any.
@@ -219,15 +233,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Connections that have pending events.
     async fn pending_connections(&self) -> Result<Vec<String>, StoreError>;
-    /// Destinations that have pending events, each with its earliest due time.
-    async fn pending_destinations(&self) -> Result<Vec<PendingDestination>, StoreError>;
-    /// Due events of one destination, earliest first. Does not claim them: one agent, one store.
-    async fn due(
-        &self,
-        destination_id: &str,
-        now: u64,
-        limit: u32,
-    ) -> Result<Vec<DueEvent>, StoreError>;
+    /// Branches that have pending events, each with its earliest due time. Its cost grows
+    /// with the branches, not with the events.
+    async fn pending_lanes(&self) -> Result<Vec<PendingLane>, StoreError>;
+    /// Due events of one branch, earliest first. Does not claim them: one agent, one store.
+    async fn due(&self, query: DueQuery) -> Result<Vec<DueEvent>, StoreError>;
 
     async fn request(
         &self,

@@ -103,6 +103,7 @@ fn destination(id: &str, enabled: bool) -> Arc<Destination> {
         auth: DestinationAuth::None,
         timeout: Duration::from_secs(1),
         max_in_flight: 1,
+        rate: None,
         enabled,
         version: 1,
     })

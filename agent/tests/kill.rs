@@ -150,7 +150,7 @@ async fn every_acknowledged_request_survives() {
         assert_eq!(history.events.len(), 1, "{id} lost its event");
         assert_eq!(history.request.body.len(), 1_500, "{id} lost bytes");
     }
-    let due = store.pending_destinations().await.unwrap();
+    let due = store.pending_lanes().await.unwrap();
     assert_eq!(
         due.len(),
         1,

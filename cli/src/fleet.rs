@@ -1,5 +1,7 @@
 //! `status` and `agents`: who is there, what they hold, what they do.
 
+mod standing;
+
 use clap::Subcommand;
 use hookplane_client::Client;
 use hookplane_client::v1::{
@@ -206,6 +208,9 @@ fn by_destination(status: &Status, output: &mut Output) -> Result<(), Failure> {
         "failed",
         "p50",
         "p99",
+        "waits p99",
+        "delivered p99",
+        "state",
     ]);
     for row in &status.by_destination {
         table.row([
@@ -215,9 +220,19 @@ fn by_destination(status: &Status, output: &mut Output) -> Result<(), Failure> {
             count(row.failed),
             millis(row.delivery_p50_ms),
             millis(row.delivery_p99_ms),
+            millis(row.start_delay_p99_ms),
+            millis(row.delivered_after_p99_ms),
+            standing::summary(&row.agents),
         ]);
     }
-    output.table(&table)
+    output.table(&table)?;
+    for row in &status.by_destination {
+        for held in row.agents.iter().filter_map(standing::held_back) {
+            let name = named(&row.destination_name, &row.destination_id);
+            output.untrusted(&format!("{name} {held}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn named(name: &str, id: &str) -> String {

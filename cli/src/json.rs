@@ -36,13 +36,14 @@ shown! {
 }
 
 /// Enums that are written in lower case.
-const LOWER: [&str; 6] = [
+const LOWER: [&str; 7] = [
     "SourceStatus",
     "RequestStatus",
     "ApiKeyStatus",
     "HmacAlgorithm",
     "SignatureEncoding",
     "RetryStrategy",
+    "RateLimitPeriod",
 ];
 
 /// The JSON of a message.

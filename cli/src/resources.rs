@@ -15,10 +15,12 @@ use crate::output::{Output, Table};
 use crate::shape;
 
 mod connections;
+mod destination_auth;
 mod destinations;
 mod kind;
 mod lookup;
 mod paging;
+mod retry;
 mod sources;
 
 pub(crate) use connections::{ConnectionFlags, Connections};

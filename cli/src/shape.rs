@@ -14,6 +14,7 @@ use crate::failure::Failure;
 
 mod connection;
 mod destination;
+mod destination_auth;
 mod source;
 mod structure;
 

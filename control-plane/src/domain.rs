@@ -7,8 +7,10 @@
 
 pub mod agent;
 pub mod api_key;
+pub mod certificate;
 pub mod connection;
 pub mod destination;
+pub mod destination_auth;
 pub mod histogram;
 pub mod report;
 pub mod secret;
@@ -17,10 +19,12 @@ pub mod violation;
 
 pub use agent::{Agent, RefusedResource};
 pub use api_key::ApiKey;
+pub use certificate::ClientCertificate;
 pub use connection::{Connection, ConnectionSpec, RetryRule, Rule};
-pub use destination::{Destination, DestinationAuth, DestinationSpec};
+pub use destination::{Destination, DestinationSpec, RateLimitPeriod};
+pub use destination_auth::{ClientCredentials, DestinationAuth};
 pub use histogram::Histogram;
-pub use report::{DestinationNumbers, Report, SourceNumbers};
+pub use report::{CircuitState, DestinationNumbers, DestinationState, Report, SourceNumbers};
 pub use source::{CustomResponse, Source, SourceAuth, SourceSpec};
 pub use violation::Violation;
 

@@ -21,6 +21,9 @@ opaque! {
     crate::v1::BearerToken => "BearerToken",
     crate::v1::CustomHeader => "CustomHeader",
     crate::v1::HookplaneSignature => "HookplaneSignature",
+    crate::v1::StandardWebhooksSignature => "StandardWebhooksSignature",
+    crate::v1::Oauth2ClientCredentials => "Oauth2ClientCredentials",
+    crate::v1::ClientCertificate => "ClientCertificate",
     crate::v1::ApiKey => "ApiKey",
     crate::agent::v1::EnrollRequest => "EnrollRequest",
 }

@@ -14,6 +14,6 @@ mod retry_after;
 mod values;
 
 pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, Verdict};
-pub use retry::{Decision, History, Outcome, RetryPolicy, Strategy};
+pub use retry::{Decision, DeliveryControl, History, Outcome, RetryPolicy, RetrySpec, Strategy};
 pub use retry_after::parse_retry_after;
 pub use values::{headers_value, query_value};

@@ -25,5 +25,5 @@ pub use identify::{event_type, message_id};
 pub use provider::Provider;
 pub use refusal::{Reason, Refusal};
 pub use secret::generate_secret;
-pub use sign::{hmac_header, hookplane_signature, sign};
+pub use sign::{StandardSigner, hmac_header, hookplane_signature, sign};
 pub use verifier::{Challenge, Inbound, Verdict, Verifier};

@@ -1,11 +1,12 @@
 //! Signing as the providers do, for sample traffic and tests, and our own delivery signature.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::provider::{Provider, SchemeKind};
 use crate::scheme::{HmacKey, encode, slack, standard, stripe};
 use crate::{HmacSpec, InvalidAuth, secret};
+
+mod standard_signer;
+
+pub use standard_signer::StandardSigner;
 
 const FIELD: &str = "webhook_signing_secret";
 
@@ -36,14 +37,8 @@ pub fn sign(
                 Provider::StandardWebhooks => &standard::WEBHOOK,
                 _ => &standard::SVIX,
             };
-            let parts: [&[u8]; 5] = [message_id.as_bytes(), b".", sent_at.as_bytes(), b".", body];
-            let signature = if secret.starts_with("whsk_") {
-                let pair = secret::signing(FIELD, secret)?;
-                format!("v1a,{}", STANDARD.encode(pair.sign(&parts.concat())))
-            } else {
-                let key = HmacKey::sha256(&secret::symmetric(FIELD, secret)?);
-                format!("v1,{}", STANDARD.encode(key.tag(&parts)))
-            };
+            let signer = StandardSigner::one(FIELD, secret)?;
+            let signature = signer.signature(message_id, &sent_at, body);
             return Ok(vec![
                 (names.id.to_owned(), message_id.to_owned()),
                 (names.timestamp.to_owned(), sent_at),

@@ -12,16 +12,21 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::clock::SharedClock;
+use crate::deliver::{Circuit, DestinationStanding, Gates};
 use crate::meter::Meter;
 use crate::readiness::Readiness;
 use crate::report::spool::Spool;
 use crate::vitals::Vitals;
+
+/// Destinations whose standing is shown.
+const DESTINATIONS: usize = 1_000;
 
 /// The registry of one agent.
 pub(super) struct Exposition(Registry);
 
 struct State {
     meter: Arc<Meter>,
+    gates: Arc<Gates>,
     vitals: Arc<Vitals>,
     spool: Arc<Spool>,
     readiness: Arc<Readiness>,
@@ -30,7 +35,7 @@ struct State {
 
 impl Exposition {
     pub(super) fn new(
-        meter: Arc<Meter>,
+        (meter, gates): (Arc<Meter>, Arc<Gates>),
         vitals: Arc<Vitals>,
         spool: Arc<Spool>,
         readiness: Arc<Readiness>,
@@ -40,6 +45,7 @@ impl Exposition {
         meter.register(&mut registry);
         registry.register_collector(Box::new(State {
             meter,
+            gates,
             vitals,
             spool,
             readiness,
@@ -124,6 +130,7 @@ impl Collector for State {
             let gauge = ConstGauge::new(signed(value));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        destinations(&self.gates.standings(DESTINATIONS), &mut encoder)?;
         let merged = ConstCounter::new(self.spool.merged());
         merged.encode(encoder.encode_descriptor(
             "reports_merged",
@@ -132,6 +139,59 @@ impl Collector for State {
             merged.metric_type(),
         )?)
     }
+}
+
+/// A number of a destination's standing, with its name and help.
+type StandingGauge = (
+    &'static str,
+    &'static str,
+    fn(&DestinationStanding) -> usize,
+);
+
+fn destinations(
+    standings: &[DestinationStanding],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    const GAUGES: [StandingGauge; 5] = [
+        (
+            "destination_circuit",
+            "0 closed, 1 half open, 2 open",
+            |one| match one.circuit {
+                Circuit::Closed => 0,
+                Circuit::HalfOpen => 1,
+                Circuit::Open => 2,
+            },
+        ),
+        (
+            "destination_concurrency_limit",
+            "Deliveries at once that the destination takes well, as found out by trying",
+            |one| one.limit,
+        ),
+        (
+            "destination_deliveries_in_flight",
+            "Deliveries under way",
+            |one| one.in_flight,
+        ),
+        (
+            "destination_held",
+            "1 while the rate limit or the receiver's Retry-After holds back",
+            |one| usize::from(one.held_until.is_some()),
+        ),
+        (
+            "destination_disable_requested",
+            "1 when the receiver asked to be disabled and nobody has changed it since",
+            |one| usize::from(one.disable_requested_at.is_some()),
+        ),
+    ];
+    for (name, help, number) in GAUGES {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for one in standings {
+            let gauge = ConstGauge::new(signed(number(one) as u64));
+            let label = [("destination", one.destination_id.as_str())];
+            gauge.encode(family.encode_family(&label)?)?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for State {

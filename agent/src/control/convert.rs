@@ -4,6 +4,7 @@
 //! their defaults here; values that this release does not know are refused as
 //! `unsupported`, never guessed.
 
+mod certificate;
 mod destination;
 mod rules;
 mod source;

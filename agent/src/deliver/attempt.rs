@@ -3,25 +3,46 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hookplane_rules::{Decision, History, Outcome, RetryPolicy, parse_retry_after};
-use http::{Method, Uri};
+use hookplane_rules::{
+    Decision, DeliveryControl, History, Outcome, RetryPolicy, parse_retry_after,
+};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
+use super::gate::{Ending, Verdict};
 use super::headers;
 use super::send::{Exchange, NoAnswer, Sender};
+use super::tokens::Tokens;
 use crate::clock::Clock;
-use crate::config::Destination;
+use crate::config::{Destination, DestinationAuth};
 use crate::ids::{IdMint, Kind};
 use crate::store::{AttemptRecord, Completion, DueEvent, EventStatus, Headers, RetryKind};
+
+/// What a try needs.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) sender: &'a Sender,
+    pub(super) tokens: &'a Tokens,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) ids: IdMint,
+}
+
+/// What came of a try.
+pub(super) struct Attempted {
+    pub(super) completion: Completion,
+    /// What it says about the receiver.
+    pub(super) ending: Ending,
+    /// The receiver asked to be disabled.
+    pub(super) disable_requested: bool,
+}
 
 /// Makes one try and says what came of it. Writes nothing.
 pub(super) async fn attempt(
     due: &DueEvent,
     destination: &Destination,
     policy: &RetryPolicy,
-    sender: &Sender,
-    clock: &dyn Clock,
-    ids: IdMint,
-) -> Completion {
+    means: Means<'_>,
+) -> Attempted {
+    let Means { clock, ids, .. } = means;
     let number = due.event.attempts + 1;
     let started_at = clock.now_millis();
     let method = destination
@@ -31,16 +52,16 @@ pub(super) async fn attempt(
         .unwrap_or(Method::POST);
     let url = target(due, destination);
     let trace: [u8; 24] = rand::random();
-    let outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
-    let request_headers = headers::kept(&outbound, &destination.auth);
+    let mut outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
 
     let began = Instant::now();
     let result = match url.parse::<Uri>() {
         Ok(uri) => {
             let body = due.request.body.clone();
-            sender
-                .send(method.clone(), uri, outbound, body, destination.timeout)
-                .await
+            let limit = destination.timeout;
+            let exchange = exchange(destination, means, method.clone(), uri, &mut outbound, body);
+            let answer = tokio::time::timeout(limit, exchange).await;
+            answer.unwrap_or_else(|_| Err(timed_out(limit)))
         }
         Err(_) => Err(NoAnswer {
             code: "url_invalid",
@@ -49,12 +70,15 @@ pub(super) async fn attempt(
         }),
     };
     let latency = began.elapsed();
+    let request_headers = headers::kept(&outbound, &destination.auth);
     let now = clock.now_millis();
+    let outcome = outcome(&result, now);
+    let (ending, disable_requested) = about_the_receiver(&outcome);
     let history = History {
         attempts_made: number,
         retries_allowed_override: None,
     };
-    let decision = policy.decide(&history, &outcome(&result, now), rand::random());
+    let decision = policy.decide(&history, &outcome, rand::random());
     let (status, decision, next) = match decision {
         Decision::Succeeded => (EventStatus::Successful, "delivered".to_owned(), None),
         Decision::GiveUp { reason } => (EventStatus::Failed, reason, None),
@@ -95,9 +119,85 @@ pub(super) async fn attempt(
             record.error_message = Some(none.message);
         }
     }
-    Completion {
+    let completion = Completion {
         attempt: record,
         status,
+    };
+    Attempted {
+        completion,
+        ending,
+        disable_requested,
+    }
+}
+
+/// The exchange itself; with a fetched token once more when the receiver refuses the first.
+async fn exchange(
+    to: &Destination,
+    means: Means<'_>,
+    method: Method,
+    uri: Uri,
+    outbound: &mut HeaderMap,
+    body: Bytes,
+) -> Result<Exchange, NoAnswer> {
+    let Means {
+        sender,
+        tokens,
+        clock,
+        ..
+    } = means;
+    let send = |headers: &HeaderMap| {
+        let (method, uri) = (method.clone(), uri.clone());
+        sender.exchange(Some(to), method, uri, headers.clone(), body.clone())
+    };
+    let DestinationAuth::ClientCredentials(credentials) = &to.auth else {
+        return send(outbound).await;
+    };
+    let token = tokens.token(to, credentials, sender, clock, None).await?;
+    headers::authorise(outbound, &token);
+    let answer = send(outbound).await?;
+    if answer.status != StatusCode::UNAUTHORIZED {
+        return Ok(answer);
+    }
+    let fresh = tokens.token(to, credentials, sender, clock, Some(&token));
+    headers::authorise(outbound, &fresh.await?);
+    send(outbound).await
+}
+
+fn timed_out(limit: Duration) -> NoAnswer {
+    NoAnswer {
+        code: "timeout",
+        message: format!("no whole answer within {} ms", limit.as_millis()),
+        permanent: false,
+    }
+}
+
+/// What an outcome says about the receiver, apart from the message.
+fn about_the_receiver(outcome: &Outcome) -> (Ending, bool) {
+    let plain = |verdict| Ending {
+        verdict,
+        hold: None,
+    };
+    match outcome {
+        // Refused by ourselves: nothing was learnt about the receiver.
+        Outcome::NoAnswer {
+            permanent: true, ..
+        } => (plain(Verdict::Answered), false),
+        Outcome::NoAnswer { .. } => (plain(Verdict::Failed), false),
+        Outcome::Answered {
+            status,
+            retry_after,
+            control,
+        } => {
+            let verdict = match status {
+                200..=299 => Verdict::Good,
+                408 | 429 => Verdict::Busy,
+                500.. => Verdict::Failed,
+                _ => Verdict::Answered,
+            };
+            let hold = retry_after.filter(|_| matches!(status, 429 | 503));
+            let ending = Ending { verdict, hold };
+            (ending, *control == Some(DeliveryControl::Disable))
+        }
     }
 }
 
@@ -131,8 +231,7 @@ fn outcome(result: &Result<Exchange, NoAnswer>, now_millis: u64) -> Outcome {
                 status: exchange.status.as_u16(),
                 retry_after: text("retry-after")
                     .and_then(|value| parse_retry_after(value, seconds)),
-                stop_requested: text("webhook-delivery")
-                    .is_some_and(|value| value.trim() == "abort-message"),
+                control: text("webhook-delivery").and_then(DeliveryControl::parse),
             }
         }
     }

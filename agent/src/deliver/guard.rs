@@ -10,11 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::vec;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 use tower_service::Service;
 
@@ -36,7 +37,7 @@ impl AddressPolicy {
     #[must_use]
     pub fn new(allowed: Vec<IpNet>) -> Self {
         Self {
-            allowed: allowed.into(),
+            allowed: allowed.into_iter().map(plain).collect(),
         }
     }
 
@@ -44,6 +45,19 @@ impl AddressPolicy {
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.allowed.iter().any(|net| net.contains(&address)) || is_public(address)
+    }
+}
+
+/// A net of mapped addresses names the IPv4 net inside, as addresses are compared.
+fn plain(net: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let IpNet::V6(wide) = net else { return net };
+    let inner = wide.prefix_len().checked_sub(MAPPED);
+    match (wide.addr().to_ipv4_mapped(), inner) {
+        (Some(address), Some(length)) => {
+            Ipv4Net::new(address, length).map_or(net, |net| IpNet::V4(net.trunc()))
+        }
+        _ => net,
     }
 }
 
@@ -66,8 +80,11 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
+    /// Metadata and keys of Azure's machines, on a public address.
+    const AZURE: [u8; 4] = [168, 63, 129, 16];
     let [a, b, c, _] = address.octets();
-    !(address.is_loopback()
+    !(address.octets() == AZURE
+        || address.is_loopback()
         || address.is_private()
         || address.is_link_local()
         || address.is_broadcast()
@@ -81,13 +98,15 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || a >= 240)
 }
 
-/// IPv4 inside IPv6: compatible, NAT64 and 6to4. Mapped ones are canonical already.
+/// IPv4 inside IPv6: compatible, NAT64, 6to4 and ISATAP. Mapped ones are canonical
+/// already; Teredo, translated and local NAT64 addresses are refused as a whole.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [s0, s1, s2, s3, s4, s5, s6, s7] = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match (s0, s1, s2, s3, s4, s5) {
         (0, 0, 0, 0, 0, 0) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(join(s6, s7)),
         (0x2002, ..) => Some(join(s1, s2)),
+        (0x2000..=0x3fff, _, _, _, 0 | 0x200, 0x5efe) => Some(join(s6, s7)),
         _ => None,
     }
 }
@@ -132,7 +151,14 @@ impl Service<Name> for GuardedResolver {
 pub(super) struct GuardedConnector<C> {
     pub(super) inner: C,
     pub(super) policy: AddressPolicy,
+    /// Of the whole way to a usable connection.
+    pub(super) limit: Duration,
 }
+
+/// There was no usable connection in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no connection within {} ms", .0.as_millis())]
+pub(super) struct ConnectTimedOut(Duration);
 
 impl<C> Service<Uri> for GuardedConnector<C>
 where
@@ -158,7 +184,12 @@ where
             let refused = AddressRefused(host.to_owned());
             return Box::pin(async move { Err(refused.into()) });
         }
-        Box::pin(self.inner.call(uri))
+        let (connecting, limit) = (self.inner.call(uri), self.limit);
+        Box::pin(async move {
+            tokio::time::timeout(limit, connecting)
+                .await
+                .unwrap_or_else(|_| Err(ConnectTimedOut(limit).into()))
+        })
     }
 }
 
@@ -207,6 +238,29 @@ mod tests {
             "ff02::1",
             "100::1",
             "3fff::1",
+            // Metadata of clouds, on link-local, shared, unique-local and public addresses.
+            "169.254.170.2",
+            "100.100.100.200",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "168.63.129.16",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "::169.254.169.254",
+            // Translated (RFC 2765), ISATAP, Teredo and ORCHID.
+            "::ffff:0:127.0.0.1",
+            "2606:4700::5efe:10.0.0.1",
+            "2606:4700::200:5efe:127.0.0.1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "2001:10::1",
+            "2001:20::1",
+            // Site-local, multicast of every scope, segment routing.
+            "feff::1",
+            "ff0e::1",
+            "5f00::1",
+            "239.255.255.255",
+            "0.1.2.3",
         ];
         for text in refused {
             assert!(
@@ -223,6 +277,9 @@ mod tests {
             "64:ff9b::808:808",
             "2002:808:808::1",
             "2a00:1450::1",
+            "2606:4700::5efe:8.8.8.8",
+            "2001:4860:4860::8888",
+            "168.63.129.17",
         ];
         for text in public {
             assert!(policy.allows(text.parse().unwrap()), "{text} is refused");
@@ -236,5 +293,33 @@ mod tests {
         assert!(policy.allows("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!policy.allows("10.2.0.1".parse().unwrap()));
         assert!(!policy.allows("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_opened_net_is_not_opened_in_disguise_nor_another_by_it() {
+        let open = |nets: &[&str]| {
+            AddressPolicy::new(nets.iter().map(|net| net.parse().unwrap()).collect())
+        };
+        let cases = [
+            // A mapped net names the IPv4 net inside it.
+            ("::ffff:10.0.0.0/104", "10.9.9.9", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.9.9.9", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "192.168.0.1", false),
+            // All of IPv6 is not all of IPv4.
+            ("::/0", "127.0.0.1", false),
+            ("::/0", "::ffff:127.0.0.1", false),
+            ("::/0", "::1", true),
+            ("10.0.0.0/8", "64:ff9b::a00:1", false),
+            ("10.0.0.0/8", "2002:a00:1::1", false),
+            ("10.0.0.0/8", "::a00:1", false),
+            ("127.0.0.1/32", "127.0.0.2", false),
+            ("169.254.169.254/32", "169.254.169.254", true),
+            ("fd00::/8", "fc00::1", false),
+        ];
+        for (net, address, allowed) in cases {
+            let found = open(&[net]).allows(address.parse().unwrap());
+            assert_eq!(found, allowed, "{address} with {net}");
+        }
     }
 }

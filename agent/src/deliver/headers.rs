@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hookplane_signature::hookplane_signature;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::DestinationAuth;
 use crate::store::{DueEvent, Headers};
@@ -35,9 +35,13 @@ const SECRET: [&str; 6] = [
     "hookplane-signature",
 ];
 
+/// The provider's Standard Webhooks headers, when they are spelt the other way than ours.
+const OTHER_SPELLING: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
+
 const REDACTED: &str = "(redacted)";
 
-/// Headers of one try. Inbound headers that name ours are replaced, never doubled.
+/// Headers of one try, all but a fetched token. Inbound headers that name ours are
+/// replaced, never doubled.
 pub(super) fn outbound(
     due: &DueEvent,
     attempt: u32,
@@ -49,7 +53,10 @@ pub(super) fn outbound(
     let listed = hop_by_hop(&due.request.headers);
     for (name, value) in &due.request.headers {
         let lower = name.to_ascii_lowercase();
-        if DROPPED.contains(&lower.as_str()) || listed.contains(&lower) {
+        // Receivers look at the other spelling first, or refuse both at once.
+        let in_the_way = OTHER_SPELLING.contains(&lower.as_str())
+            && matches!(auth, DestinationAuth::StandardWebhooks(_));
+        if DROPPED.contains(&lower.as_str()) || listed.contains(&lower) || in_the_way {
             continue;
         }
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(lower), HeaderValue::from_bytes(value))
@@ -67,7 +74,10 @@ pub(super) fn outbound(
     set("hookplane-attempt", attempt.to_string());
     set("traceparent", traceparent(&due.request.headers, trace));
     match auth {
-        DestinationAuth::None => {}
+        // Shown by the connection, or added when the token is there.
+        DestinationAuth::None
+        | DestinationAuth::ClientCertificate(_)
+        | DestinationAuth::ClientCredentials(_) => {}
         DestinationAuth::Basic { username, password } => {
             let pair = STANDARD.encode(format!("{username}:{password}"));
             set("authorization", format!("Basic {pair}"));
@@ -88,14 +98,32 @@ pub(super) fn outbound(
                 hookplane_signature(secret, seconds, &due.request.body),
             );
         }
+        DestinationAuth::StandardWebhooks(signer) => {
+            // The event's id: the same on every retry of it, and another one when a person
+            // sends it again, so that a receiver that knows the first one acts on it.
+            let seconds = i64::try_from(now_millis / 1_000).unwrap_or(i64::MAX);
+            for (name, value) in signer.headers(&due.event.id, seconds, &due.request.body) {
+                set(name, value);
+            }
+        }
     }
     headers
 }
 
+/// Puts a fetched token in.
+pub(super) fn authorise(headers: &mut HeaderMap, token: &str) {
+    if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+}
+
 /// As kept with the attempt: values that authenticate are left out.
 pub(super) fn kept(headers: &HeaderMap, auth: &DestinationAuth) -> Headers {
+    let signature = HeaderName::from_static("webhook-signature");
     let own = match auth {
         DestinationAuth::Header { name, .. } => Some(name),
+        DestinationAuth::StandardWebhooks(_) => Some(&signature),
         _ => None,
     };
     headers

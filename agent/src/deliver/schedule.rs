@@ -1,29 +1,32 @@
-//! Who is next: looks for due events per destination and keeps each within its bound.
+//! Who is next: looks for due events per branch, starts those that may start, and
+//! takes destinations and their branches in turn.
 //!
-//! Woken by news from the store, by an attempt that ended, and by the next due
-//! time; a tick repairs what news could have been missed. Asking the store again
-//! is always safe, because what is under way is remembered here.
+//! Woken by news from the store, by an attempt that ended, and by the next time
+//! something is due or a gate opens; a tick repairs what news could have been
+//! missed. Asking the store again is always safe, because what is under way is
+//! remembered here. Invariant: events in memory are bounded by the free places.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::attempt;
+use super::attempt::{Attempted, Means, attempt};
+use super::fair::{self, Turns};
+use super::gates::Gates;
 use super::send::Sender;
+use super::tokens::Tokens;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
 use crate::ids::IdMint;
-use crate::meter::Meter;
-use crate::store::{Completion, DueEvent, EventRecord, Store, StoreError, StoreEvent};
+use crate::meter::{Delivery, Meter};
+use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent};
 
 /// Deliveries at once over all destinations.
-const IN_FLIGHT: usize = 512;
-/// Most due events asked for at once.
-const PAGE: usize = 255;
+const IN_FLIGHT: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
 const WRITE_RETRY: Duration = Duration::from_millis(500);
 
@@ -39,11 +42,53 @@ struct Parts {
     clock: SharedClock,
     ids: IdMint,
     sender: Sender,
+    tokens: Tokens,
+    gates: Arc<Gates>,
     meter: Arc<Meter>,
-    /// Event ids under way, per destination.
-    under_way: Mutex<HashMap<String, HashSet<String>>>,
+    under_way: Mutex<HashMap<Lane, HashSet<String>>>,
+    turns: Mutex<Turns>,
     places: Arc<Semaphore>,
     ended: Notify,
+}
+
+/// Destination and connection.
+type Lane = (String, String);
+
+/// The configuration, with its connections by id.
+struct Known {
+    configuration: Arc<Configuration>,
+    connections: HashMap<String, Arc<Connection>>,
+}
+
+/// A destination that may be delivered to now, with its due branches.
+struct Ready<'a> {
+    to: &'a Arc<Destination>,
+    lanes: Vec<PendingLane>,
+    room: usize,
+}
+
+/// An event that may start.
+struct Candidate<'a> {
+    due: DueEvent,
+    connection: Arc<Connection>,
+    to: &'a Arc<Destination>,
+}
+
+/// Whether a delivery was started.
+enum Start {
+    Made,
+    /// Its destination may not; others may still.
+    NotNow,
+    /// The agent as a whole has no place left.
+    NoPlace,
+}
+
+/// What one look at the store came to.
+struct Look {
+    /// Until something may be due or a gate may open.
+    next: Duration,
+    /// There is more that could start.
+    again: bool,
 }
 
 impl Deliverer {
@@ -54,7 +99,7 @@ impl Deliverer {
         clock: SharedClock,
         ids: IdMint,
         sender: Sender,
-        meter: Arc<Meter>,
+        (gates, meter): (Arc<Gates>, Arc<Meter>),
     ) -> Self {
         let parts = Parts {
             config,
@@ -62,8 +107,11 @@ impl Deliverer {
             clock,
             ids,
             sender,
+            tokens: Tokens::default(),
+            gates,
             meter,
             under_way: Mutex::default(),
+            turns: Mutex::default(),
             places: Arc::new(Semaphore::new(IN_FLIGHT)),
             ended: Notify::new(),
         };
@@ -76,9 +124,15 @@ impl Deliverer {
     /// what does not end in time stays pending and is sent again after the next start.
     pub async fn run(self, tasks: TaskTracker, shutdown: CancellationToken) {
         let mut news = self.parts.store.subscribe();
+        let mut known = Known::of(self.parts.config.load_full());
         loop {
-            let wait = match self.dispatch(&tasks, &shutdown).await {
-                Ok(next_due) => next_due.min(TICK),
+            if let Some(changed) = known.outdated_by(&self.parts.config) {
+                known = changed;
+                self.forget_missing(&known.configuration);
+            }
+            let wait = match self.dispatch(&known, &tasks, &shutdown).await {
+                Ok(Look { again: true, .. }) => Duration::ZERO,
+                Ok(look) => look.next.min(TICK),
                 Err(error) => {
                     tracing::warn!(error = %error, "due events cannot be read");
                     TICK
@@ -94,103 +148,230 @@ impl Deliverer {
         }
     }
 
-    /// Starts what is due and gives the time until the next event is.
+    /// Starts what is due and may start.
     async fn dispatch(
         &self,
+        known: &Known,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
-    ) -> Result<Duration, StoreError> {
-        let parts = &self.parts;
-        let configuration = parts.config.load_full();
-        let now = parts.clock.now_millis();
-        let mut next = Duration::MAX;
-        for waiting in parts.store.pending_destinations().await? {
-            if waiting.next_attempt_at > now {
-                next = next.min(Duration::from_millis(waiting.next_attempt_at - now));
-                continue;
+    ) -> Result<Look, StoreError> {
+        let mut look = Look {
+            next: Duration::MAX,
+            again: false,
+        };
+        let lanes = self.parts.store.pending_lanes().await?;
+        let ready = self.ready(known, lanes, &mut look).await?;
+        let free = self.parts.places.available_permits();
+        let each = (free / ready.len().max(1)).max(1);
+        let (mut lists, mut found) = (Vec::new(), 0);
+        for mut one in ready {
+            if found >= free {
+                look.again = true;
+                break;
             }
-            let id = &waiting.destination_id;
-            let destination = configuration.destinations.get(id);
-            // Without its destination, or with a disabled one, an event waits; but one
-            // whose connection is gone has to be found and stopped.
-            let bound = destination
-                .filter(|to| to.enabled)
-                .map_or(0, |to| to.max_in_flight);
-            let busy = self.busy(id);
-            let spare = bound.saturating_sub(busy.len());
-            if destination.is_some() && spare == 0 {
-                continue;
+            if one.room > each {
+                (one.room, look.again) = (each, true);
             }
-            let page = (busy.len() + spare.max(1)).min(PAGE);
-            let due = parts
-                .store
-                .due(id, now, u32::try_from(page).unwrap_or(u32::MAX))
-                .await?;
-            for event in due
-                .into_iter()
-                .filter(|due| !busy.contains(&due.event.id))
-                .take(spare.max(1))
-            {
-                match (find(&configuration, &event.event), destination) {
-                    (None, _) => self.stop(&configuration, &event.event).await?,
-                    (Some(connection), Some(to))
-                        if spare > 0 && !self.start(&event, &connection, to, tasks, shutdown) =>
-                    {
-                        return Ok(TICK);
-                    }
-                    _ => {}
-                }
+            let candidates = self.candidates(known, one, &mut look).await?;
+            found += candidates.len();
+            lists.push(candidates);
+        }
+        let mut started = 0;
+        for candidate in fair::in_turn(lists) {
+            match self.start(candidate, tasks, shutdown) {
+                Start::Made => started += 1,
+                Start::NotNow => {}
+                Start::NoPlace => break,
             }
         }
-        Ok(next)
+        // Without a place nothing can start before a delivery ends, which wakes us.
+        look.again &= started > 0;
+        Ok(look)
     }
 
-    /// False when the agent as a whole has no place left.
+    /// Destinations with something due and room for it, in turn.
+    async fn ready<'a>(
+        &self,
+        known: &'a Known,
+        lanes: Vec<PendingLane>,
+        look: &mut Look,
+    ) -> Result<Vec<Ready<'a>>, StoreError> {
+        let parts = &self.parts;
+        let now = parts.clock.now_millis();
+        let mut due: HashMap<String, Vec<PendingLane>> = HashMap::new();
+        for lane in lanes {
+            if lane.next_attempt_at > now {
+                let wait = Duration::from_millis(lane.next_attempt_at - now);
+                look.next = look.next.min(wait);
+            } else if known.connections.contains_key(&lane.connection_id) {
+                due.entry(lane.destination_id.clone())
+                    .or_default()
+                    .push(lane);
+            } else {
+                self.stop_orphans(&known.configuration, &lane).await?;
+            }
+        }
+        let free = parts.places.available_permits();
+        let mut turns = lock(&parts.turns);
+        turns.keep(&due.keys().map(String::as_str).collect::<BTreeSet<_>>());
+        let mut ready = Vec::new();
+        for (id, lanes) in turns.destinations(due.into_iter().collect(), |(id, _)| id) {
+            // Without its destination, or with a disabled one, an event waits.
+            let known = known.configuration.destinations.get(&id);
+            let Some(to) = known.filter(|to| to.enabled) else {
+                continue;
+            };
+            let room = parts.gates.room(to);
+            if let Some(wait) = room.opens_in {
+                look.next = look.next.min(wait);
+            }
+            let room = room.free.min(fair::share(room.in_flight, free, IN_FLIGHT));
+            if room > 0 {
+                let lanes = turns.lanes(&id, lanes, |lane| &lane.connection_id);
+                ready.push(Ready { to, lanes, room });
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Due events of a destination, its branches in turn, no more than there is room for.
+    async fn candidates<'a>(
+        &self,
+        known: &Known,
+        ready: Ready<'a>,
+        look: &mut Look,
+    ) -> Result<Vec<Candidate<'a>>, StoreError> {
+        let Ready { to, lanes, room } = ready;
+        let now = self.parts.clock.now_millis();
+        let served = lanes.len().min(room);
+        let each = room.div_ceil(served.max(1));
+        let mut lists = Vec::new();
+        for lane in lanes.into_iter().take(served) {
+            let (to_id, branch) = (&lane.destination_id, &lane.connection_id);
+            let Some(connection) = known.connections.get(branch) else {
+                continue;
+            };
+            let query = DueQuery {
+                destination_id: to_id.clone(),
+                connection_id: branch.clone(),
+                now,
+                except: self.busy(&(to_id.clone(), branch.clone())),
+                limit: u32::try_from(each).unwrap_or(u32::MAX),
+            };
+            let due = self.parts.store.due(query).await?;
+            let list: Vec<Candidate<'a>> = due
+                .into_iter()
+                .map(|due| Candidate {
+                    due,
+                    connection: Arc::clone(connection),
+                    to,
+                })
+                .collect();
+            look.again |= list.len() == each;
+            lists.push(list);
+        }
+        let mut mixed = fair::in_turn(lists);
+        mixed.truncate(room);
+        Ok(mixed)
+    }
+
     fn start(
         &self,
-        due: &DueEvent,
-        connection: &Arc<Connection>,
-        destination: &Arc<Destination>,
+        candidate: Candidate<'_>,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
-    ) -> bool {
+    ) -> Start {
+        let Candidate {
+            due,
+            connection,
+            to,
+        } = candidate;
         let Ok(place) = Arc::clone(&self.parts.places).try_acquire_owned() else {
-            return false;
+            return Start::NoPlace;
         };
-        let (key, id) = (destination.id.clone(), due.event.id.clone());
-        self.lock()
-            .entry(key.clone())
+        // Asked again, because those started since the look took places too.
+        let free = self.parts.places.available_permits() + 1;
+        if fair::share(self.parts.gates.room(to).in_flight, free, IN_FLIGHT) == 0 {
+            return Start::NotNow;
+        }
+        let Some(passage) = self.parts.gates.enter(to) else {
+            return Start::NotNow;
+        };
+        let lane = (to.id.clone(), connection.id.clone());
+        lock(&self.parts.turns).served(&lane.0, &lane.1);
+        lock(&self.parts.under_way)
+            .entry(lane.clone())
             .or_default()
-            .insert(id.clone());
-        let (this, due, shutdown) = (self.clone(), due.clone(), shutdown.clone());
-        let (connection, destination) = (Arc::clone(connection), Arc::clone(destination));
+            .insert(due.event.id.clone());
+        let (this, shutdown, to) = (self.clone(), shutdown.clone(), Arc::clone(to));
         tasks.spawn(async move {
-            let parts = &this.parts;
-            let clock = parts.clock.as_ref();
-            parts.meter.delivery_begins();
-            let completion = attempt(
-                &due,
-                &destination,
-                &connection.retry,
-                &parts.sender,
-                clock,
-                parts.ids,
-            )
-            .await;
-            let (ok, took) = (
-                completion.attempt.successful,
-                completion.attempt.latency_micros,
-            );
-            parts.meter.attempt(&destination, ok, took);
-            this.write(completion, &shutdown).await;
-            parts.meter.delivery_ends();
-            if let Some(events) = this.lock().get_mut(&key) {
-                events.remove(&id);
+            this.parts.meter.delivery_begins();
+            let Attempted {
+                completion,
+                ending,
+                disable_requested,
+            } = this.attempt(&due, &to, &connection).await;
+            if let Some(circuit) = passage.leave(ending, disable_requested) {
+                tracing::info!(destination.id = to.id, circuit = ?circuit, "a circuit changed");
             }
+            if disable_requested {
+                tracing::warn!(
+                    destination.id = to.id,
+                    "the receiver asks to be disabled; it stays enabled until a person decides"
+                );
+            }
+            this.write(completion, &shutdown).await;
+            this.parts.meter.delivery_ends();
+            this.left(&lane, &due.event.id);
             drop(place);
-            parts.ended.notify_one();
+            this.parts.ended.notify_one();
         });
-        true
+        Start::Made
+    }
+
+    async fn attempt(
+        &self,
+        due: &DueEvent,
+        to: &Destination,
+        connection: &Connection,
+    ) -> Attempted {
+        let parts = &self.parts;
+        let means = Means {
+            sender: &parts.sender,
+            tokens: &parts.tokens,
+            clock: parts.clock.as_ref(),
+            ids: parts.ids,
+        };
+        let ended = attempt(due, to, &connection.retry, means).await;
+        let made = &ended.completion.attempt;
+        let due_at = due.event.next_attempt_at.unwrap_or(due.event.created_at);
+        let delivered = made.successful.then(|| parts.clock.now_millis());
+        parts.meter.attempt(
+            to,
+            &Delivery {
+                successful: made.successful,
+                took_micros: made.latency_micros,
+                waited_millis: made.started_at.saturating_sub(due_at),
+                delivered_after_millis: delivered.map(|at| at.saturating_sub(due.event.created_at)),
+            },
+        );
+        ended
+    }
+
+    fn left(&self, lane: &Lane, event_id: &str) {
+        let mut under_way = lock(&self.parts.under_way);
+        if let Some(events) = under_way.get_mut(lane) {
+            events.remove(event_id);
+            if events.is_empty() {
+                under_way.remove(lane);
+            }
+        }
+    }
+
+    fn forget_missing(&self, configuration: &Configuration) {
+        self.parts.gates.forget_missing(configuration);
+        self.parts.tokens.forget_missing(configuration);
+        self.parts.sender.forget_missing(configuration);
     }
 
     /// Writes an outcome, again and again while the store cannot; gives up only at shutdown.
@@ -212,22 +393,18 @@ impl Deliverer {
         }
     }
 
-    /// The connection was deleted: a person stopped its events.
-    async fn stop(
+    /// Stops the events of a connection that a person deleted; others wait.
+    async fn stop_orphans(
         &self,
         configuration: &Configuration,
-        event: &EventRecord,
+        lane: &PendingLane,
     ) -> Result<(), StoreError> {
-        if !configuration
-            .deleted_connections
-            .contains(&event.connection_id)
-        {
+        let store = &self.parts.store;
+        let id = &lane.connection_id;
+        if !configuration.deleted_connections.contains(id) {
             return Ok(());
         }
-        let id = &event.connection_id;
-        let stopped = self
-            .parts
-            .store
+        let stopped = store
             .cancel_pending(id, "the connection was deleted")
             .await?;
         tracing::info!(
@@ -238,25 +415,35 @@ impl Deliverer {
         Ok(())
     }
 
-    fn busy(&self, destination_id: &str) -> HashSet<String> {
-        self.lock().get(destination_id).cloned().unwrap_or_default()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, HashSet<String>>> {
-        self.parts
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn busy(&self, lane: &Lane) -> HashSet<String> {
+        lock(&self.parts.under_way)
+            .get(lane)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
-fn find(configuration: &Configuration, event: &EventRecord) -> Option<Arc<Connection>> {
-    let source = configuration.sources.get(&event.source_id)?;
-    source
-        .connections
-        .iter()
-        .find(|connection| connection.id == event.connection_id)
-        .cloned()
+impl Known {
+    fn of(configuration: Arc<Configuration>) -> Self {
+        let all = configuration.sources.values();
+        let all = all.flat_map(|source| &source.connections);
+        let connections = all
+            .map(|connection| (connection.id.clone(), Arc::clone(connection)))
+            .collect();
+        Self {
+            configuration,
+            connections,
+        }
+    }
+
+    fn outdated_by(&self, current: &CurrentConfiguration) -> Option<Self> {
+        let current = current.load_full();
+        (!Arc::ptr_eq(&current, &self.configuration)).then(|| Self::of(current))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends with news that can make something due; a closed feed never wakes.

@@ -1,35 +1,51 @@
 //! One try: the exchange with a receiver, within its time and our caps.
 //!
-//! Never follows redirects; reads the answer up to a cap and no longer than the
-//! deadline; tells what happened and decides nothing.
+//! Never follows redirects; reads the answer up to a cap; gives up connecting
+//! sooner than the whole exchange; tells what happened and decides nothing.
 
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use thiserror::Error;
 
-use super::guard::{AddressPolicy, AddressRefused, GuardedConnector, GuardedResolver};
+use super::guard::{
+    AddressPolicy, AddressRefused, ConnectTimedOut, GuardedConnector, GuardedResolver,
+};
+use crate::config::{Configuration, Destination, DestinationAuth};
 
 /// Bytes of an answer that are kept.
 const RESPONSE_KEPT: usize = 64 * 1_024;
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Name, TCP and TLS together: a receiver that cannot be reached is known soon.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Idle connections kept per host.
+const IDLE_PER_HOST: usize = 32;
+
 type Connector = GuardedConnector<HttpsConnector<HttpConnector<GuardedResolver>>>;
+type HttpClient = Client<Connector, Full<Bytes>>;
 
 /// Sends deliveries over pooled connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Sender {
-    client: Client<Connector, Full<Bytes>>,
+    policy: AddressPolicy,
+    client: HttpClient,
+    /// Clients of destinations that show a certificate, with the version they were made
+    /// for: their connections must not be shared with anybody.
+    own: Arc<Mutex<HashMap<String, (u64, HttpClient)>>>,
 }
 
 /// What a receiver said.
@@ -62,57 +78,35 @@ impl Sender {
     /// # Errors
     /// [`TlsUnavailable`] when the TLS provider cannot be used.
     pub fn new(policy: AddressPolicy) -> Result<Self, TlsUnavailable> {
-        let resolver = GuardedResolver {
-            inner: GaiResolver::new(),
-            policy: policy.clone(),
-        };
-        let mut http = HttpConnector::new_with_resolver(resolver);
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
             .map_err(TlsUnavailable)?
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(GuardedConnector {
-                inner: https,
-                policy,
-            });
-        Ok(Self { client })
+            .with_webpki_roots()
+            .with_no_client_auth();
+        Ok(Self {
+            client: client(&policy, tls),
+            policy,
+            own: Arc::default(),
+        })
     }
 
-    pub(super) async fn send(
+    /// One exchange, without a deadline of its own. `to` is the destination whose own
+    /// client is to be used, if it has one.
+    pub(super) async fn exchange(
         &self,
+        to: Option<&Destination>,
         method: Method,
         uri: Uri,
         headers: HeaderMap,
         body: Bytes,
-        timeout: Duration,
     ) -> Result<Exchange, NoAnswer> {
         let mut request = hyper::Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        tokio::time::timeout(timeout, self.exchange(request))
-            .await
-            .unwrap_or_else(|_| {
-                let message = format!("no whole answer within {} ms", timeout.as_millis());
-                Err(NoAnswer {
-                    code: "timeout",
-                    message,
-                    permanent: false,
-                })
-            })
-    }
-
-    async fn exchange(&self, request: hyper::Request<Full<Bytes>>) -> Result<Exchange, NoAnswer> {
         let answer = self
-            .client
+            .client_for(to)
             .request(request)
             .await
             .map_err(|error| classify(&error))?;
@@ -129,6 +123,55 @@ impl Sender {
             truncated,
         })
     }
+
+    /// Forgets the clients of destinations that are configured no more.
+    pub(super) fn forget_missing(&self, configuration: &Configuration) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|id, _| configuration.destinations.contains_key(id));
+    }
+
+    fn client_for(&self, to: Option<&Destination>) -> HttpClient {
+        let Some((to, tls)) = to.and_then(|to| match &to.auth {
+            DestinationAuth::ClientCertificate(tls) => Some((to, tls)),
+            _ => None,
+        }) else {
+            return self.client.clone();
+        };
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        match own.get(&to.id) {
+            Some((version, client)) if *version == to.version => client.clone(),
+            _ => {
+                let client = client(&self.policy, tls.as_ref().clone());
+                own.insert(to.id.clone(), (to.version, client.clone()));
+                client
+            }
+        }
+    }
+}
+
+fn client(policy: &AddressPolicy, tls: ClientConfig) -> HttpClient {
+    let resolver = GuardedResolver {
+        inner: GaiResolver::new(),
+        policy: policy.clone(),
+    };
+    let mut http = HttpConnector::new_with_resolver(resolver);
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(http);
+    Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_timer(TokioTimer::new())
+        .build(GuardedConnector {
+            inner: https,
+            policy: policy.clone(),
+            limit: CONNECT,
+        })
 }
 
 async fn capture(mut body: Incoming) -> Result<(Bytes, bool), hyper::Error> {
@@ -163,12 +206,15 @@ fn classify(error: &hyper_util::client::legacy::Error) -> NoAnswer {
                 permanent: true,
             };
         }
+        if error.is::<ConnectTimedOut>() {
+            code = "connect_timeout";
+        }
         if let Some(error) = error.downcast_ref::<io::Error>()
             && error.kind() == io::ErrorKind::ConnectionRefused
         {
             code = "connect_refused";
         }
-        if error.is::<rustls::Error>() {
+        if is_tls(error) {
             code = "tls_failed";
         }
         cause = error.source();
@@ -178,4 +224,13 @@ fn classify(error: &hyper_util::client::legacy::Error) -> NoAnswer {
         message: text,
         permanent: false,
     }
+}
+
+/// I/O errors hold what they wrap without naming it as their source.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<io::Error>();
+    error.is::<rustls::Error>()
+        || wrapped
+            .and_then(io::Error::get_ref)
+            .is_some_and(|inner| is_tls(inner))
 }

@@ -8,10 +8,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Ending;
+use super::{Delivery, Ending};
 
 const BUCKETS: [f64; 12] = [
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0,
+];
+const LONG_BUCKETS: [f64; 12] = [
+    0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3_600.0, 21_600.0, 86_400.0,
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +53,8 @@ pub(super) struct Totals {
     accept_seconds: Histograms<SourceLabel>,
     attempts: Family<AttemptLabels, Counter>,
     delivery_seconds: Histograms<DestinationLabel>,
+    start_delay_seconds: Histograms<DestinationLabel>,
+    delivered_after_seconds: Histograms<DestinationLabel>,
     turned_away: Family<CodeLabel, Counter>,
 }
 
@@ -63,10 +68,17 @@ pub(super) struct DestinationTotals {
     successful: Counter,
     failed: Counter,
     seconds: Histogram,
+    start_delay: Histogram,
+    delivered_after: Histogram,
 }
 
 fn seconds() -> Histogram {
     Histogram::new(BUCKETS)
+}
+
+/// With hours and days: what waits for a retry or behind a limit takes that long.
+fn long_seconds() -> Histogram {
+    Histogram::new(LONG_BUCKETS)
 }
 
 impl Default for Totals {
@@ -76,6 +88,10 @@ impl Default for Totals {
             accept_seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
             attempts: Family::default(),
             delivery_seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
+            start_delay_seconds: Family::new_with_constructor(long_seconds as fn() -> Histogram),
+            delivered_after_seconds: Family::new_with_constructor(
+                long_seconds as fn() -> Histogram,
+            ),
             turned_away: Family::default(),
         }
     }
@@ -110,6 +126,18 @@ impl Totals {
             Unit::Seconds,
             self.delivery_seconds.clone(),
         );
+        registry.register_with_unit(
+            "start_delay",
+            "From being due to the start of the attempt",
+            Unit::Seconds,
+            self.start_delay_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "delivered_after",
+            "From accepted to delivered",
+            Unit::Seconds,
+            self.delivered_after_seconds.clone(),
+        );
     }
 
     pub(super) fn turned_away(&self, code: &'static str) {
@@ -136,6 +164,8 @@ impl Totals {
             successful: self.attempts.get_or_create_owned(&of("successful")),
             failed: self.attempts.get_or_create_owned(&of("failed")),
             seconds: self.delivery_seconds.get_or_create_owned(&label),
+            start_delay: self.start_delay_seconds.get_or_create_owned(&label),
+            delivered_after: self.delivered_after_seconds.get_or_create_owned(&label),
         }
     }
 
@@ -146,9 +176,12 @@ impl Totals {
                 outcome,
             });
         }
-        self.delivery_seconds.remove(&DestinationLabel {
+        let label = DestinationLabel {
             destination: id.into(),
-        });
+        };
+        self.delivery_seconds.remove(&label);
+        self.start_delay_seconds.remove(&label);
+        self.delivered_after_seconds.remove(&label);
     }
 }
 
@@ -177,13 +210,19 @@ impl SourceTotals {
 }
 
 impl DestinationTotals {
-    pub(super) fn count(&self, successful: bool, took_micros: u64) {
-        if successful {
+    pub(super) fn count(&self, delivery: &Delivery) {
+        if delivery.successful {
             self.successful.inc();
         } else {
             self.failed.inc();
         }
-        self.seconds.observe(took_micros as f64 / 1_000_000.0);
+        self.seconds
+            .observe(delivery.took_micros as f64 / 1_000_000.0);
+        let seconds = |millis: u64| millis as f64 / 1_000.0;
+        self.start_delay.observe(seconds(delivery.waited_millis));
+        if let Some(millis) = delivery.delivered_after_millis {
+            self.delivered_after.observe(seconds(millis));
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use hookplane_proto::agent::v1::{
-    DestinationReport, Gauges, Histogram, ReportStreamRequest, SourceReport,
+    DestinationReport, DestinationState, Gauges, Histogram, ReportStreamRequest, SourceReport,
 };
+use hookplane_proto::v1::CircuitState;
 
 use crate::clock::timestamp;
+use crate::deliver::{Circuit, DestinationStanding};
 use crate::meter::Taken;
 use crate::meter::histogram::ExponentialHistogram;
 
@@ -36,6 +38,8 @@ pub(super) fn report(taken: Taken, gauges: Gauges, minute: u64) -> ReportStreamR
             successful: tally.successful,
             failed: tally.failed,
             delivery_latency: Some(to_wire(tally.delivery_latency)),
+            start_delay: Some(to_wire(tally.start_delay)),
+            delivered_after: Some(to_wire(tally.delivered_after)),
         });
     ReportStreamRequest {
         sequence: 0,
@@ -44,6 +48,27 @@ pub(super) fn report(taken: Taken, gauges: Gauges, minute: u64) -> ReportStreamR
         destinations: destinations.collect(),
         gauges: Some(gauges),
     }
+}
+
+/// How destinations stand, in wire form.
+pub(super) fn standings(all: Vec<DestinationStanding>) -> Vec<DestinationState> {
+    let one = |standing: DestinationStanding| DestinationState {
+        team_id: standing.team_id,
+        destination_id: standing.destination_id,
+        circuit: match standing.circuit {
+            Circuit::Closed => CircuitState::Closed,
+            Circuit::Open => CircuitState::Open,
+            Circuit::HalfOpen => CircuitState::HalfOpen,
+        }
+        .into(),
+        open_since: standing.open_since.map(timestamp),
+        next_probe_at: standing.next_probe_at.map(timestamp),
+        in_flight: u32::try_from(standing.in_flight).unwrap_or(u32::MAX),
+        concurrency_limit: u32::try_from(standing.limit).unwrap_or(u32::MAX),
+        held_until: standing.held_until.map(timestamp),
+        disable_requested_at: standing.disable_requested_at.map(timestamp),
+    };
+    all.into_iter().map(one).collect()
 }
 
 /// Sums of both, the state and the minute of the later one.
@@ -89,6 +114,8 @@ fn add_destination(sum: &mut DestinationReport, report: DestinationReport) {
     sum.successful += report.successful;
     sum.failed += report.failed;
     sum.delivery_latency = added(sum.delivery_latency.take(), report.delivery_latency);
+    sum.start_delay = added(sum.start_delay.take(), report.start_delay);
+    sum.delivered_after = added(sum.delivered_after.take(), report.delivered_after);
 }
 
 fn added(left: Option<Histogram>, right: Option<Histogram>) -> Option<Histogram> {

@@ -23,8 +23,8 @@ use tokio::sync::{Semaphore, broadcast};
 
 use super::feed::{Feed, StoreEvent};
 use super::{
-    Appended, AttemptQuery, AttemptRecord, Completion, DueEvent, EventQuery, EventRecord,
-    EventTotals, NewRequest, PendingDestination, RequestCounts, RequestHistory, RequestQuery,
+    Appended, AttemptQuery, AttemptRecord, Completion, DueEvent, DueQuery, EventQuery, EventRecord,
+    EventTotals, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
     RequestRecord, RequestTotals, RetryError, SpooledReport, Store, StoreError,
 };
 use crate::ids::IdMint;
@@ -216,20 +216,13 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn pending_destinations(&self) -> Result<Vec<PendingDestination>, StoreError> {
-        self.read(|db| queries::pending_destinations(db).map_err(failed))
+    async fn pending_lanes(&self) -> Result<Vec<PendingLane>, StoreError> {
+        self.read(|db| queries::pending_lanes(db).map_err(failed))
             .await
     }
 
-    async fn due(
-        &self,
-        destination_id: &str,
-        now: u64,
-        limit: u32,
-    ) -> Result<Vec<DueEvent>, StoreError> {
-        let destination_id = destination_id.to_owned();
-        self.read(move |db| queries::due(db, &destination_id, now, limit))
-            .await
+    async fn due(&self, query: DueQuery) -> Result<Vec<DueEvent>, StoreError> {
+        self.read(move |db| queries::due(db, &query)).await
     }
 
     async fn request(

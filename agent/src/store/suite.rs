@@ -1,5 +1,6 @@
 //! One suite for every implementation of the store: each test states a promise of `store`.
 
+mod lanes;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use super::sqlite::SqliteStore;
 use super::*;
 use crate::ids::{IdMint, Kind};
+use lanes::{due, lane};
 
 const TEAM: &str = "tm_1";
 const IDS: IdMint = IdMint::new(7);
@@ -181,7 +183,7 @@ async fn what_is_appended_reads_back_exactly_even_after_reopening() {
         .unwrap()
         .expect("refusals are kept");
     assert_eq!(back, refused);
-    let due = store.due("des_1", 10, 5).await.unwrap();
+    let due = due(&store, "des_1", 10).await;
     assert_eq!(
         due.len(),
         1,
@@ -334,17 +336,14 @@ async fn an_event_leaves_pending_once_and_a_known_attempt_changes_nothing() {
     let retry = completion(&event, EventStatus::Scheduled, Some(500));
     store.complete(retry.clone()).await.unwrap();
     assert!(
-        store.due("des_1", 499, 5).await.unwrap().is_empty(),
+        due(&store, "des_1", 499).await.is_empty(),
         "a retry came too early"
     );
-    let due = store.due("des_1", 500, 5).await.unwrap();
+    let due = due(&store, "des_1", 500).await;
     assert_eq!(due[0].event.attempts, 1);
     assert_eq!(
-        store.pending_destinations().await.unwrap(),
-        [PendingDestination {
-            destination_id: "des_1".into(),
-            next_attempt_at: 500
-        }]
+        store.pending_lanes().await.unwrap(),
+        [lane("des_1", "web_des_1", 500)]
     );
 
     let done = completion(&due[0].event, EventStatus::Successful, None);
@@ -356,7 +355,7 @@ async fn an_event_leaves_pending_once_and_a_known_attempt_changes_nothing() {
         EventStatus::Successful,
         "an old attempt moved a final event"
     );
-    assert!(store.pending_destinations().await.unwrap().is_empty());
+    assert!(store.pending_lanes().await.unwrap().is_empty());
     assert_eq!(
         store
             .history(TEAM, &first.id)
@@ -414,7 +413,7 @@ async fn only_ended_events_can_be_retried_and_the_copy_names_its_parent() {
         .await
         .expect("a failed event can be retried");
     assert_eq!(made.retry.unwrap().parent_event_id, event.id);
-    let due = store.due("des_1", 50, 5).await.unwrap();
+    let due = due(&store, "des_1", 50).await;
     assert_eq!(
         due[0].request.body, first.body,
         "a retry sends the same bytes"

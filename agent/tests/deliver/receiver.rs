@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
 
 /// What a receiver does with one call; the last one is repeated.
 #[derive(Clone)]
 pub(crate) enum Act {
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     Hang,
+    /// Answers 200 once there is a permit, and takes it.
+    Permitted(Arc<Semaphore>),
 }
 
 pub(crate) fn answer(status: u16) -> Act {
@@ -31,6 +34,7 @@ pub(crate) struct Got {
 pub(crate) struct Receiver {
     pub(crate) url: String,
     got: Arc<Mutex<Vec<Got>>>,
+    acts: Arc<Mutex<VecDeque<Act>>>,
     _tasks: tokio::task::JoinSet<()>,
 }
 
@@ -41,11 +45,11 @@ impl Receiver {
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
         let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
         let mut tasks = tokio::task::JoinSet::new();
-        let seen = Arc::clone(&got);
+        let (seen, doing) = (Arc::clone(&got), Arc::clone(&acts));
         tasks.spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (seen, acts) = (Arc::clone(&seen), Arc::clone(&acts));
+                let (seen, acts) = (Arc::clone(&seen), Arc::clone(&doing));
                 let service =
                     service_fn(move |request| serve(request, Arc::clone(&seen), Arc::clone(&acts)));
                 connections.spawn(async move {
@@ -60,8 +64,30 @@ impl Receiver {
         Self {
             url,
             got,
+            acts,
             _tasks: tasks,
         }
+    }
+
+    /// From now on it does this.
+    pub(crate) fn now(&self, act: Act) {
+        *self.acts.lock().unwrap() = VecDeque::from([act]);
+    }
+
+    /// Does this once, before what it does anyway.
+    pub(crate) fn next(&self, act: Act) {
+        self.acts.lock().unwrap().push_front(act);
+    }
+
+    /// Waits until it was called so often.
+    pub(crate) async fn called(&self, times: usize) {
+        for _ in 0..400 {
+            if self.got.lock().unwrap().len() >= times {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("called {} times, not {times}", self.got().len());
     }
 
     pub(crate) fn got(&self) -> Vec<Got> {
@@ -93,6 +119,10 @@ async fn serve(
     };
     match act {
         Act::Hang => std::future::pending().await,
+        Act::Permitted(permits) => {
+            permits.acquire().await.unwrap().forget();
+            Ok(hyper::Response::new(Full::default()))
+        }
         Act::Answer(status, headers, body) => {
             let mut answer = hyper::Response::builder().status(status);
             for (name, value) in headers {

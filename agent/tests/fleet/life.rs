@@ -35,7 +35,7 @@ async fn readiness_names_what_is_missing_and_health_does_not_care() {
     let settings = place.settings("http://127.0.0.1:9");
     let agent = Running::start(settings).await;
     // Before its first try it says only that it is not enrolled.
-    let unreachable = |told: &_| reasons(told).contains(&"control_plane_unreachable".to_owned());
+    let unreachable = |told: &_| reasons(told).contains(&"control_plane_unreachable");
     let told = agent.readiness(unreachable).await;
     assert_eq!(
         reasons(&told),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::kind::{Kind, Switchable, calls, switchable};
 use super::paging::Page;
+use super::retry::{self, RetryFlags};
 use super::sources::{label, labels, over, over_labels};
 use super::{Destinations, Flags, Sources, resolve};
 use crate::failure::Failure;
@@ -32,20 +33,8 @@ pub(crate) struct ConnectionFlags {
     /// Conditions as JSON: `{"body":{"type":{"$starts_with":"user."}}}`; parts are body, headers, query, path
     #[arg(long = "filter", value_name = "JSON")]
     filters: Vec<String>,
-    /// Retries after the first attempt
-    #[arg(long, value_name = "COUNT")]
-    retry_count: Option<u32>,
-    /// Delay before the first retry, in milliseconds
-    #[arg(long, value_name = "MILLISECONDS", requires = "retry_count")]
-    retry_interval: Option<u64>,
-    /// Answers that are retried: `429`, `500-599`
-    #[arg(
-        long,
-        value_name = "STATUS",
-        requires = "retry_count",
-        value_delimiter = ','
-    )]
-    retry_on: Vec<String>,
+    #[command(flatten)]
+    retry: RetryFlags,
     #[arg(long)]
     description: Option<String>,
     /// Label, `key=value`
@@ -94,14 +83,7 @@ impl ConnectionFlags {
         for text in &self.filters {
             rules.push(filter(text)?);
         }
-        if let Some(count) = self.retry_count {
-            rules.push(RuleShape::Retry {
-                strategy: None,
-                count,
-                interval: self.retry_interval,
-                response_status_codes: self.retry_on.clone(),
-            });
-        }
+        rules.extend(self.retry.rule());
         if !rules.is_empty() {
             shape.rules = Some(rules);
         }
@@ -225,7 +207,7 @@ fn rules(connection: &Connection) -> Vec<String> {
         .iter()
         .zip(shown)
         .map(|(rule, mut shown)| match &rule.rule {
-            Some(Rule::Retry(retry)) => format!("retry {} times", retry.count),
+            Some(Rule::Retry(rule)) => retry::described(rule),
             _ => {
                 if let Some(object) = shown.as_object_mut() {
                     object.remove("type");

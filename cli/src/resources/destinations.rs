@@ -1,14 +1,14 @@
 //! Destinations: their flags and how they are shown.
 
 use hookplane_client::Client;
-use hookplane_client::v1::destination_auth::Scheme;
-use hookplane_client::v1::{self, Destination};
-use serde_json::{Value, json};
+use hookplane_client::v1::{self, Destination, RateLimitPeriod};
+use serde_json::Value;
 
 use super::Flags;
+use super::destination_auth::{self, AuthFlags};
 use super::kind::{Kind, Switchable, calls, switchable};
 use super::paging::Page;
-use super::sources::{label, labels, over, over_labels, pair, secret};
+use super::sources::{label, labels, over, over_labels};
 use crate::failure::Failure;
 use crate::output::day_time;
 use crate::shape::{self, DestinationShape};
@@ -29,24 +29,17 @@ pub(crate) struct DestinationFlags {
     /// Method of the delivery; the inbound request's when not given
     #[arg(long)]
     method: Option<String>,
-    /// Bearer token sent with each delivery, or `@file` that holds it
-    #[arg(long, value_name = "TOKEN")]
-    auth_bearer: Option<String>,
-    /// `user:password` sent as basic authentication
-    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "auth_bearer")]
-    auth_basic: Option<String>,
-    /// Header sent with each delivery, `name:value`
-    #[arg(long, value_name = "NAME:VALUE", conflicts_with_all = ["auth_bearer", "auth_basic"])]
-    auth_header: Option<String>,
-    /// Secret for `hookplane-signature`, or `@file` that holds it
-    #[arg(long, value_name = "SECRET", conflicts_with_all = ["auth_bearer", "auth_basic", "auth_header"])]
-    auth_signature: Option<String>,
+    #[command(flatten)]
+    auth: AuthFlags,
     /// Of the whole exchange, in milliseconds
     #[arg(long, value_name = "MILLISECONDS")]
     timeout: Option<u32>,
     /// Deliveries at once from one agent
     #[arg(long, value_name = "COUNT")]
     max_in_flight: Option<u32>,
+    /// Most deliveries that one agent starts per period: `10/second`, `600/minute`, `5000/hour`; 0 for no limit
+    #[arg(long, value_name = "COUNT/PERIOD")]
+    rate_limit: Option<String>,
     /// Deliver to the URL as it stands, without the path and query of the request
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_path_forwarding: Option<bool>,
@@ -93,37 +86,29 @@ impl DestinationFlags {
             &mut config.path_forwarding_disabled,
             &self.no_path_forwarding,
         );
-        if let Some((auth_type, auth)) = self.auth()? {
+        if let Some(text) = &self.rate_limit {
+            let (count, period) = rate(text)?;
+            config.rate_limit = Some(count);
+            config.rate_limit_period = Some(period.to_owned());
+        }
+        if let Some((auth_type, auth)) = self.auth.written()? {
             config.auth_type = Some(auth_type.to_owned());
             config.auth = Some(auth);
         }
         Ok(())
     }
+}
 
-    fn auth(&self) -> Result<Option<(&'static str, Value)>, Failure> {
-        if let Some(token) = &self.auth_bearer {
-            return Ok(Some(("BEARER_TOKEN", json!({"token": secret(token)?}))));
-        }
-        if let Some(text) = &self.auth_basic {
-            let (username, password) = pair("--auth-basic", text)?;
-            return Ok(Some((
-                "BASIC_AUTH",
-                json!({"username": username, "password": password}),
-            )));
-        }
-        if let Some(text) = &self.auth_header {
-            let (name, value) = pair("--auth-header", text)?;
-            let auth = json!({"header_name": name.trim(), "value": value.trim()});
-            return Ok(Some(("CUSTOM_HEADER", auth)));
-        }
-        if let Some(text) = &self.auth_signature {
-            return Ok(Some((
-                "HOOKPLANE_SIGNATURE",
-                json!({"secret": secret(text)?}),
-            )));
-        }
-        Ok(None)
-    }
+/// `10/second`; a bare number is per second.
+fn rate(text: &str) -> Result<(u32, &str), Failure> {
+    let (count, period) = text.split_once('/').unwrap_or((text, "second"));
+    let wrong = |_| {
+        Failure::usage(
+            format!("--rate-limit {text} has no number before the slash"),
+            "give `10/second`, `600/minute` or `5000/hour`".to_owned(),
+        )
+    };
+    Ok((count.trim().parse().map_err(wrong)?, period.trim()))
 }
 
 impl Kind for Destinations {
@@ -152,7 +137,7 @@ impl Kind for Destinations {
             message.name.clone(),
             status(message).to_owned(),
             config.url,
-            auth(message),
+            destination_auth::described(message),
         ]
     }
 
@@ -168,12 +153,13 @@ impl Kind for Destinations {
             ("name", message.name.clone()),
             ("description", message.description.clone()),
             ("status", status(message).to_owned()),
-            ("url", config.url),
-            ("method", config.http_method),
+            ("url", config.url.clone()),
+            ("method", config.http_method.clone()),
             ("path forwarding", forwarding.to_owned()),
-            ("auth", auth(message)),
+            ("auth", destination_auth::described(message)),
             ("timeout", or_default(config.timeout_ms, " ms")),
             ("at once", or_default(config.max_in_flight, " deliveries")),
+            ("rate", rate_shown(&config)),
             ("labels", labels(&message.labels)),
             ("created", day_time(message.created_at.as_ref())),
             ("updated", day_time(message.updated_at.as_ref())),
@@ -211,17 +197,11 @@ fn status(destination: &Destination) -> &'static str {
     }
 }
 
-/// What is sent along, with the redacted secrets.
-fn auth(destination: &Destination) -> String {
-    let auth = destination
-        .config
-        .as_ref()
-        .and_then(|config| config.auth.as_ref());
-    match auth.and_then(|auth| auth.scheme.as_ref()) {
-        None | Some(Scheme::None(_)) => String::new(),
-        Some(Scheme::BasicAuth(basic)) => format!("basic {}", basic.username),
-        Some(Scheme::BearerToken(bearer)) => format!("bearer {}", bearer.token),
-        Some(Scheme::CustomHeader(header)) => format!("{}: {}", header.header_name, header.value),
-        Some(Scheme::HookplaneSignature(signature)) => format!("signature {}", signature.secret),
-    }
+fn rate_shown(config: &v1::DestinationConfig) -> String {
+    let period = match config.rate_limit_period() {
+        RateLimitPeriod::Unspecified | RateLimitPeriod::Second => "second",
+        RateLimitPeriod::Minute => "minute",
+        RateLimitPeriod::Hour => "hour",
+    };
+    or_default(config.rate_limit, &format!(" per {period}"))
 }

@@ -59,6 +59,11 @@ pub(crate) enum RuleShape {
         interval: Option<u64>,
         #[serde(default)]
         response_status_codes: Vec<String>,
+        #[serde(default)]
+        give_up_status_codes: Vec<String>,
+        #[serde(default)]
+        delays: Vec<u64>,
+        jitter_percent: Option<u32>,
     },
 }
 
@@ -129,11 +134,14 @@ impl RuleShape {
                 count,
                 interval,
                 response_status_codes,
+                give_up_status_codes,
+                delays,
+                jitter_percent,
             } => {
                 let field = format!("rules[{place}].strategy");
                 let strategy = strategy.as_deref().map(|short| {
                     let parse = RetryStrategy::from_str_name;
-                    let known = ["exponential", "linear"];
+                    let known = ["exponential", "linear", "list"];
                     enum_value(&field, "RETRY_STRATEGY_", short, parse, &known)
                 });
                 rule::Rule::Retry(RetryRule {
@@ -141,6 +149,9 @@ impl RuleShape {
                     count: *count,
                     interval: interval.unwrap_or_default(),
                     response_status_codes: response_status_codes.clone(),
+                    give_up_status_codes: give_up_status_codes.clone(),
+                    delays: delays.clone(),
+                    jitter_percent: *jitter_percent,
                 })
             }
         };

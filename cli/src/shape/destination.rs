@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use hookplane_proto::v1::destination_auth::Scheme;
 use hookplane_proto::v1::{
-    BearerToken, CustomHeader, Destination, DestinationAuth, DestinationBasicAuth,
-    DestinationConfig, DestinationType, HookplaneSignature, NoDestinationAuth,
+    Destination, DestinationAuth, DestinationConfig, DestinationType, RateLimitPeriod,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{InvalidShape, Shape, auth_fields, enum_value};
+use super::{InvalidShape, Shape, destination_auth, enum_value};
 
 /// What can be written of a destination; absent means not given.
 #[derive(Clone, Default, Deserialize)]
@@ -34,32 +32,8 @@ pub(crate) struct DestinationConfigShape {
     pub(crate) auth: Option<Value>,
     pub(crate) timeout_ms: Option<u32>,
     pub(crate) max_in_flight: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BasicFields {
-    username: String,
-    password: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenFields {
-    token: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeaderFields {
-    header_name: String,
-    value: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretFields {
-    secret: String,
+    pub(crate) rate_limit: Option<u32>,
+    pub(crate) rate_limit_period: Option<String>,
 }
 
 impl Shape for DestinationShape {
@@ -81,6 +55,12 @@ impl DestinationShape {
             enum_value("type", "DESTINATION_TYPE_", short, parse, &["HTTP"])
         });
         let config = &self.config;
+        let period = config.rate_limit_period.as_deref().map(|short| {
+            let (parse, known) = (RateLimitPeriod::from_str_name, ["second", "minute", "hour"]);
+            let field = "config.rate_limit_period";
+            enum_value(field, "RATE_LIMIT_PERIOD_", short, parse, &known)
+        });
+        let auth = destination_auth::scheme(config.auth_type.as_deref(), config.auth.as_ref())?;
         Ok(Destination {
             name: self.name.clone().unwrap_or_default(),
             description: self.description.clone().unwrap_or_default(),
@@ -95,11 +75,13 @@ impl DestinationShape {
                 url: config.url.clone().unwrap_or_default(),
                 http_method: config.http_method.clone().unwrap_or_default(),
                 path_forwarding_disabled: config.path_forwarding_disabled.unwrap_or_default(),
-                auth: config.auth()?.map(|scheme| DestinationAuth {
+                auth: auth.map(|scheme| DestinationAuth {
                     scheme: Some(scheme),
                 }),
                 timeout_ms: config.timeout_ms.unwrap_or_default(),
                 max_in_flight: config.max_in_flight.unwrap_or_default(),
+                rate_limit: config.rate_limit.unwrap_or_default(),
+                rate_limit_period: period.transpose()?.unwrap_or_default().into(),
             }),
             ..Destination::default()
         })
@@ -125,52 +107,15 @@ impl DestinationShape {
             ),
             ("config.timeout_ms", config.timeout_ms.is_some()),
             ("config.max_in_flight", config.max_in_flight.is_some()),
+            ("config.rate_limit", config.rate_limit.is_some()),
+            (
+                "config.rate_limit_period",
+                config.rate_limit_period.is_some(),
+            ),
         ]
         .into_iter()
         .filter(|(_, given)| *given)
         .map(|(path, _)| path.to_owned())
         .collect()
-    }
-}
-
-impl DestinationConfigShape {
-    fn auth(&self) -> Result<Option<Scheme>, InvalidShape> {
-        let auth = self.auth.as_ref();
-        let known = "BASIC_AUTH, BEARER_TOKEN, CUSTOM_HEADER or HOOKPLANE_SIGNATURE";
-        let Some(auth_type) = self.auth_type.as_deref() else {
-            return match auth {
-                None => Ok(None),
-                Some(_) => Err(InvalidShape::new(
-                    "config.auth_type",
-                    format!("`auth` needs `auth_type` beside it: {known}"),
-                )),
-            };
-        };
-        let scheme = match auth_type.to_uppercase().as_str() {
-            "NONE" => Scheme::None(NoDestinationAuth {}),
-            "BASIC_AUTH" => {
-                let BasicFields { username, password } = auth_fields(auth)?;
-                Scheme::BasicAuth(DestinationBasicAuth { username, password })
-            }
-            "BEARER_TOKEN" => {
-                let TokenFields { token } = auth_fields(auth)?;
-                Scheme::BearerToken(BearerToken { token })
-            }
-            "CUSTOM_HEADER" => {
-                let HeaderFields { header_name, value } = auth_fields(auth)?;
-                Scheme::CustomHeader(CustomHeader { header_name, value })
-            }
-            "HOOKPLANE_SIGNATURE" => {
-                let SecretFields { secret } = auth_fields(auth)?;
-                Scheme::HookplaneSignature(HookplaneSignature { secret })
-            }
-            other => {
-                return Err(InvalidShape::new(
-                    "config.auth_type",
-                    format!("`{other}` is not known; it is one of {known}"),
-                ));
-            }
-        };
-        Ok(Some(scheme))
     }
 }

@@ -108,6 +108,95 @@ async fn a_connection_takes_names_for_its_ends_and_rules_from_flags() {
 }
 
 #[tokio::test]
+async fn limits_delays_and_proofs_are_said_by_flags() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    let made = shell
+        .run(&[
+            "destinations",
+            "create",
+            "--name",
+            "out",
+            "--url",
+            "http://127.0.0.1:9",
+            "--rate-limit",
+            "600/minute",
+            "--auth-standard-webhooks",
+            "whsec_a",
+            "--auth-standard-webhooks",
+            "whsec_b",
+            "-o",
+            "json",
+        ])
+        .await
+        .json();
+    assert_eq!(made["config"]["rate_limit"], 600);
+    assert_eq!(made["config"]["rate_limit_period"], "minute");
+    assert_eq!(made["config"]["auth_type"], "STANDARD_WEBHOOKS");
+    assert_eq!(
+        made["config"]["auth"]["secrets"].as_array().map(Vec::len),
+        Some(2)
+    );
+    let changed = shell
+        .run(&[
+            "destinations",
+            "update",
+            "out",
+            "--auth-oauth2",
+            "https://id.test/token",
+            "--auth-oauth2-client",
+            "me:secret",
+            "--rate-limit",
+            "0",
+            "-o",
+            "json",
+        ])
+        .await
+        .json();
+    assert_eq!(changed["config"]["rate_limit"], 0);
+    assert_eq!(changed["config"]["auth_type"], "OAUTH2_CLIENT_CREDENTIALS");
+    assert_eq!(changed["config"]["auth"]["client_id"], "me");
+    shell
+        .run(&["sources", "create", "--name", "in", "--type", "webhook"])
+        .await
+        .ok();
+    let made = shell
+        .run(&[
+            "connections",
+            "create",
+            "--name",
+            "c",
+            "--source",
+            "in",
+            "--destination",
+            "out",
+            "--retry-delays",
+            "1000,60000",
+            "--give-up-on",
+            "400-404",
+            "--retry-jitter",
+            "0",
+            "-o",
+            "json",
+        ])
+        .await
+        .json();
+    let rule = &made["rules"][0];
+    assert_eq!(rule["strategy"], "list");
+    assert_eq!(rule["delays"], serde_json::json!([1_000, 60_000]));
+    assert_eq!(rule["give_up_status_codes"][0], "400-404");
+    assert_eq!(rule["jitter_percent"], 0);
+    for wrong in [
+        &["connections", "update", "c", "--give-up-on", "400"][..],
+        &["destinations", "update", "out", "--auth-certificate", "x"],
+        &["destinations", "update", "out", "--rate-limit", "many/hour"],
+    ] {
+        let refused = shell.run(wrong).await;
+        assert_eq!(refused.code, 2, "{wrong:?}: {}", refused.err);
+    }
+}
+
+#[tokio::test]
 async fn one_field_is_patched_and_a_resource_taken_out_and_put_back() {
     let plane = Plane::start().await;
     let shell = plane.shell();

@@ -17,6 +17,9 @@ pub struct Model {
     pub failed: i64,
     /// Encoded histogram, microseconds.
     pub latency: Vec<u8>,
+    /// Encoded histograms, microseconds; none in rows of the first release.
+    pub start_delay: Option<Vec<u8>>,
+    pub delivered_after: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod deleted_connection;
 pub mod destination;
 pub mod destination_minute;
+pub mod destination_standing;
 pub mod installation;
 pub mod report_cursor;
 pub mod source;

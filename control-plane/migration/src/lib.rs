@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_configuration;
 mod m0002_fleet;
+mod m0003_delivery;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -15,6 +16,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_configuration::Migration),
             Box::new(m0002_fleet::Migration),
+            Box::new(m0003_delivery::Migration),
         ]
     }
 }

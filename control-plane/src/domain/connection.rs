@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookplane_rules::{Filter, FilterSpec, RetryPolicy, Strategy};
+use hookplane_rules::{Filter, FilterSpec, InvalidRule, RetryPolicy, RetrySpec, Strategy};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
@@ -46,9 +46,17 @@ pub enum Rule {
 pub struct RetryRule {
     pub strategy: RetryStrategy,
     pub count: u32,
-    /// First delay in milliseconds.
+    /// First delay in milliseconds; 0 with a list.
     pub interval: u64,
     pub response_status_codes: Vec<String>,
+    // What is missing in rows of the first release has its default.
+    #[serde(default)]
+    pub give_up_status_codes: Vec<String>,
+    /// Milliseconds, with a list.
+    #[serde(default)]
+    pub delays: Vec<u64>,
+    #[serde(default)]
+    pub jitter_percent: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +64,7 @@ pub struct RetryRule {
 pub enum RetryStrategy {
     Exponential,
     Linear,
+    List,
 }
 
 impl ConnectionSpec {
@@ -99,16 +108,19 @@ impl ConnectionSpec {
 }
 
 impl RetryRule {
-    fn policy(&self) -> Result<RetryPolicy, hookplane_rules::InvalidRule> {
-        let strategy = match self.strategy {
-            RetryStrategy::Exponential => Strategy::Exponential,
-            RetryStrategy::Linear => Strategy::Linear,
-        };
-        RetryPolicy::new(
-            strategy,
-            self.count,
-            self.interval,
-            &self.response_status_codes,
-        )
+    fn policy(&self) -> Result<RetryPolicy, InvalidRule> {
+        RetryPolicy::compile(&RetrySpec {
+            strategy: match self.strategy {
+                RetryStrategy::Exponential => Strategy::Exponential,
+                RetryStrategy::Linear => Strategy::Linear,
+                RetryStrategy::List => Strategy::List,
+            },
+            count: self.count,
+            interval_ms: self.interval,
+            delays_ms: self.delays.clone(),
+            jitter_percent: self.jitter_percent,
+            response_status_codes: self.response_status_codes.clone(),
+            give_up_status_codes: self.give_up_status_codes.clone(),
+        })
     }
 }

@@ -1,31 +1,20 @@
 //! Destinations: what they are and what makes one valid.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::violation::{self, Violation};
-use super::{Millis, secret};
+use super::{DestinationAuth, Millis};
 
 pub const DEFAULT_TIMEOUT_MS: u32 = 15_000;
 pub const MAX_TIMEOUT_MS: u32 = 120_000;
 pub const DEFAULT_IN_FLIGHT: u32 = 32;
 pub const MAX_IN_FLIGHT: u32 = 1_000;
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-const MIN_SIGNING_SECRET: usize = 16;
+pub const MAX_RATE: u32 = 1_000_000;
 const MAX_URL: usize = 2_048;
-/// Names that the delivery itself sets; a custom header may not take their place.
-const RESERVED_HEADERS: [&str; 6] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "traceparent",
-    "te",
-];
-
 /// A destination as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -53,17 +42,20 @@ pub struct DestinationSpec {
     pub path_forwarding_disabled: bool,
     pub timeout_ms: u32,
     pub max_in_flight: u32,
+    /// Deliveries per period; 0 for no limit. Rows of the first release have none.
+    #[serde(default)]
+    pub rate_limit: u32,
+    #[serde(default)]
+    pub rate_limit_period: RateLimitPeriod,
 }
 
-/// How a delivery proves who sends it. Prints no secret.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum DestinationAuth {
-    None,
-    Basic { username: String, password: String },
-    Bearer { token: String },
-    Header { name: String, value: String },
-    HookplaneSignature { secret: String },
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateLimitPeriod {
+    #[default]
+    Second,
+    Minute,
+    Hour,
 }
 
 impl DestinationSpec {
@@ -74,7 +66,7 @@ impl DestinationSpec {
         violation::slug("name", &self.name, &mut found);
         violation::description(&self.description, &mut found);
         violation::labels(&self.labels, &mut found);
-        if let Err(message) = readable_url(&self.url) {
+        if let Err(message) = callable_url(&self.url) {
             found.push(Violation::new("config.url", message));
         }
         if !self.http_method.is_empty() && !METHODS.contains(&self.http_method.as_str()) {
@@ -104,12 +96,18 @@ impl DestinationSpec {
                 ),
             ));
         }
-        auth.faults(&mut found);
+        if self.rate_limit > MAX_RATE {
+            found.push(Violation::new(
+                "config.rate_limit",
+                format!("{}; at most {MAX_RATE} are possible", self.rate_limit),
+            ));
+        }
+        auth.faults(self.url.starts_with("https:"), &mut found);
         found
     }
 }
 
-fn readable_url(text: &str) -> Result<(), String> {
+pub(super) fn callable_url(text: &str) -> Result<(), String> {
     const RIGHT: &str = "give an absolute URL such as `https://billing.internal/hooks/clerk`";
     if text.is_empty() {
         return Err(format!("a URL is needed: {RIGHT}"));
@@ -136,124 +134,4 @@ fn readable_url(text: &str) -> Result<(), String> {
         return Err("a URL for deliveries has no fragment".to_owned());
     }
     Ok(())
-}
-
-impl DestinationAuth {
-    fn faults(&self, found: &mut Vec<Violation>) {
-        match self {
-            Self::None => {}
-            Self::Basic { username, password } => {
-                if username.is_empty() || username.contains(':') {
-                    found.push(Violation::new(
-                        "config.auth.username",
-                        "a user name is needed, without a colon",
-                    ));
-                }
-                present("config.auth.password", password, found);
-            }
-            Self::Bearer { token } => {
-                present("config.auth.token", token, found);
-                header_value("config.auth.token", token, found);
-            }
-            Self::Header { name, value } => {
-                let lower = name.to_ascii_lowercase();
-                if http::HeaderName::try_from(lower.as_str()).is_err() {
-                    found.push(Violation::new(
-                        "config.auth.header_name",
-                        "this is no name of an HTTP header",
-                    ));
-                } else if RESERVED_HEADERS.contains(&lower.as_str())
-                    || lower.starts_with("hookplane-")
-                {
-                    found.push(Violation::new(
-                        "config.auth.header_name",
-                        format!("`{lower}` is set by the delivery itself; choose another name"),
-                    ));
-                }
-                present("config.auth.value", value, found);
-                header_value("config.auth.value", value, found);
-            }
-            Self::HookplaneSignature { secret } => {
-                if secret.len() < MIN_SIGNING_SECRET {
-                    found.push(Violation::new(
-                        "config.auth.secret",
-                        format!("{MIN_SIGNING_SECRET} characters are needed at least"),
-                    ));
-                }
-            }
-        }
-    }
-
-    /// As readers see it.
-    #[must_use]
-    pub fn redacted(&self) -> Self {
-        let mut copy = self.clone();
-        if let Some((_, secret)) = copy.secret_mut() {
-            *secret = secret::redacted(secret);
-        }
-        copy
-    }
-
-    /// Puts the stored secret where a redacted one came back.
-    ///
-    /// # Errors
-    /// A [`Violation`] when the redacted value stands for nothing stored.
-    pub fn restore(mut self, stored: Option<&Self>) -> Result<Self, Vec<Violation>> {
-        let mut known = stored.cloned();
-        let known = known
-            .as_mut()
-            .and_then(Self::secret_mut)
-            .map(|(_, secret)| secret.clone());
-        if let Some((field, sent)) = self.secret_mut()
-            && secret::is_redacted(sent)
-        {
-            match known.filter(|known| secret::redacted(known) == *sent) {
-                Some(secret) => *sent = secret,
-                None => {
-                    return Err(vec![Violation::new(
-                        field,
-                        "this is a redacted value that stands for no stored secret; give the secret itself",
-                    )]);
-                }
-            }
-        }
-        Ok(self)
-    }
-
-    fn secret_mut(&mut self) -> Option<(&'static str, &mut String)> {
-        match self {
-            Self::None => None,
-            Self::Basic { password, .. } => Some(("config.auth.password", password)),
-            Self::Bearer { token } => Some(("config.auth.token", token)),
-            Self::Header { value, .. } => Some(("config.auth.value", value)),
-            Self::HookplaneSignature { secret } => Some(("config.auth.secret", secret)),
-        }
-    }
-}
-
-fn present(field: &str, text: &str, found: &mut Vec<Violation>) {
-    if text.is_empty() {
-        found.push(Violation::new(field, "a value is needed"));
-    }
-}
-
-fn header_value(field: &str, text: &str, found: &mut Vec<Violation>) {
-    if http::HeaderValue::try_from(text).is_err() {
-        found.push(Violation::new(
-            field,
-            "a header cannot carry this value: it holds control characters",
-        ));
-    }
-}
-
-impl fmt::Debug for DestinationAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Basic { .. } => "Basic(redacted)",
-            Self::Bearer { .. } => "Bearer(redacted)",
-            Self::Header { .. } => "Header(redacted)",
-            Self::HookplaneSignature { .. } => "HookplaneSignature(redacted)",
-        })
-    }
 }

@@ -1,5 +1,7 @@
 //! What an agent did in one minute, in numbers.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Histogram, Millis};
 
 /// One report of an agent. Its sequence number is counted once.
@@ -13,6 +15,40 @@ pub struct Report {
     pub destinations: Vec<DestinationNumbers>,
     /// Events waiting in the store; `None` when the report does not say.
     pub backlog: Option<u64>,
+    /// How the agent stands to its destinations; `None` when the report does not say.
+    pub states: Option<Vec<DestinationState>>,
+}
+
+/// What holds deliveries to one destination back at one agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationState {
+    #[serde(skip)]
+    pub team_id: String,
+    pub destination_id: String,
+    pub circuit: CircuitState,
+    pub open_since: Option<Millis>,
+    pub next_probe_at: Option<Millis>,
+    pub in_flight: u32,
+    pub concurrency_limit: u32,
+    pub held_until: Option<Millis>,
+    pub disable_requested_at: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CircuitState {
+    #[default]
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+impl DestinationState {
+    /// Whether people should see it even when nothing was attempted.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.circuit != CircuitState::Closed || self.disable_requested_at.is_some()
+    }
 }
 
 /// What arrived at one source, of one event type.
@@ -41,6 +77,10 @@ pub struct DestinationNumbers {
     pub failed: u64,
     /// Microseconds.
     pub latency: Histogram,
+    /// Microseconds from being due to the start.
+    pub start_delay: Histogram,
+    /// Microseconds from accepted to delivered.
+    pub delivered_after: Histogram,
 }
 
 impl SourceNumbers {
@@ -62,6 +102,8 @@ impl DestinationNumbers {
         sum(&mut self.successful, more.successful);
         sum(&mut self.failed, more.failed);
         self.latency.merge(&more.latency);
+        self.start_delay.merge(&more.start_delay);
+        self.delivered_after.merge(&more.delivered_after);
     }
 }
 

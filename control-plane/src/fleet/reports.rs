@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt as _};
 use hookplane_proto::agent::v1::{self as wire, ReportStreamRequest, ReportStreamResponse};
+use hookplane_proto::v1;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -16,7 +17,9 @@ use super::outbound::{self, Outbound, Outgoing};
 use super::registry::Registry;
 use super::{Ending, Timings};
 use crate::clock::SharedClock;
-use crate::domain::{Agent, DestinationNumbers, Histogram, Report, SourceNumbers};
+use crate::domain::{
+    Agent, CircuitState, DestinationNumbers, DestinationState, Histogram, Report, SourceNumbers,
+};
 use crate::store::ReportStore;
 use crate::store::reports::Counted;
 use crate::wire::millis;
@@ -24,6 +27,8 @@ use crate::wire::millis;
 const QUEUE: usize = 16;
 /// Characters of an event type that are kept.
 const MAX_TYPE: usize = 200;
+/// Destinations whose standing is kept per report.
+const MAX_STATES: usize = 256;
 
 /// Everything that the streams share.
 pub(super) struct Reports {
@@ -135,22 +140,51 @@ fn read(agent_id: &str, message: ReportStreamRequest) -> Report {
     };
     let destination = |one: wire::DestinationReport| DestinationNumbers {
         latency: latency(&one.destination_id, one.delivery_latency),
+        start_delay: latency(&one.destination_id, one.start_delay),
+        delivered_after: latency(&one.destination_id, one.delivered_after),
         team_id: one.team_id,
         destination_id: one.destination_id,
         attempts: one.attempts,
         successful: one.successful,
         failed: one.failed,
     };
-    let waiting = |gauges: wire::Gauges| {
+    let waiting = |gauges: &wire::Gauges| {
         let all = [gauges.scheduled, gauges.queued, gauges.hold];
         all.into_iter().fold(0, u64::saturating_add)
+    };
+    let backlog = message.gauges.as_ref().map(waiting);
+    let states = |gauges: wire::Gauges| {
+        let all = gauges.destinations.into_iter().take(MAX_STATES);
+        all.map(state).collect()
     };
     Report {
         sequence: message.sequence,
         minute: message.minute.map_or(i64::MAX, millis),
         sources: message.sources.into_iter().map(source).collect(),
         destinations: message.destinations.into_iter().map(destination).collect(),
-        backlog: message.gauges.map(waiting),
+        backlog,
+        states: message.gauges.map(states),
+    }
+}
+
+fn state(wire: wire::DestinationState) -> DestinationState {
+    let circuit = match v1::CircuitState::try_from(wire.circuit) {
+        Ok(v1::CircuitState::Open) => CircuitState::Open,
+        Ok(v1::CircuitState::HalfOpen) => CircuitState::HalfOpen,
+        Ok(v1::CircuitState::Closed | v1::CircuitState::Unspecified) | Err(_) => {
+            CircuitState::Closed
+        }
+    };
+    DestinationState {
+        team_id: wire.team_id,
+        destination_id: wire.destination_id,
+        circuit,
+        open_since: wire.open_since.map(millis),
+        next_probe_at: wire.next_probe_at.map(millis),
+        in_flight: wire.in_flight,
+        concurrency_limit: wire.concurrency_limit,
+        held_until: wire.held_until.map(millis),
+        disable_requested_at: wire.disable_requested_at.map(millis),
     }
 }
 

@@ -10,9 +10,11 @@ use super::{caller, status};
 use crate::domain::{Agent, Histogram, Violation};
 use crate::fleet::Fleet;
 use crate::store::config::Head;
-use crate::store::reports::{DestinationSum, MINUTE, SourceSum};
+use crate::store::reports::{MINUTE, SourceSum};
 use crate::store::{PageRequest, StoreError};
 use crate::wire::{pagination, timestamp};
+
+mod standing;
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -97,29 +99,6 @@ impl FleetApi {
         };
         Ok(sums.into_iter().map(row).collect())
     }
-
-    async fn destinations(
-        &self,
-        team: &str,
-        sums: Vec<DestinationSum>,
-    ) -> Result<Vec<v1::DestinationThroughput>, StoreError> {
-        let ids = sums.iter().map(|sum| sum.destination_id.clone()).collect();
-        let known = self.fleet.config().destinations_by_id(team, ids).await?;
-        let names: HashMap<_, _> = known
-            .into_iter()
-            .map(|(id, destination)| (id, destination.spec.name))
-            .collect();
-        let row = |sum: DestinationSum| v1::DestinationThroughput {
-            destination_name: names.get(&sum.destination_id).cloned().unwrap_or_default(),
-            destination_id: sum.destination_id,
-            attempts: sum.attempts,
-            successful: sum.successful,
-            failed: sum.failed,
-            delivery_p50_ms: millis(&sum.latency, 0.5),
-            delivery_p99_ms: millis(&sum.latency, 0.99),
-        };
-        Ok(sums.into_iter().map(row).collect())
-    }
 }
 
 #[tonic::async_trait]
@@ -184,6 +163,10 @@ impl FleetService for FleetApi {
         let backlog = connected
             .map(|agent| agent.backlog)
             .fold(0, u64::saturating_add);
+        let names = agents
+            .iter()
+            .map(|agent| (agent.id.clone(), agent.name.clone()))
+            .collect();
         let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Response::new(v1::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -207,7 +190,7 @@ impl FleetService for FleetApi {
                 failed: totals.failed,
             }),
             by_source: self.sources(&team, by_source).await?,
-            by_destination: self.destinations(&team, by_destination).await?,
+            by_destination: standing::rows(&self.fleet, &team, by_destination, names).await?,
             backlog,
         }))
     }

@@ -4,7 +4,7 @@ use hookplane_proto::id::Kind;
 
 use super::resource::{Resource, Stamp};
 use super::{DestinationDraft, ServiceError};
-use crate::domain::{Destination, Millis, ResourceKind};
+use crate::domain::{Destination, DestinationAuth, Millis, ResourceKind, Violation};
 use crate::store::{Change, StoreError};
 
 impl Resource for Destination {
@@ -42,7 +42,15 @@ impl Resource for Destination {
     ) -> Result<Self, ServiceError> {
         let DestinationDraft { spec, auth, state } = draft;
         let auth = auth.restore(stored.map(|stored| &stored.auth))?;
-        let faults = spec.faults(&auth);
+        let mut faults = spec.faults(&auth);
+        // One that ran out while it was in use must not stand in the way of other changes.
+        if stored.is_none_or(|stored| stored.auth != auth)
+            && let DestinationAuth::ClientCertificate(pair) = &auth
+            && pair.expires_at().is_some_and(|end| end <= stamp.now)
+        {
+            let text = "this certificate has ended already; give one that is valid";
+            faults.push(Violation::new("config.auth.certificate", text));
+        }
         if !faults.is_empty() {
             return Err(faults.into());
         }

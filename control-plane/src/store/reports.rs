@@ -1,6 +1,7 @@
 //! Reports: each counted exactly once, kept by the minute, summed over a window.
 
 mod rows;
+mod standings;
 mod sums;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use sea_orm::{
 use super::{Database, StoreError, signed, unsigned};
 use crate::domain::{Millis, Report};
 
+pub use standings::Standing;
 pub use sums::{DestinationSum, SourceSum, Totals};
 
 /// One minute in milliseconds.
@@ -81,6 +83,9 @@ impl ReportStore {
                 .exec(&tx)
                 .await?;
         }
+        if let Some(states) = &report.states {
+            standings::replace(&tx, agent_id, states, now).await?;
+        }
         tx.commit().await?;
         Ok(Counted::New {
             missing: report.sequence - before - 1,
@@ -110,6 +115,11 @@ impl ReportStore {
         limit: u64,
     ) -> Result<Vec<DestinationSum>, StoreError> {
         sums::by_destination(self.database.read(), team_id, start_of_minute(from), limit).await
+    }
+
+    /// How the agents stand to the destinations of a team, as each reported last.
+    pub async fn standings(&self, team_id: &str) -> Result<Vec<Standing>, StoreError> {
+        standings::of_team(self.database.read(), team_id).await
     }
 
     /// Deletes a bounded number of minutes that are older than [`KEEP`]. True

@@ -127,24 +127,27 @@ fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Ru
                     RetryStrategy::Exponential
                 }
                 Ok(v1::RetryStrategy::Linear) => RetryStrategy::Linear,
+                Ok(v1::RetryStrategy::List) => RetryStrategy::List,
                 Err(_) => {
                     faults.push(Violation::new(
                         format!("rules[{place}].strategy"),
-                        "give `exponential` or `linear`",
+                        "give `exponential`, `linear` or `list`",
                     ));
                     return None;
                 }
             };
-            let interval = if retry.interval == 0 {
-                DEFAULT_INTERVAL_MS
-            } else {
-                retry.interval
+            let interval = match (strategy, retry.interval) {
+                (RetryStrategy::Exponential | RetryStrategy::Linear, 0) => DEFAULT_INTERVAL_MS,
+                (_, given) => given,
             };
             Some(Rule::Retry(RetryRule {
                 strategy,
                 count: retry.count,
                 interval,
                 response_status_codes: retry.response_status_codes,
+                give_up_status_codes: retry.give_up_status_codes,
+                delays: retry.delays,
+                jitter_percent: retry.jitter_percent,
             }))
         }
         None => {
@@ -172,11 +175,15 @@ fn rule(rule: &Rule) -> v1::Rule {
             strategy: match retry.strategy {
                 RetryStrategy::Exponential => v1::RetryStrategy::Exponential,
                 RetryStrategy::Linear => v1::RetryStrategy::Linear,
+                RetryStrategy::List => v1::RetryStrategy::List,
             }
             .into(),
             count: retry.count,
             interval: retry.interval,
             response_status_codes: retry.response_status_codes.clone(),
+            give_up_status_codes: retry.give_up_status_codes.clone(),
+            delays: retry.delays.clone(),
+            jitter_percent: retry.jitter_percent,
         }),
     };
     v1::Rule { rule: Some(wire) }

@@ -2,6 +2,7 @@
 
 mod authorisation;
 mod configuration;
+mod delivery;
 mod plane;
 mod postgres;
 mod refusals;

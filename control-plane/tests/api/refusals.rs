@@ -8,7 +8,7 @@ use tonic_types::StatusExt as _;
 
 use super::plane::{Plane, clerk, connection, destination, provider_auth};
 
-fn assert_refuses(status: &Status, field: &str, says: &str) {
+pub(crate) fn assert_refuses(status: &Status, field: &str, says: &str) {
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let details = status.get_error_details();
     let faults = details

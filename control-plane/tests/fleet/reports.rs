@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hookplane_proto::agent::v1::{
-    DestinationReport, Gauges, Histogram, ReportStreamRequest, ReportStreamResponse, SourceReport,
+    DestinationReport, DestinationState, Gauges, Histogram, ReportStreamRequest,
+    ReportStreamResponse, SourceReport,
 };
 use hookplane_proto::v1;
 use prost_types::Timestamp;
@@ -155,6 +156,68 @@ async fn percentiles_come_from_the_histograms_of_all_agents() {
         "p50 {}",
         row.delivery_p50_ms
     );
+}
+
+#[tokio::test]
+async fn a_destination_that_is_held_back_is_shown_with_its_agent_until_it_is_not() {
+    let plane = Plane::start().await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut reports = agent.reports().await;
+    let at = Timestamp {
+        seconds: 1_700_000_000,
+        nanos: 0,
+    };
+    let state = |team: &str, id: &str, circuit: v1::CircuitState| DestinationState {
+        team_id: team.to_owned(),
+        destination_id: id.to_owned(),
+        circuit: circuit.into(),
+        open_since: Some(at),
+        next_probe_at: Some(at),
+        concurrency_limit: 3,
+        ..DestinationState::default()
+    };
+    let mut first = report(&plane, 1, "src_1", &[5.0]);
+    first.destinations[0].start_delay = Some(histogram(&[2_000.0]));
+    first.destinations[0].delivered_after = Some(histogram(&[4_000.0]));
+    let busy = first.destinations[0].destination_id.clone();
+    first.gauges.get_or_insert_default().destinations = vec![
+        state(&plane.team, "des_quiet", v1::CircuitState::Open),
+        state(&plane.team, &busy, v1::CircuitState::Closed),
+        state("tm_other", "des_theirs", v1::CircuitState::Open),
+    ];
+    send(&mut reports, first).await;
+    let shown = status(&plane, 5).await.by_destination;
+    let ids: Vec<&str> = shown
+        .iter()
+        .map(|row| row.destination_id.as_str())
+        .collect();
+    assert_eq!(
+        ids,
+        [&busy, "des_quiet"],
+        "attempted or held back, and ours"
+    );
+    assert!(
+        (1.8..2.2).contains(&shown[0].start_delay_p50_ms),
+        "{shown:?}"
+    );
+    assert!(
+        (3.6..4.4).contains(&shown[0].delivered_after_p99_ms),
+        "{shown:?}"
+    );
+    let [quiet] = shown[1].agents.as_slice() else {
+        panic!("one agent told of it: {shown:?}")
+    };
+    assert_eq!(
+        (quiet.agent_name.as_str(), quiet.circuit()),
+        ("edge-1", v1::CircuitState::Open)
+    );
+    assert_eq!((quiet.open_since, quiet.concurrency_limit), (Some(at), 3));
+
+    let mut second = report(&plane, 2, "src_1", &[5.0]);
+    second.gauges.get_or_insert_default().destinations = Vec::new();
+    send(&mut reports, second).await;
+    let shown = status(&plane, 5).await.by_destination;
+    assert!(shown.len() == 1 && shown[0].agents.is_empty(), "{shown:?}");
 }
 
 #[tokio::test]

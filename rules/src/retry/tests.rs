@@ -6,7 +6,7 @@ fn answered(status: u16) -> Outcome {
     Outcome::Answered {
         status,
         retry_after: None,
-        stop_requested: false,
+        control: None,
     }
 }
 
@@ -71,7 +71,7 @@ fn gone_stopped_and_hopeless_deliveries_end_at_once() {
     let stopped = Outcome::Answered {
         status: 500,
         retry_after: None,
-        stop_requested: true,
+        control: Some(DeliveryControl::AbortMessage),
     };
     for outcome in [answered(410), stopped, no_answer("address_refused", true)] {
         let decision = policy.decide(&made(1), &outcome, 0.0);
@@ -123,7 +123,7 @@ fn retry_after_lengthens_the_wait_to_at_most_twice() {
         let outcome = Outcome::Answered {
             status: 503,
             retry_after: Some(Duration::from_secs(asked)),
-            stop_requested: false,
+            control: None,
         };
         let wait = after(policy.decide(&made(1), &outcome, 0.5));
         assert_eq!(wait.as_secs(), expected, "asked for {asked} s");
@@ -166,6 +166,126 @@ fn settings_out_of_range_are_refused_by_field() {
     for (result, field) in cases {
         assert_eq!(result.unwrap_err().path, field);
     }
+}
+
+fn listed(delays_ms: &[u64]) -> RetrySpec {
+    RetrySpec {
+        strategy: Strategy::List,
+        delays_ms: delays_ms.to_vec(),
+        jitter_percent: Some(0),
+        ..RetrySpec::default()
+    }
+}
+
+#[test]
+fn a_list_of_delays_is_followed_to_its_end() {
+    let policy = RetryPolicy::compile(&listed(&[1_000, 60_000, 5_000])).unwrap();
+    let waits = [1, 2, 3].map(|n| after(policy.decide(&made(n), &answered(500), 0.9)).as_secs());
+    assert_eq!(waits, [1, 60, 5], "a delay was not taken as it stands");
+    let end = policy.decide(&made(4), &answered(500), 0.9);
+    assert!(matches!(end, Decision::GiveUp { .. }), "{end:?}");
+    let more = History {
+        attempts_made: 9,
+        retries_allowed_override: Some(20),
+    };
+    assert_eq!(
+        after(policy.decide(&more, &answered(500), 0.9)).as_secs(),
+        5
+    );
+}
+
+#[test]
+fn give_up_codes_are_stronger_than_retried_ones() {
+    let policy = RetryPolicy::compile(&RetrySpec {
+        count: 3,
+        response_status_codes: vec!["400-599".into()],
+        give_up_status_codes: vec!["422".into(), "501-505".into()],
+        ..RetrySpec::default()
+    })
+    .unwrap();
+    for status in [422, 501, 505] {
+        let decision = policy.decide(&made(1), &answered(status), 0.5);
+        let Decision::GiveUp { reason } = &decision else {
+            panic!("{status}: {decision:?}")
+        };
+        assert!(reason.contains(&status.to_string()), "{reason}");
+    }
+    let decision = policy.decide(&made(1), &answered(500), 0.5);
+    assert!(matches!(decision, Decision::Retry { .. }), "{decision:?}");
+}
+
+#[test]
+fn a_wish_to_be_disabled_is_told_and_not_obeyed() {
+    assert_eq!(
+        [" Disable ", "abort-message", "later"].map(DeliveryControl::parse),
+        [
+            Some(DeliveryControl::Disable),
+            Some(DeliveryControl::AbortMessage),
+            None
+        ]
+    );
+    let outcome = Outcome::Answered {
+        status: 500,
+        retry_after: None,
+        control: Some(DeliveryControl::Disable),
+    };
+    let decision = RetryPolicy::default().decide(&made(1), &outcome, 0.5);
+    let Decision::Retry { reason, .. } = decision else {
+        panic!("obeyed: {decision:?}")
+    };
+    assert!(reason.contains("asked to be disabled"), "{reason}");
+}
+
+#[test]
+fn the_jitter_is_as_wide_as_the_policy_says() {
+    let wait = |jitter_percent, draw| {
+        let policy = RetryPolicy::compile(&RetrySpec {
+            count: 1,
+            interval_ms: 10_000,
+            jitter_percent,
+            ..RetrySpec::default()
+        })
+        .unwrap();
+        after(policy.decide(&made(1), &answered(500), draw)).as_millis()
+    };
+    assert_eq!((wait(Some(0), 0.0), wait(Some(0), 1.0)), (10_000, 10_000));
+    assert_eq!((wait(Some(50), 0.0), wait(Some(50), 1.0)), (5_000, 15_000));
+    assert_eq!((wait(None, 0.0), wait(None, 1.0)), (8_000, 12_000));
+}
+
+#[test]
+fn contradictions_in_a_policy_are_refused_by_field() {
+    let computed = |change: fn(&mut RetrySpec)| {
+        let mut spec = RetrySpec::default();
+        change(&mut spec);
+        spec
+    };
+    let of_list = |change: fn(&mut RetrySpec)| {
+        let mut spec = listed(&[1_000, 2_000]);
+        change(&mut spec);
+        spec
+    };
+    let cases = [
+        (computed(|spec| spec.delays_ms = vec![1_000]), "delays"),
+        (
+            computed(|spec| spec.jitter_percent = Some(51)),
+            "jitter_percent",
+        ),
+        (
+            computed(|spec| spec.give_up_status_codes = vec!["404".into(), "4xx".into()]),
+            "give_up_status_codes[1]",
+        ),
+        (of_list(|spec| spec.delays_ms.clear()), "delays"),
+        (of_list(|spec| spec.delays_ms = vec![1_000; 51]), "delays"),
+        (of_list(|spec| spec.delays_ms[1] = 999), "delays[1]"),
+        (of_list(|spec| spec.count = 3), "count"),
+        (of_list(|spec| spec.interval_ms = 1_000), "interval"),
+    ];
+    for (spec, field) in cases {
+        let found = RetryPolicy::compile(&spec).unwrap_err();
+        assert_eq!(found.path, field, "{spec:?}");
+    }
+    assert!(RetryPolicy::compile(&of_list(|spec| spec.count = 2)).is_ok());
 }
 
 proptest! {

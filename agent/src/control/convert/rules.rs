@@ -1,7 +1,7 @@
 //! Connections and their rules.
 
 use hookplane_proto::v1::{self, FilterRule, RetryRule, RetryStrategy, rule::Rule};
-use hookplane_rules::{Filter, FilterSpec, RetryPolicy, Strategy};
+use hookplane_rules::{Filter, FilterSpec, RetryPolicy, RetrySpec, Strategy};
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
@@ -65,15 +65,18 @@ fn policy(rule: &RetryRule) -> Result<RetryPolicy, Unfit> {
     let strategy = match RetryStrategy::try_from(rule.strategy) {
         Ok(RetryStrategy::Unspecified | RetryStrategy::Exponential) => Strategy::Exponential,
         Ok(RetryStrategy::Linear) => Strategy::Linear,
+        Ok(RetryStrategy::List) => Strategy::List,
         Err(_) => return Err(Unfit::unsupported("the strategy of a retry rule")),
     };
-    let (count, interval) = (rule.count, rule.interval);
-    Ok(RetryPolicy::new(
+    Ok(RetryPolicy::compile(&RetrySpec {
         strategy,
-        count,
-        interval,
-        &rule.response_status_codes,
-    )?)
+        count: rule.count,
+        interval_ms: rule.interval,
+        delays_ms: rule.delays.clone(),
+        jitter_percent: rule.jitter_percent,
+        response_status_codes: rule.response_status_codes.clone(),
+        give_up_status_codes: rule.give_up_status_codes.clone(),
+    })?)
 }
 
 fn json(value: &prost_types::Value, depth: usize) -> Result<Value, Unfit> {

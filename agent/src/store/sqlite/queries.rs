@@ -7,8 +7,9 @@ use super::changes::time;
 use super::rows::{self, status_code, status_from};
 use super::{StoreError, failed};
 use crate::store::{
-    AttemptQuery, AttemptRecord, DueEvent, EventQuery, EventRecord, EventStatus, EventTotals,
-    PendingDestination, RequestCounts, RequestHistory, RequestQuery, RequestRecord, RequestTotals,
+    AttemptQuery, AttemptRecord, DueEvent, DueQuery, EventQuery, EventRecord, EventStatus,
+    EventTotals, PendingLane, RequestCounts, RequestHistory, RequestQuery, RequestRecord,
+    RequestTotals,
 };
 
 const MAX_PAGE: u32 = 255;
@@ -242,37 +243,56 @@ pub(super) fn pending_connections(db: &Connection) -> rusqlite::Result<Vec<Strin
         .collect()
 }
 
-pub(super) fn pending_destinations(db: &Connection) -> rusqlite::Result<Vec<PendingDestination>> {
-    db.prepare_cached("SELECT destination_id, min(due_at) FROM pending GROUP BY destination_id")?
+/// Steps from one branch to the next in the index, so that a million events of one
+/// branch cost what one event does.
+pub(super) fn pending_lanes(db: &Connection) -> rusqlite::Result<Vec<PendingLane>> {
+    const STEPS: &str = "
+        WITH RECURSIVE destination (d) AS (
+            SELECT min(destination_id) FROM pending
+            UNION ALL
+            SELECT (SELECT min(destination_id) FROM pending WHERE destination_id > d)
+            FROM destination WHERE d IS NOT NULL
+        ), lane (d, c) AS (
+            SELECT d, (SELECT min(connection_id) FROM pending WHERE destination_id = d)
+            FROM destination WHERE d IS NOT NULL
+            UNION ALL
+            SELECT d, (SELECT min(connection_id) FROM pending
+                       WHERE destination_id = d AND connection_id > c)
+            FROM lane WHERE c IS NOT NULL
+        )
+        SELECT d, c, (SELECT min(due_at) FROM pending
+                      WHERE destination_id = d AND connection_id = c)
+        FROM lane WHERE c IS NOT NULL";
+    db.prepare_cached(STEPS)?
         .query_map([], |row| {
-            Ok(PendingDestination {
+            Ok(PendingLane {
                 destination_id: row.get(0)?,
-                next_attempt_at: row.get::<_, i64>(1)?.cast_unsigned(),
+                connection_id: row.get(1)?,
+                next_attempt_at: row.get::<_, i64>(2)?.cast_unsigned(),
             })
         })?
         .collect()
 }
 
-pub(super) fn due(
-    db: &Connection,
-    destination_id: &str,
-    now: u64,
-    limit: u32,
-) -> Result<Vec<DueEvent>, StoreError> {
+pub(super) fn due(db: &Connection, query: &DueQuery) -> Result<Vec<DueEvent>, StoreError> {
+    let most = query.limit as usize + query.except.len();
     let events = db
         .prepare_cached(&format!(
-            "SELECT {} FROM event JOIN
-             (SELECT event_id, due_at FROM pending WHERE destination_id = ?1 AND due_at <= ?2)
-             ON event_id = id WHERE status <> ?4 ORDER BY due_at, id LIMIT ?3",
+            "SELECT {} FROM
+             (SELECT event_id, due_at FROM pending
+              WHERE destination_id = ?1 AND connection_id = ?2 AND due_at <= ?3)
+             CROSS JOIN event ON event_id = id
+             WHERE status <> ?5 ORDER BY due_at, event_id LIMIT ?4",
             rows::EVENT
         ))
         .and_then(|mut find| {
             find.query_map(
                 params![
-                    destination_id,
-                    time(now),
-                    limit,
-                    status_code(EventStatus::Hold)
+                    query.destination_id,
+                    query.connection_id,
+                    time(query.now),
+                    i64::try_from(most).unwrap_or(i64::MAX),
+                    status_code(EventStatus::Hold),
                 ],
                 rows::event,
             )?
@@ -282,6 +302,12 @@ pub(super) fn due(
     let mut found = Vec::new();
     for event in events {
         let event = event?;
+        if query.except.contains(&event.id) {
+            continue;
+        }
+        if found.len() == query.limit as usize {
+            break;
+        }
         let (team, id) = (&event.team_id, &event.request_id);
         let request =
             one(db, rows::REQUEST, "request", team, id, rows::request)?.ok_or_else(|| {

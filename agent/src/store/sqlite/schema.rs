@@ -61,7 +61,7 @@ CREATE TABLE pending (
     connection_id TEXT NOT NULL,
     due_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX pending_due ON pending (destination_id, due_at, event_id);
+CREATE INDEX pending_by_lane ON pending (destination_id, connection_id, due_at, event_id);
 CREATE INDEX pending_by_connection ON pending (connection_id);
 
 CREATE TABLE attempt (
@@ -117,6 +117,13 @@ CREATE TABLE report (sequence INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NO
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
+/// For stores of the first release, which looked due events up by destination only.
+const LANES: &str = "
+DROP INDEX IF EXISTS pending_due;
+CREATE INDEX IF NOT EXISTS pending_by_lane
+    ON pending (destination_id, connection_id, due_at, event_id);
+";
+
 /// A database written by a newer release than this one.
 #[derive(Debug, thiserror::Error)]
 #[error("the store has schema {found}, this release knows {VERSION}; run the newer release")]
@@ -140,7 +147,10 @@ pub(super) fn prepare_writer(
             ))?;
             Ok(())
         }
-        VERSION => Ok(()),
+        VERSION => {
+            connection.execute_batch(LANES)?;
+            Ok(())
+        }
         newer => Err(Box::new(NewerSchema { found: newer })),
     }
 }

@@ -3,7 +3,7 @@
 use super::Shape;
 use super::auth::{self, Scheme};
 
-const SCHEMES: [Scheme; 4] = [
+const SCHEMES: [Scheme; 7] = [
     Scheme {
         tag: "CUSTOM_HEADER",
         field: "custom_header",
@@ -23,6 +23,21 @@ const SCHEMES: [Scheme; 4] = [
         tag: "HOOKPLANE_SIGNATURE",
         field: "hookplane_signature",
         form: "{secret}",
+    },
+    Scheme {
+        tag: "STANDARD_WEBHOOKS",
+        field: "standard_webhooks",
+        form: "{secrets}",
+    },
+    Scheme {
+        tag: "OAUTH2_CLIENT_CREDENTIALS",
+        field: "oauth2_client_credentials",
+        form: "{token_url, client_id, client_secret, scope, audience, client_authentication}",
+    },
+    Scheme {
+        tag: "CLIENT_CERTIFICATE",
+        field: "client_certificate",
+        form: "{certificate, private_key, ca}",
     },
 ];
 

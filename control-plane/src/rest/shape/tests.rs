@@ -252,10 +252,40 @@ fn each_authentication_of_a_destination_goes_both_ways() {
             json!({"secret": "s"}),
             Scheme::HookplaneSignature(v1::HookplaneSignature { secret: "s".into() }),
         ),
+        (
+            "STANDARD_WEBHOOKS",
+            json!({"secrets": ["a", "b"]}),
+            Scheme::StandardWebhooks(v1::StandardWebhooksSignature {
+                secrets: vec!["a".into(), "b".into()],
+            }),
+        ),
+        (
+            "OAUTH2_CLIENT_CREDENTIALS",
+            json!({"token_url": "https://id.test/t", "client_id": "c", "client_secret": "s",
+                   "scope": "", "audience": "", "client_authentication": "BODY"}),
+            Scheme::Oauth2ClientCredentials(v1::Oauth2ClientCredentials {
+                token_url: "https://id.test/t".into(),
+                client_id: "c".into(),
+                client_secret: "s".into(),
+                client_authentication: v1::ClientAuthentication::Body.into(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "CLIENT_CERTIFICATE",
+            json!({"certificate": "c", "private_key": "k", "ca": "", "expires_at": null}),
+            Scheme::ClientCertificate(v1::ClientCertificate {
+                certificate: "c".into(),
+                private_key: "k".into(),
+                ..Default::default()
+            }),
+        ),
     ] {
         let wanted = v1::DestinationConfig {
             url: "https://example.com/hook".into(),
             timeout_ms: 2_000,
+            rate_limit: 10,
+            rate_limit_period: v1::RateLimitPeriod::Minute.into(),
             auth: Some(v1::DestinationAuth {
                 scheme: Some(scheme),
             }),
@@ -263,6 +293,7 @@ fn each_authentication_of_a_destination_goes_both_ways() {
         };
         let given = json!({
             "url": "https://example.com/hook", "timeout_ms": 2000,
+            "rate_limit": 10, "rate_limit_period": "minute",
             "auth_type": kind, "auth": auth,
         });
         let mut shown_as = given.clone();
@@ -278,7 +309,11 @@ fn rules_are_told_apart_by_their_type() {
     let rules = json!([
         {"type": "filter", "body": {"type": {"$starts_with": "user."}}},
         {"type": "retry", "strategy": "exponential", "count": 5, "interval": 60000,
-         "response_status_codes": ["429", "500-599"]},
+         "response_status_codes": ["429", "500-599"], "give_up_status_codes": ["422"],
+         "delays": [], "jitter_percent": 0},
+        {"type": "retry", "strategy": "list", "count": 0, "interval": 0,
+         "response_status_codes": [], "give_up_status_codes": [],
+         "delays": [1000, 60000], "jitter_percent": null},
     ]);
     let connection: v1::Connection = seen("Connection", json!({ "rules": rules }));
     let kinds: Vec<bool> = connection
@@ -286,7 +321,7 @@ fn rules_are_told_apart_by_their_type() {
         .iter()
         .map(|rule| matches!(rule.rule, Some(v1::rule::Rule::Filter(_))))
         .collect();
-    assert_eq!(kinds, [true, false]);
+    assert_eq!(kinds, [true, false, false]);
     assert_eq!(shown("Connection", &connection)["rules"], rules);
 
     for (rule, field) in [

@@ -99,6 +99,8 @@ pub(super) async fn add_destinations(
                 Column::Successful,
                 Column::Failed,
                 Column::Latency,
+                Column::StartDelay,
+                Column::DeliveredAfter,
             ])
             .to_owned();
         destination_minute::Entity::insert_many(batch.iter().cloned())
@@ -147,6 +149,12 @@ fn source_row(
 fn destination(row: destination_minute::Model) -> Result<DestinationNumbers, StoreError> {
     Ok(DestinationNumbers {
         latency: histogram("destination_minutes", &row.destination_id, &row.latency)?,
+        start_delay: told("destination_minutes", &row.destination_id, &row.start_delay)?,
+        delivered_after: told(
+            "destination_minutes",
+            &row.destination_id,
+            &row.delivered_after,
+        )?,
         team_id: row.team_id,
         destination_id: row.destination_id,
         attempts: unsigned(row.attempts),
@@ -160,7 +168,9 @@ fn destination_row(
     minute: Millis,
     sum: DestinationNumbers,
 ) -> Result<destination_minute::ActiveModel, StoreError> {
-    let latency = encoded("destination_minutes", &sum.destination_id, &sum.latency)?;
+    let part = |one| encoded("destination_minutes", &sum.destination_id, one);
+    let latency = part(&sum.latency)?;
+    let (start_delay, delivered_after) = (part(&sum.start_delay)?, part(&sum.delivered_after)?);
     Ok(destination_minute::ActiveModel {
         minute: Set(minute),
         agent_id: Set(agent_id.to_owned()),
@@ -170,6 +180,8 @@ fn destination_row(
         successful: Set(signed(sum.successful)),
         failed: Set(signed(sum.failed)),
         latency: Set(latency),
+        start_delay: Set(Some(start_delay)),
+        delivered_after: Set(Some(delivered_after)),
     })
 }
 
@@ -183,4 +195,16 @@ pub(super) fn histogram(
     bytes: &[u8],
 ) -> Result<Histogram, StoreError> {
     serde_json::from_slice(bytes).map_err(|fault| broken(table, id, fault))
+}
+
+/// Of a column that rows of the first release lack.
+pub(super) fn told(
+    table: &'static str,
+    id: &str,
+    bytes: &Option<Vec<u8>>,
+) -> Result<Histogram, StoreError> {
+    match bytes {
+        Some(bytes) => histogram(table, id, bytes),
+        None => Ok(Histogram::default()),
+    }
 }

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::super::{StoreError, unsigned};
-use super::rows::histogram;
+use super::rows::{histogram, told};
 use super::{KEEP, MINUTE};
 use crate::domain::{Histogram, Millis};
 
@@ -49,9 +49,22 @@ pub struct DestinationSum {
     pub attempts: u64,
     pub successful: u64,
     pub failed: u64,
-    /// Microseconds.
-    pub latency: Histogram,
+    pub times: Times,
 }
+
+/// How long deliveries take, in microseconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Of each attempt.
+    pub latency: Histogram,
+    /// From being due to the start of an attempt.
+    pub start_delay: Histogram,
+    /// From accepted to delivered.
+    pub delivered_after: Histogram,
+}
+
+/// The histograms of one row.
+type Parts = (String, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
 
 #[derive(Debug, FromQueryResult)]
 struct SourceRow {
@@ -215,17 +228,19 @@ pub(super) async fn by_destination(
         .all(db)
         .await?;
     let ids: Vec<String> = rows.iter().map(|row| row.destination_id.clone()).collect();
-    let mut latencies: HashMap<String, Histogram> = HashMap::new();
+    let mut times: HashMap<String, Times> = HashMap::new();
     let newest = newest(
         db,
         Entity::find().filter(Column::TeamId.eq(team_id)),
         Column::Minute,
     );
     for step in steps(from, newest.await?) {
-        let parts: Vec<(String, Vec<u8>)> = Entity::find()
+        let parts: Vec<Parts> = Entity::find()
             .select_only()
             .column(Column::DestinationId)
             .column(Column::Latency)
+            .column(Column::StartDelay)
+            .column(Column::DeliveredAfter)
             .filter(Column::TeamId.eq(team_id))
             .filter(Column::Minute.gte(step))
             .filter(Column::Minute.lt(step + STEP))
@@ -233,13 +248,19 @@ pub(super) async fn by_destination(
             .into_tuple()
             .all(db)
             .await?;
-        for (id, bytes) in parts {
-            let part = histogram("destination_minutes", &id, &bytes)?;
-            latencies.entry(id).or_default().merge(&part);
+        for (id, latency, start_delay, delivered_after) in parts {
+            const TABLE: &str = "destination_minutes";
+            let latency = histogram(TABLE, &id, &latency)?;
+            let start_delay = told(TABLE, &id, &start_delay)?;
+            let delivered_after = told(TABLE, &id, &delivered_after)?;
+            let sum = times.entry(id).or_default();
+            sum.latency.merge(&latency);
+            sum.start_delay.merge(&start_delay);
+            sum.delivered_after.merge(&delivered_after);
         }
     }
     let sum = |row: DestinationRow| DestinationSum {
-        latency: latencies.remove(&row.destination_id).unwrap_or_default(),
+        times: times.remove(&row.destination_id).unwrap_or_default(),
         destination_id: row.destination_id,
         attempts: number(row.attempts),
         successful: number(row.successful),
