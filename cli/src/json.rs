@@ -164,6 +164,16 @@ fn rule(shown: &DynamicMessage) -> Value {
     if kind == "filter" {
         object.retain(|_, part| !part.is_null());
     }
+    // Told when they say something: FastHook's retry rule has no such fields.
+    for name in ["delays", "give_up_status_codes", "jitter_percent"] {
+        let Some(said) = object.get(name) else {
+            continue;
+        };
+        let empty = said.is_null() || said.as_array().is_some_and(Vec::is_empty);
+        if empty {
+            object.remove(name);
+        }
+    }
     object.insert("type".to_owned(), json!(kind));
     Value::Object(object)
 }

@@ -3,9 +3,10 @@
 //! Both are brought to one form first: defaults filled in, server-set fields
 //! cleared. Secrets are compared by what their redacted form still shows.
 
+use hookplane_client::v1::destination_auth::Scheme;
 use hookplane_client::v1::{
-    Connection, Destination, DestinationType, HmacAlgorithm, RetryStrategy, SignatureEncoding,
-    Source, SourceStatus, SourceType, rule, source_auth,
+    ClientAuthentication, Connection, Destination, DestinationType, HmacAlgorithm, RateLimitPeriod,
+    RetryStrategy, SignatureEncoding, Source, SourceStatus, SourceType, rule, source_auth,
 };
 use serde_json::Value;
 
@@ -146,6 +147,22 @@ impl Comparable for Destination {
         let mut config = self.config.clone().unwrap_or_default();
         fill(&mut config.timeout_ms, 15_000);
         fill(&mut config.max_in_flight, 32);
+        if config.rate_limit == 0 {
+            config.rate_limit_period = 0;
+        } else {
+            fill_enum(
+                &mut config.rate_limit_period,
+                RateLimitPeriod::Second.into(),
+            );
+        }
+        match config.auth.as_mut().and_then(|auth| auth.scheme.as_mut()) {
+            Some(Scheme::Oauth2ClientCredentials(client)) => {
+                let basic = ClientAuthentication::Basic.into();
+                fill_enum(&mut client.client_authentication, basic);
+            }
+            Some(Scheme::ClientCertificate(pair)) => pair.expires_at = None,
+            _ => {}
+        }
         Self {
             name: self.name.clone(),
             description: self.description.clone(),
@@ -168,7 +185,7 @@ impl Comparable for Connection {
         for rule in &mut rules {
             if let Some(rule::Rule::Retry(retry)) = &mut rule.rule {
                 fill_enum(&mut retry.strategy, RetryStrategy::Exponential.into());
-                if retry.interval == 0 {
+                if retry.interval == 0 && retry.strategy() != RetryStrategy::List {
                     retry.interval = 60_000;
                 }
             }
@@ -203,7 +220,10 @@ fn fill_enum(number: &mut i32, default: i32) {
 
 #[cfg(test)]
 mod tests {
-    use hookplane_client::v1::{ProviderSignature, SourceAuth, SourceConfig};
+    use hookplane_client::v1::{
+        DestinationAuth, DestinationConfig, Oauth2ClientCredentials, ProviderSignature, RetryRule,
+        Rule, SourceAuth, SourceConfig,
+    };
 
     use super::*;
 
@@ -236,6 +256,47 @@ mod tests {
         assert_eq!(
             changes(&source("whsec_0123abcdef"), &held),
             Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn limits_and_proofs_settle_after_the_first_apply() {
+        let destination = |rate_limit_period, scheme| Destination {
+            config: Some(DestinationConfig {
+                rate_limit: 10,
+                rate_limit_period,
+                auth: Some(DestinationAuth {
+                    scheme: Some(scheme),
+                }),
+                ..DestinationConfig::default()
+            }),
+            ..Destination::default()
+        };
+        let client = |client_secret: &str, how| {
+            Scheme::Oauth2ClientCredentials(Oauth2ClientCredentials {
+                client_secret: client_secret.to_owned(),
+                client_authentication: how,
+                ..Oauth2ClientCredentials::default()
+            })
+        };
+        let wanted = destination(0, client("secret", 0));
+        let held = destination(1, client("\u{2022}\u{2022}", 1));
+        assert_eq!(changes(&wanted, &held), Vec::<String>::new());
+        let list = |count| Connection {
+            rules: vec![Rule {
+                rule: Some(rule::Rule::Retry(RetryRule {
+                    strategy: RetryStrategy::List.into(),
+                    delays: vec![1_000, 2_000],
+                    jitter_percent: Some(count),
+                    ..RetryRule::default()
+                })),
+            }],
+            ..Connection::default()
+        };
+        assert_eq!(changes(&list(5), &list(5)), Vec::<String>::new());
+        assert_eq!(
+            changes(&list(9), &list(5)),
+            ["rules[0].jitter_percent: 5 -> 9"]
         );
     }
 

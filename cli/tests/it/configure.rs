@@ -137,11 +137,14 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
         made["config"]["auth"]["secrets"].as_array().map(Vec::len),
         Some(2)
     );
-    let changed = shell
+    let other = shell
         .run(&[
             "destinations",
-            "update",
-            "out",
+            "create",
+            "--name",
+            "other",
+            "--url",
+            "http://127.0.0.1:9",
             "--auth-oauth2",
             "https://id.test/token",
             "--auth-oauth2-client",
@@ -153,9 +156,9 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
         ])
         .await
         .json();
-    assert_eq!(changed["config"]["rate_limit"], 0);
-    assert_eq!(changed["config"]["auth_type"], "OAUTH2_CLIENT_CREDENTIALS");
-    assert_eq!(changed["config"]["auth"]["client_id"], "me");
+    assert_eq!(other["config"]["rate_limit"], 0);
+    assert_eq!(other["config"]["auth_type"], "OAUTH2_CLIENT_CREDENTIALS");
+    assert_eq!(other["config"]["auth"]["client_id"], "me");
     shell
         .run(&["sources", "create", "--name", "in", "--type", "webhook"])
         .await

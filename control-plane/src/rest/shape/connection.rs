@@ -58,10 +58,18 @@ pub(super) const RULE: Shape = Shape {
         else {
             return;
         };
+        rule.retain(|name, value| !(LEFT_OUT.contains(&name.as_str()) && says_nothing(value)));
         rule.insert("type".to_owned(), Value::String(kind));
         *object = rule;
     },
 };
+
+/// Fields that FastHook's retry rule has not: shown when they say something.
+const LEFT_OUT: [&str; 3] = ["delays", "give_up_status_codes", "jitter_percent"];
+
+fn says_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
 
 fn read_rule(object: &mut Object, at: &Path<'_>, faults: &mut Faults) {
     let mut rule = std::mem::take(object);

@@ -309,11 +309,10 @@ fn rules_are_told_apart_by_their_type() {
     let rules = json!([
         {"type": "filter", "body": {"type": {"$starts_with": "user."}}},
         {"type": "retry", "strategy": "exponential", "count": 5, "interval": 60000,
-         "response_status_codes": ["429", "500-599"], "give_up_status_codes": ["422"],
-         "delays": [], "jitter_percent": 0},
+         "response_status_codes": ["429", "500-599"]},
         {"type": "retry", "strategy": "list", "count": 0, "interval": 0,
-         "response_status_codes": [], "give_up_status_codes": [],
-         "delays": [1000, 60000], "jitter_percent": null},
+         "response_status_codes": [], "give_up_status_codes": ["422"],
+         "delays": [1000, 60000], "jitter_percent": 0},
     ]);
     let connection: v1::Connection = seen("Connection", json!({ "rules": rules }));
     let kinds: Vec<bool> = connection
