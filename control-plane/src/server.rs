@@ -154,7 +154,14 @@ impl ControlPlane {
         let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
         tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
         let refreshing = refresh(self.config.clone(), shutdown.clone());
-        let serving = listener::serve(self.listener, tls, router, tasks.clone(), shutdown.clone());
+        let serving = listener::serve(
+            self.listener,
+            tls,
+            router,
+            listener::Bounds::default(),
+            tasks.clone(),
+            shutdown.clone(),
+        );
         let ended = tokio::select! {
             () = serving => "listener",
             () = refreshing => "refresh",

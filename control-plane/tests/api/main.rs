@@ -2,6 +2,7 @@
 
 mod authorisation;
 mod configuration;
+mod connections;
 mod plane;
 mod postgres;
 mod refusals;
