@@ -104,6 +104,7 @@ impl DestinationSpec {
                 ),
             ));
         }
+        violation::auth(auth, &mut found);
         auth.faults(&mut found);
         found
     }

@@ -116,6 +116,7 @@ impl SourceSpec {
         }
         self.method_faults(&mut found);
         self.limit_faults(&mut found);
+        violation::auth(auth, &mut found);
         if let Err(fault) = Verifier::new(self.provider, auth.spec(), self.tolerance_seconds) {
             let field = match (fault.field.as_str(), auth) {
                 // Without a scheme it is the choice of the scheme that is wrong.

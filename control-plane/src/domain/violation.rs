@@ -21,6 +21,8 @@ impl Violation {
 
 /// Longest name of a resource, in characters.
 pub const MAX_NAME: usize = 155;
+/// Bytes of an authentication's settings: ten long secrets, and what names them.
+const MAX_AUTH: usize = 16 * 1_024;
 const MAX_DESCRIPTION: usize = 1_024;
 const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
@@ -82,5 +84,16 @@ pub(super) fn labels(
                 ),
             ));
         }
+    }
+}
+
+/// Whether the settings of an authentication are as short as they can be expected to be.
+pub(super) fn auth(settings: &impl serde::Serialize, into: &mut Vec<Violation>) {
+    let length = serde_json::to_vec(settings).map_or(usize::MAX, |text| text.len());
+    if length > MAX_AUTH {
+        into.push(Violation::new(
+            "config.auth",
+            format!("{length} bytes; at most {MAX_AUTH} are possible"),
+        ));
     }
 }

@@ -1,8 +1,10 @@
 //! Rows of connections.
 
 use hookplane_entity::connection::{ActiveModel, Column, Entity, Model};
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QuerySelect as _, Set,
 };
 
 use super::page::Place;
@@ -116,6 +118,25 @@ pub(super) async fn of_source(
         .filter(Column::SourceId.eq(source_id))
         .count(db)
         .await?)
+}
+
+/// Bytes that the settings of a source's connections have, but for one of them.
+pub(super) async fn bytes_of_source(
+    db: &impl ConnectionTrait,
+    source_id: &str,
+    except: &str,
+) -> Result<u64, StoreError> {
+    let length = Func::cust("OCTET_LENGTH").arg(Expr::col(Column::Settings));
+    let sum = Entity::find()
+        .select_only()
+        // On PostgreSQL a sum of whole numbers has a type of its own.
+        .expr(Func::cast_as(Expr::expr(length).sum(), "BIGINT"))
+        .filter(Column::SourceId.eq(source_id))
+        .filter(Column::Id.ne(except))
+        .into_tuple::<Option<i64>>()
+        .one(db)
+        .await?;
+    Ok(unsigned(sum.flatten().unwrap_or(0)))
 }
 
 pub(super) async fn of_destination(
