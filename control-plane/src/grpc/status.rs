@@ -83,6 +83,14 @@ impl From<ServiceError> for Status {
                 &[("id", &id), ("resource_type", kind.noun())],
                 Vec::new(),
             ),
+            ServiceError::LastKey { id } => status(
+                Code::FailedPrecondition,
+                "LAST_API_KEY",
+                message,
+                "make another key first, then revoke this one with it",
+                &[("id", &id), ("resource_type", ResourceKind::ApiKey.noun())],
+                Vec::new(),
+            ),
             ServiceError::Store(error) => error.into(),
         }
     }
