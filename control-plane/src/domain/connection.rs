@@ -77,6 +77,7 @@ impl ConnectionSpec {
                 "rules",
                 format!("{} rules; {MAX_RULES} are allowed", self.rules.len()),
             ));
+            return found;
         }
         let length = json_length(&self.rules);
         if length > MAX_RULES_BYTES {

@@ -118,6 +118,10 @@ fn readable_url(text: &str) -> Result<(), String> {
     if text.len() > MAX_URL {
         return Err(format!("at most {MAX_URL} characters are possible"));
     }
+    // The parser would leave some of them out, and the URL would not be what was given.
+    if text.chars().any(char::is_control) {
+        return Err(format!("control characters are not possible: {RIGHT}"));
+    }
     let url = Url::parse(text).map_err(|fault| format!("{fault}: {RIGHT}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
@@ -150,7 +154,9 @@ impl DestinationAuth {
                         "a user name is needed, without a colon",
                     ));
                 }
+                violation::printable("config.auth.username", username, found);
                 present("config.auth.password", password, found);
+                violation::printable("config.auth.password", password, found);
             }
             Self::Bearer { token } => {
                 present("config.auth.token", token, found);

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::page::Place;
-use super::{Page, PageRequest, StoreError, broken, signed, unsigned};
+use super::{Page, PageRequest, StoreError, broken, can_be_stored, signed, unsigned};
 use crate::domain::Connection;
 
 const TABLE: &str = "connections";
@@ -61,6 +61,9 @@ pub(super) async fn get(
     team_id: &str,
     id: &str,
 ) -> Result<Option<Connection>, StoreError> {
+    if !can_be_stored(id) {
+        return Ok(None);
+    }
     let found = Entity::find_by_id(id)
         .filter(Column::TeamId.eq(team_id))
         .one(db)
@@ -74,6 +77,9 @@ pub(super) async fn by_name(
     source_id: &str,
     name: &str,
 ) -> Result<Option<Connection>, StoreError> {
+    if !can_be_stored(name) || !can_be_stored(source_id) {
+        return Ok(None);
+    }
     let named = Entity::find()
         .filter(Column::TeamId.eq(team_id))
         .filter(Column::SourceId.eq(source_id))
@@ -126,6 +132,9 @@ pub(super) async fn bytes_of_source(
     source_id: &str,
     except: &str,
 ) -> Result<u64, StoreError> {
+    if !can_be_stored(source_id) {
+        return Ok(0);
+    }
     let length = Func::cust("OCTET_LENGTH").arg(Expr::col(Column::Settings));
     let sum = Entity::find()
         .select_only()

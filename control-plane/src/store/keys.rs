@@ -9,7 +9,7 @@ use sea_orm::{
 
 use super::database::INSTALLATION;
 use super::page::Place;
-use super::{Database, Page, PageRequest, StoreError};
+use super::{Database, Page, PageRequest, StoreError, can_be_stored};
 use crate::domain::{ApiKey, Millis};
 
 /// A handle; clones share the database.
@@ -63,6 +63,9 @@ impl KeyStore {
     }
 
     pub async fn get(&self, team_id: &str, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        if !can_be_stored(id) {
+            return Ok(None);
+        }
         let found = Entity::find_by_id(id)
             .filter(Column::TeamId.eq(team_id))
             .one(self.database.read())
@@ -93,6 +96,9 @@ impl KeyStore {
         id: &str,
         now: Millis,
     ) -> Result<Revoked, StoreError> {
+        if !can_be_stored(id) {
+            return Ok(Revoked::Unknown);
+        }
         let tx = self.database.write().await?;
         // On PostgreSQL this lock makes revocations take turns, so that two of
         // them cannot take each other for the key that is left.

@@ -3,6 +3,9 @@
 mod authorisation;
 mod configuration;
 mod connections;
+mod fuzz;
+#[path = "../rest/inputs.rs"]
+mod inputs;
 mod plane;
 mod postgres;
 mod refusals;
