@@ -45,3 +45,14 @@ pub(crate) fn required<T>(field: &str, message: Option<T>) -> Result<T, Status> 
     message
         .ok_or_else(|| status::invalid(&[crate::domain::Violation::new(field, "this is needed")]))
 }
+
+/// What a list shall be narrowed to; an empty text narrows nothing.
+pub(crate) fn wanted(field: &str, text: String) -> Result<Option<String>, Status> {
+    if text.chars().any(char::is_control) {
+        let fault = "holds control characters, which nothing has";
+        return Err(status::invalid(&[crate::domain::Violation::new(
+            field, fault,
+        )]));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}

@@ -53,8 +53,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let signals = Signals::watch()?;
     let plane = ControlPlane::start(settings, Arc::new(SystemClock)).await?;
-    if let Some(path) = plane.new_key_file() {
-        tracing::info!(file = %path.display(), "the first API key was written");
+    if let Some(path) = plane.admin_key_file() {
+        tracing::info!(file = %path.display(), "the first API key is in this file; keep it elsewhere and delete it");
     }
     let shutdown = CancellationToken::new();
     tokio::select! {

@@ -116,6 +116,15 @@ impl Change {
         connections::of_source(&self.tx, id).await
     }
 
+    /// Bytes that the settings of a source's connections have, but for one of them.
+    pub async fn connection_bytes_of_source(
+        &self,
+        id: &str,
+        except: &str,
+    ) -> Result<u64, StoreError> {
+        connections::bytes_of_source(&self.tx, id, except).await
+    }
+
     pub async fn destination(
         &self,
         team_id: &str,
