@@ -1,9 +1,11 @@
 //! Stage one: from the wire to a request within limits, raw bytes intact.
 //!
 //! Checks in this order: the source exists and is enabled, the method is
-//! allowed, the body fits. Refuses to know signatures, rules and the store.
+//! allowed, the path can only go down, the body fits. Refuses to know signatures, rules and the store.
 //! Header values and repeats are exact and names keep their order; hyper gives
 //! names in lower case.
+
+mod path;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,6 +54,8 @@ pub enum Refused {
     UnknownSource,
     Disabled(Arc<Source>, Call),
     MethodNotAllowed(Arc<Source>, Call),
+    /// With why, in words.
+    PathInvalid(Arc<Source>, Call, &'static str),
     TooLarge(Arc<Source>, Call),
     /// The body did not arrive in time, or broke off.
     Incomplete(Arc<Source>, Call, &'static str),
@@ -100,6 +104,9 @@ pub async fn receive(
     }
     if !source.methods.contains(&head.method) {
         return Err(Refused::MethodNotAllowed(source, call));
+    }
+    if let Some(fault) = path::fault(&call.path) {
+        return Err(Refused::PathInvalid(source, call, fault));
     }
     if announced > source.max_body_bytes as u64 {
         return Err(Refused::TooLarge(source, call));

@@ -55,6 +55,14 @@ pub(super) fn of_ingest(refused: Refused) -> Refusal {
                 ..refusal(told, source, call, "method", detail)
             }
         }
+        Refused::PathInvalid(source, call, why) => {
+            let told = (
+                StatusCode::BAD_REQUEST,
+                "PATH_INVALID",
+                "the path cannot be taken",
+            );
+            refusal(told, source, call, "path_invalid", why.to_owned())
+        }
         Refused::TooLarge(source, call) => {
             let cap = source.max_body_bytes;
             let told = (

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hookplane_rules::{Decision, History, Outcome, RetryPolicy, parse_retry_after};
 use http::{Method, Uri};
+use url::Url;
 
 use super::headers;
 use super::send::{Exchange, NoAnswer, Sender};
@@ -35,18 +36,14 @@ pub(super) async fn attempt(
     let request_headers = headers::kept(&outbound, &destination.auth);
 
     let began = Instant::now();
-    let result = match url.parse::<Uri>() {
+    let result = match address(&url, destination) {
         Ok(uri) => {
             let body = due.request.body.clone();
             sender
                 .send(method.clone(), uri, outbound, body, destination.timeout)
                 .await
         }
-        Err(_) => Err(NoAnswer {
-            code: "url_invalid",
-            message: "the path of the request makes no valid URL with the receiver's".to_owned(),
-            permanent: true,
-        }),
+        Err(refused) => Err(refused),
     };
     let latency = began.elapsed();
     let now = clock.now_millis();
@@ -155,6 +152,37 @@ fn target(due: &DueEvent, destination: &Destination) -> String {
         }
     }
     url.into()
+}
+
+/// The target as an address, which must lie below the receiver's URL: a sender may choose
+/// what follows it, never another place on the host. Ingest refuses such paths; this is the
+/// second lock, on what is really sent.
+fn address(target: &str, destination: &Destination) -> Result<Uri, NoAnswer> {
+    let refused = |code, message: &str| NoAnswer {
+        code,
+        message: message.to_owned(),
+        permanent: true,
+    };
+    let own = &destination.url;
+    let below = |url: &Url| {
+        let base = own.path().trim_end_matches('/');
+        let rest = url.path().strip_prefix(base);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let inside = Url::parse(target).is_ok_and(|url| {
+        url.origin() == own.origin()
+            && url.username() == own.username()
+            && url.password() == own.password()
+            && below(&url)
+    });
+    if !inside {
+        let message = "the path of the request leads away from the receiver's URL";
+        return Err(refused("path_escapes", message));
+    }
+    target.parse().map_err(|_| {
+        let message = "the path of the request makes no valid URL with the receiver's";
+        refused("url_invalid", message)
+    })
 }
 
 fn trigger(due: &DueEvent) -> &'static str {

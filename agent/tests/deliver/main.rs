@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod hostile;
 mod receiver;
 
 use std::path::Path;
@@ -116,7 +117,15 @@ const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 
 impl Running {
     async fn put(&self, destination: &str) -> EventRecord {
-        let request = RequestRecord {
+        self.put_changed(destination, |_| {}).await
+    }
+
+    async fn put_changed(
+        &self,
+        destination: &str,
+        change: impl FnOnce(&mut RequestRecord),
+    ) -> EventRecord {
+        let mut request = RequestRecord {
             id: IDS.mint(Kind::Request, 1_000),
             team_id: TEAM.into(),
             source_id: "src_1".into(),
@@ -151,6 +160,7 @@ impl Running {
             body: Bytes::from_static(b"\x00raw \xff bytes"),
             body_size: 12,
         };
+        change(&mut request);
         let event = EventRecord {
             id: IDS.mint(Kind::Event, 1_000),
             team_id: TEAM.into(),
