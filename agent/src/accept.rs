@@ -35,12 +35,16 @@ pub type Answer = hyper::Response<Full<bytes::Bytes>>;
 pub struct IngestLimits {
     /// Requests at once; past it the answer is 503.
     pub in_flight: usize,
-    /// Until the whole head has arrived.
+    /// Until the protocol is known, and from then until the whole head has arrived.
     pub header_deadline: Duration,
     /// Until the whole body has arrived.
     pub body_deadline: Duration,
     /// Connections at once; past it new ones wait in the kernel's queue.
     pub connections: usize,
+    /// Connections of one caller at once; past it new ones are closed unheard.
+    pub connections_per_client: usize,
+    /// How long a connection may go without a request.
+    pub idle: Duration,
 }
 
 impl Default for IngestLimits {
@@ -50,6 +54,8 @@ impl Default for IngestLimits {
             header_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(30),
             connections: 10_000,
+            connections_per_client: 2_048,
+            idle: Duration::from_secs(60),
         }
     }
 }

@@ -251,6 +251,7 @@ impl Agent {
 
         let limits = IngestLimits {
             in_flight: self.settings.in_flight,
+            connections_per_client: self.settings.connections_per_client,
             ..IngestLimits::default()
         };
         let acceptor = Acceptor::new(

@@ -5,6 +5,7 @@
 //! Header values and repeats are exact and names keep their order; hyper gives
 //! names in lower case.
 
+pub mod client;
 mod path;
 
 use std::net::IpAddr;
@@ -19,6 +20,8 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::config::{Configuration, Source};
 use crate::store::Headers;
+
+pub use client::Client;
 
 /// Bytes of a refused body that are kept as evidence.
 pub const REFUSED_BODY_KEPT: usize = 64 * 1_024;
