@@ -249,11 +249,7 @@ impl Agent {
             ("admin", outcome)
         });
 
-        let limits = IngestLimits {
-            in_flight: self.settings.in_flight,
-            connections_per_client: self.settings.connections_per_client,
-            ..IngestLimits::default()
-        };
+        let limits = IngestLimits::of(&self.settings);
         let acceptor = Acceptor::new(
             Arc::clone(&self.current),
             Arc::clone(&store),

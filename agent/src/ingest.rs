@@ -5,22 +5,26 @@
 //! Header values and repeats are exact and names keep their order; hyper gives
 //! names in lower case.
 
+mod body;
+pub mod budget;
 pub mod client;
 mod path;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use crate::config::{Configuration, Source};
 use crate::store::Headers;
 
+use body::End;
+
+pub use body::Pace;
+pub use budget::{Budget, BudgetLimits, NoRoom, Place};
 pub use client::Client;
 
 /// Bytes of a refused body that are kept as evidence.
@@ -62,6 +66,8 @@ pub enum Refused {
     TooLarge(Arc<Source>, Call),
     /// The body did not arrive in time, or broke off.
     Incomplete(Arc<Source>, Call, &'static str),
+    /// Too much is under way; nothing is kept of it.
+    NoRoom(NoRoom),
 }
 
 impl Received {
@@ -83,13 +89,15 @@ impl Received {
 /// Reads one call.
 ///
 /// # Errors
-/// [`Refused`] with the source and what was read, except for an unknown source.
+/// [`Refused`] with the source and what was read, except for an unknown source and when
+/// there is no room.
 pub async fn receive(
     request: hyper::Request<Incoming>,
     configuration: &Configuration,
     client_ip: IpAddr,
     received_at: u64,
-    body_deadline: Duration,
+    pace: Pace,
+    place: &mut Place,
 ) -> Result<Received, Refused> {
     let (head, body) = request.into_parts();
     let (id, path) = split_path(head.uri.path());
@@ -99,6 +107,7 @@ pub async fn receive(
             .get(id)
             .ok_or(Refused::UnknownSource)?,
     );
+    place.for_source(&source.id).map_err(Refused::NoRoom)?;
     let announced = body.size_hint().lower();
     let mut call = describe(&head, path, client_ip, received_at, configuration.revision);
     call.body_size = announced;
@@ -111,47 +120,19 @@ pub async fn receive(
     if let Some(fault) = path::fault(&call.path) {
         return Err(Refused::PathInvalid(source, call, fault));
     }
-    if announced > source.max_body_bytes as u64 {
+    let cap = source.max_body_bytes;
+    if announced > cap as u64 {
         return Err(Refused::TooLarge(source, call));
     }
-    let mut read = BytesMut::new();
-    let outcome = tokio::time::timeout(
-        body_deadline,
-        collect(body, &mut read, source.max_body_bytes),
-    )
-    .await;
-    call.body_size = read.len() as u64;
-    call.body = read.freeze();
-    match outcome {
-        Ok(End::Whole) => Ok(Received { source, call }),
-        Ok(End::TooLarge) => Err(Refused::TooLarge(source, cut(call))),
-        Ok(End::Broken) => Err(Refused::Incomplete(source, cut(call), "the body broke off")),
-        Err(_) => Err(Refused::Incomplete(
-            source,
-            cut(call),
-            "the body took too long",
-        )),
+    let (bytes, end) = body::read(body, cap, pace, place).await;
+    call.body_size = bytes.len() as u64;
+    call.body = bytes;
+    match end {
+        End::Whole => Ok(Received { source, call }),
+        End::TooLarge => Err(Refused::TooLarge(source, cut(call))),
+        End::Incomplete(why) => Err(Refused::Incomplete(source, cut(call), why)),
+        End::NoRoom(full) => Err(Refused::NoRoom(full)),
     }
-}
-
-enum End {
-    Whole,
-    TooLarge,
-    Broken,
-}
-
-async fn collect(mut body: Incoming, into: &mut BytesMut, cap: usize) -> End {
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return End::Broken };
-        if let Some(data) = frame.data_ref() {
-            let room = cap.saturating_sub(into.len());
-            into.extend_from_slice(&data[..data.len().min(room)]);
-            if data.len() > room {
-                return End::TooLarge;
-            }
-        }
-    }
-    End::Whole
 }
 
 fn describe(head: &Parts, path: &str, client_ip: IpAddr, received_at: u64, revision: u64) -> Call {

@@ -1,7 +1,7 @@
 //! Refusals of the stages in one form: what to tell the sender, what to keep for operators.
 
 use crate::config::Source;
-use crate::ingest::{Call, REFUSED_BODY_KEPT, Refused};
+use crate::ingest::{Call, NoRoom, REFUSED_BODY_KEPT, Refused};
 use crate::store::{NewRequest, Rejection, RequestRecord};
 use crate::verify::Disbelieved;
 use std::sync::Arc;
@@ -25,8 +25,10 @@ struct Kept {
     detail: String,
 }
 
-pub(super) fn of_ingest(refused: Refused) -> Refusal {
-    match refused {
+/// What ingest refused, or which bound it met: nothing is kept then, and it may come again.
+pub(super) fn of_ingest(refused: Refused) -> Result<Refusal, NoRoom> {
+    Ok(match refused {
+        Refused::NoRoom(full) => return Err(full),
         Refused::UnknownSource => Refusal {
             status: StatusCode::NOT_FOUND,
             code: "SOURCE_NOT_FOUND",
@@ -86,7 +88,7 @@ pub(super) fn of_ingest(refused: Refused) -> Refusal {
             );
             refusal(told, source, call, "body_incomplete", why.to_owned())
         }
-    }
+    })
 }
 
 pub(super) fn of_verify(disbelieved: Disbelieved) -> Refusal {

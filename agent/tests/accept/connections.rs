@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use hookplane_agent::accept::IngestLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::world::{Agent, start};
+use crate::world::{closed, connect, start};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frames of HTTP/2: empty settings, their acknowledgement, a ping.
@@ -20,19 +19,6 @@ fn impatient() -> IngestLimits {
         idle: Duration::from_millis(300),
         ..IngestLimits::default()
     }
-}
-
-async fn connect(agent: &Agent) -> TcpStream {
-    let address = agent.base.strip_prefix("http://").unwrap();
-    TcpStream::connect(address).await.unwrap()
-}
-
-/// Waits until the agent closed the connection, whatever it said before.
-async fn closed(stream: &mut TcpStream) {
-    let mut heard = Vec::new();
-    let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut heard));
-    // A reset is an end too.
-    drop(end.await.expect("the agent keeps the connection"));
 }
 
 #[tokio::test]

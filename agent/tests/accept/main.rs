@@ -5,5 +5,6 @@
 
 mod answers;
 mod connections;
+mod crowding;
 mod path;
 mod world;

@@ -1,6 +1,7 @@
 //! What the tests play with: a real listener, a real store, a few sources, and senders.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -243,4 +246,25 @@ impl Agent {
         let all = self.store.requests(query, true).await.unwrap();
         all.into_iter().map(|(request, _)| request).collect()
     }
+}
+
+pub(crate) async fn connect(agent: &Agent) -> TcpStream {
+    connect_from(agent, Ipv4Addr::LOCALHOST).await
+}
+
+/// As another caller: any address of the loopback network will do.
+pub(crate) async fn connect_from(agent: &Agent, client: Ipv4Addr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((client, 0).into()).unwrap();
+    let address = agent.base.strip_prefix("http://").unwrap();
+    socket.connect(address.parse().unwrap()).await.unwrap()
+}
+
+/// Waits until the agent closed the connection, and gives what it said before.
+pub(crate) async fn closed(stream: &mut TcpStream) -> String {
+    let mut heard = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut heard));
+    // A reset is an end too.
+    drop(end.await.expect("the agent keeps the connection"));
+    String::from_utf8_lossy(&heard).into_owned()
 }
