@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hookplane_signature::Verifier;
 use http::Method;
 use http::request::Parts;
 use hyper::body::{Body as _, Incoming};
@@ -29,6 +30,10 @@ pub use client::Client;
 
 /// Bytes of a refused body that are kept as evidence.
 pub const REFUSED_BODY_KEPT: usize = 64 * 1_024;
+
+/// What stands in place of a credential that a source demands of its senders: neither
+/// kept nor passed on.
+pub const HIDDEN: &[u8] = b"[redacted]";
 
 /// Proof that a request is within its source's limits.
 #[derive(Debug)]
@@ -52,6 +57,20 @@ pub struct Call {
     /// Unix milliseconds.
     pub received_at: u64,
     pub config_revision: u64,
+}
+
+impl Call {
+    /// Takes out what the source's senders authenticate with. Whoever may see a request, and
+    /// whoever receives it, must not be able to send one.
+    pub(crate) fn hide_credentials(&mut self, verifier: &Verifier) {
+        for secret in verifier.credential_headers() {
+            for (name, value) in &mut self.headers {
+                if name.eq_ignore_ascii_case(secret) {
+                    *value = Bytes::from_static(HIDDEN);
+                }
+            }
+        }
+    }
 }
 
 /// Why a call goes no further.

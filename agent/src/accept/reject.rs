@@ -116,10 +116,12 @@ impl Refusal {
     pub(super) fn into_record(self, id: String) -> Option<NewRequest> {
         let Kept {
             source,
-            call,
+            mut call,
             reason,
             detail,
         } = self.kept?;
+        // A refused one too: a wrong method does not make the key a wrong one.
+        call.hide_credentials(&source.verifier);
         let mut body = call.body;
         body.truncate(REFUSED_BODY_KEPT);
         let request = RequestRecord {

@@ -8,6 +8,7 @@ use hookplane_signature::hookplane_signature;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::DestinationAuth;
+use crate::ingest::HIDDEN;
 use crate::store::{DueEvent, Headers};
 
 /// Meant for one hop, or made anew by the client.
@@ -49,7 +50,8 @@ pub(super) fn outbound(
     let listed = hop_by_hop(&due.request.headers);
     for (name, value) in &due.request.headers {
         let lower = name.to_ascii_lowercase();
-        if DROPPED.contains(&lower.as_str()) || listed.contains(&lower) {
+        let hidden = value.as_ref() == HIDDEN;
+        if hidden || DROPPED.contains(&lower.as_str()) || listed.contains(&lower) {
             continue;
         }
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(lower), HeaderValue::from_bytes(value))

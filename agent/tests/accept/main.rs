@@ -5,6 +5,7 @@
 
 mod answers;
 mod connections;
+mod credentials;
 mod crowding;
 mod path;
 mod world;

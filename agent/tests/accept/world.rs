@@ -149,6 +149,17 @@ fn configuration(secret: &str) -> Configuration {
         content_type: "text/plain".into(),
         body: Bytes::from("thanks"),
     });
+    let key = AuthSpec::ApiKey {
+        header: "X-Partner-Key".into(),
+        key: "k-0-partner".into(),
+    };
+    let mut keyed = source("src_keyed", Provider::Webhook, key);
+    keyed.connections = vec![connection("web_keyed", "des_all", true, None)];
+    let password = AuthSpec::Basic {
+        username: "partner".into(),
+        password: "p-0-word".into(),
+    };
+    let basic = source("src_basic", Provider::Webhook, password);
     let destinations = [
         destination("des_user", true),
         destination("des_all", true),
@@ -157,7 +168,7 @@ fn configuration(secret: &str) -> Configuration {
     Configuration {
         epoch: "e".into(),
         revision: 9,
-        sources: [clerk, off, slack, open]
+        sources: [clerk, off, slack, open, keyed, basic]
             .into_iter()
             .map(|source| (source.id.clone(), Arc::new(source)))
             .collect::<HashMap<_, _>>(),
