@@ -1,7 +1,8 @@
 //! Stage one: from the wire to a request within limits, raw bytes intact.
 //!
-//! Checks in this order: the source exists and is enabled, the method is
-//! allowed, the path can only go down, the body fits. Refuses to know signatures, rules and the store.
+//! Checks in this order: the source exists and is enabled, the headers are
+//! few and short enough, the method is allowed, the path can only go down, the
+//! body fits. Refuses to know signatures, rules and the store.
 //! Header values and repeats are exact and names keep their order; hyper gives
 //! names in lower case.
 
@@ -30,6 +31,10 @@ pub use client::Client;
 
 /// Bytes of a refused body that are kept as evidence.
 pub const REFUSED_BODY_KEPT: usize = 64 * 1_024;
+
+/// Header pairs, and the bytes of a request's head.
+pub const MAX_HEADERS: usize = 128;
+pub const MAX_HEAD_BYTES: usize = 64 * 1_024;
 
 /// What stands in place of a credential that a source demands of its senders: neither
 /// kept nor passed on.
@@ -79,6 +84,8 @@ pub enum Refused {
     /// No such source: there is nobody to show it to.
     UnknownSource,
     Disabled(Arc<Source>, Call),
+    /// With why, in words.
+    HeadersTooLarge(Arc<Source>, Call, String),
     MethodNotAllowed(Arc<Source>, Call),
     /// With why, in words.
     PathInvalid(Arc<Source>, Call, &'static str),
@@ -133,6 +140,10 @@ pub async fn receive(
     if !source.enabled {
         return Err(Refused::Disabled(source, call));
     }
+    if let Some(fault) = too_many_headers(&call.headers) {
+        call.headers.truncate(MAX_HEADERS);
+        return Err(Refused::HeadersTooLarge(source, call, fault));
+    }
     if !source.methods.contains(&head.method) {
         return Err(Refused::MethodNotAllowed(source, call));
     }
@@ -152,6 +163,23 @@ pub async fn receive(
         End::Incomplete(why) => Err(Refused::Incomplete(source, cut(call), why)),
         End::NoRoom(full) => Err(Refused::NoRoom(full)),
     }
+}
+
+/// Both protocols alike: HTTP/1 stops at the same bounds while it reads, HTTP/2 has no
+/// bound on the number.
+fn too_many_headers(headers: &Headers) -> Option<String> {
+    if headers.len() > MAX_HEADERS {
+        return Some(format!(
+            "{} headers; {MAX_HEADERS} are allowed",
+            headers.len()
+        ));
+    }
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    (bytes > MAX_HEAD_BYTES)
+        .then(|| format!("{bytes} bytes of headers; {MAX_HEAD_BYTES} are allowed"))
 }
 
 fn describe(head: &Parts, path: &str, client_ip: IpAddr, received_at: u64, revision: u64) -> Call {

@@ -44,6 +44,14 @@ pub(super) fn of_ingest(refused: Refused) -> Result<Refusal, NoRoom> {
             );
             refusal(told, source, call, "disabled", String::new())
         }
+        Refused::HeadersTooLarge(source, call, why) => {
+            let told = (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HEADERS_TOO_LARGE",
+                "the headers are too many or too large",
+            );
+            refusal(told, source, call, "headers_too_large", why)
+        }
         Refused::MethodNotAllowed(source, call) => {
             let allow = source.methods.clone();
             let told = (

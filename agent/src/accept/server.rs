@@ -21,12 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Acceptor, IngestLimits};
+use crate::ingest::{MAX_HEAD_BYTES, MAX_HEADERS};
 use first_bytes::FirstBytes;
 use idle::Activity;
 use open::{Open, OpenConnections};
 
-const MAX_HEADERS: usize = 128;
-const MAX_HEAD_BYTES: usize = 64 * 1_024;
 /// HTTP/2 pings, and how long the answer to one may take.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_ANSWER: Duration = Duration::from_secs(20);

@@ -7,5 +7,6 @@ mod answers;
 mod connections;
 mod credentials;
 mod crowding;
+mod headers;
 mod path;
 mod world;
