@@ -4,6 +4,7 @@
 //! Owns the order of the stages and their bounds: requests in flight, evidence
 //! of refusals per source. Every path ends in exactly one answer.
 
+mod keep;
 mod quota;
 mod reject;
 mod respond;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
 
 use crate::causes::chain;
 use crate::clock::SharedClock;
@@ -25,6 +27,8 @@ use crate::meter::{Ending, Meter};
 use crate::settings::Settings;
 use crate::store::{Store, stage};
 use crate::{ingest, route, verify};
+
+use keep::Keeping;
 
 pub use server::serve;
 
@@ -50,6 +54,8 @@ pub struct IngestLimits {
     /// From then on a body that comes more slowly than so many bytes per second is given up.
     pub body_grace: Duration,
     pub body_slowest: u32,
+    /// For the store to answer; past it the answer is 503.
+    pub append_deadline: Duration,
     /// Connections at once; past it new ones wait in the kernel's queue.
     pub connections: usize,
     /// Connections of one caller at once; past it new ones are closed unheard.
@@ -69,6 +75,7 @@ impl Default for IngestLimits {
             body_deadline: Duration::from_secs(30),
             body_grace: Duration::from_secs(5),
             body_slowest: 1_024,
+            append_deadline: Duration::from_secs(10),
             connections: 10_000,
             connections_per_client: 2_048,
             idle: Duration::from_secs(60),
@@ -149,7 +156,13 @@ impl Acceptor {
     }
 
     /// Takes one call from the wire to its answer.
-    pub async fn accept(&self, request: hyper::Request<Incoming>, client_ip: IpAddr) -> Answer {
+    /// What outlives the call, because its caller may leave at any time, runs on `tasks`.
+    pub async fn accept(
+        &self,
+        request: hyper::Request<Incoming>,
+        client_ip: IpAddr,
+        tasks: &TaskTracker,
+    ) -> Answer {
         let began = Instant::now();
         let mut place = match self.budget.enter(Client::of(client_ip)) {
             Ok(place) => place,
@@ -180,23 +193,32 @@ impl Acceptor {
         };
         place.verified();
         let source = Arc::clone(verified.source());
-        let (event_type, size) = (verified.event_type.clone(), verified.call().body_size);
+        let keeping = Keeping {
+            store: Arc::clone(&self.store),
+            meter: Arc::clone(&self.meter),
+            ids,
+            source: Arc::clone(&source),
+            event_type: verified.event_type.clone(),
+            size: verified.call().body_size,
+            began,
+            place,
+        };
         let routed = route::route(verified, &configuration, ids);
-        match stage::store(routed, self.store.as_ref(), ids).await {
-            Ok(stored) => {
-                let ending = if stored.is_repeat() {
-                    Ending::Repeat
-                } else {
-                    Ending::Accepted
-                };
-                let kind = event_type.as_deref();
-                self.meter
-                    .request(&source, kind, ending, size, began.elapsed());
-                respond::stored(&stored, source.custom_response.as_ref())
-            }
-            Err(error) => {
+        let kept = tasks.spawn(keeping.keep(routed));
+        match tokio::time::timeout(self.limits.append_deadline, kept).await {
+            Ok(Ok(Ok(stored))) => respond::stored(&stored, source.custom_response.as_ref()),
+            Ok(Ok(Err(error))) => {
                 tracing::error!(error = %chain(&error), "a request could not be stored");
                 self.turn_away("STORE_UNAVAILABLE")
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "storing a request was broken off");
+                self.turn_away("STORE_UNAVAILABLE")
+            }
+            // It may still be stored; then its sender's next one is a repeat.
+            Err(_) => {
+                tracing::error!("the store takes too long");
+                self.turn_away("STORE_SLOW")
             }
         }
     }
@@ -223,9 +245,15 @@ impl Acceptor {
             && self
                 .quota
                 .allows(&record.request.source_id, self.clock.now_millis())
-            && let Err(error) = stage::store_rejected(record, self.store.as_ref(), ids).await
         {
-            tracing::warn!(error = %chain(&error), "a refused request was not kept");
+            let kept = stage::store_rejected(record, self.store.as_ref(), ids);
+            match tokio::time::timeout(self.limits.append_deadline, kept).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %chain(&error), "a refused request was not kept");
+                }
+                Err(_) => tracing::warn!("a refused request was not kept in time"),
+            }
         }
         answer
     }

@@ -287,6 +287,7 @@ impl Agent {
             config: Arc::clone(&self.current),
             readiness: Arc::clone(&self.readiness),
             clock: Arc::clone(&self.clock),
+            fold: self.settings.pace.fold,
             every: self.settings.pace.report,
         };
         let (stop, folded) = (stops.report.clone(), stops.folded.clone());

@@ -141,7 +141,9 @@ pub struct Pace {
     pub refused_enrolment: Duration,
     /// One dial or call that is no stream.
     pub call: Duration,
-    /// Between reports.
+    /// Between writes of the numbers to disk.
+    pub fold: Duration,
+    /// Between reports that are sent.
     pub report: Duration,
     /// At shutdown, for the control plane to count the last reports.
     pub flush: Duration,
@@ -177,6 +179,7 @@ impl Default for Pace {
             redial: (Duration::from_millis(200), Duration::from_secs(10)),
             refused_enrolment: Duration::from_secs(30),
             call: Duration::from_secs(10),
+            fold: Duration::from_secs(1),
             report: Duration::from_secs(5),
             flush: Duration::from_secs(2),
             spool: 10_000,

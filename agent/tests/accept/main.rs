@@ -10,3 +10,4 @@ mod crowding;
 mod headers;
 mod path;
 mod world;
+mod writes;
