@@ -20,12 +20,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::causes::chain;
 use crate::clock::SharedClock;
-use crate::config::CurrentConfiguration;
+use crate::config::{Configuration, CurrentConfiguration};
 use crate::ids::{IdMint, StoreIds};
 use crate::ingest::{Budget, BudgetLimits, Client, Pace};
 use crate::meter::{Ending, Meter};
 use crate::settings::Settings;
-use crate::store::{Store, stage};
+use crate::store::{NewRequest, Store, stage};
 use crate::{ingest, route, verify};
 
 use keep::Keeping;
@@ -180,15 +180,14 @@ impl Acceptor {
             ingest::receive(request, &configuration, client_ip, now, pace, &mut place).await;
         let received = match received.map_err(reject::of_ingest) {
             Ok(received) => received,
-            Err(Ok(refusal)) => return self.refuse(refusal, ids, began).await,
+            Err(Ok(refusal)) => return self.refuse(refusal, &configuration, ids, began).await,
             Err(Err(full)) => return self.turn_away(full.code()),
         };
         let verified = match verify::verify(received) {
             Ok(verified) => verified,
             Err(disbelieved) => {
-                return self
-                    .refuse(reject::of_verify(*disbelieved), ids, began)
-                    .await;
+                let refusal = reject::of_verify(*disbelieved);
+                return self.refuse(refusal, &configuration, ids, began).await;
             }
         };
         place.verified();
@@ -230,9 +229,13 @@ impl Acceptor {
     }
 
     /// Keeps the refusal as evidence, within the source's quota, and answers it.
-    async fn refuse(&self, rejection: reject::Refusal, ids: IdMint, began: Instant) -> Answer {
-        let id = ids.mint(crate::ids::Kind::Request, self.clock.now_millis());
-        let answer = respond::refused(&rejection, &id);
+    async fn refuse(
+        &self,
+        mut rejection: reject::Refusal,
+        configuration: &Configuration,
+        ids: IdMint,
+        began: Instant,
+    ) -> Answer {
         match rejection.measured() {
             Some((source, size)) => {
                 let ending = Ending::Rejected(rejection.code);
@@ -241,20 +244,32 @@ impl Acceptor {
             }
             None => self.meter.turned_away(rejection.code),
         }
-        if let Some(record) = rejection.into_record(id)
-            && self
-                .quota
-                .allows(&record.request.source_id, self.clock.now_millis())
-        {
-            let kept = stage::store_rejected(record, self.store.as_ref(), ids);
-            match tokio::time::timeout(self.limits.append_deadline, kept).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(error = %chain(&error), "a refused request was not kept");
-                }
-                Err(_) => tracing::warn!("a refused request was not kept in time"),
+        let now = self.clock.now_millis();
+        let id = ids.mint(crate::ids::Kind::Request, now);
+        let record = rejection.take_record(id.clone()).filter(|kept| {
+            self.quota
+                .allows(&kept.request.source_id, configuration, now)
+        });
+        let kept = match record {
+            None => false,
+            Some(record) => self.keep_refused(record, ids).await,
+        };
+        respond::refused(&rejection, kept.then_some(id.as_str()))
+    }
+
+    /// Whether it can be looked up.
+    async fn keep_refused(&self, record: NewRequest, ids: IdMint) -> bool {
+        let kept = stage::store_rejected(record, self.store.as_ref(), ids);
+        match tokio::time::timeout(self.limits.append_deadline, kept).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(error = %chain(&error), "a refused request was not kept");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("a refused request was not kept in time");
+                false
             }
         }
-        answer
     }
 }
