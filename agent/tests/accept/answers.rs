@@ -205,6 +205,20 @@ async fn slack_challenges_and_custom_answers_are_sent_after_acceptance() {
     let kept = agent.kept().await;
     assert_eq!(kept.len(), 2);
     assert!(kept.iter().all(|request| request.rejection.is_none()));
+    let all = EventQuery {
+        team_id: TEAM.into(),
+        ..Default::default()
+    };
+    let made = agent.store.count_events(all.clone()).await.unwrap().queued;
+    assert_eq!(
+        made, 0,
+        "the question whose address it is went to a receiver"
+    );
+    let body = br#"{"type":"event_callback","challenge":"c-123"}"#;
+    let (secret, at) = ("slack-signing-secret", 1_790_000_000);
+    let headers = sign(Provider::Slack, secret, "", at, body).unwrap();
+    agent.send("POST", "/src_slack", headers, body).await;
+    assert_eq!(agent.store.count_events(all).await.unwrap().queued, 1);
 }
 
 #[tokio::test]

@@ -140,11 +140,12 @@ fn configuration(secret: &str) -> Configuration {
     ];
     let mut off = source("src_off", Provider::Webhook, AuthSpec::None);
     off.enabled = false;
-    let slack = source(
+    let mut slack = source(
         "src_slack",
         Provider::Slack,
         provider("slack-signing-secret"),
     );
+    slack.connections = vec![connection("web_slack", "des_all", true, None)];
     let mut open = source("src_open", Provider::Webhook, AuthSpec::None);
     open.custom_response = Some(CustomResponse {
         content_type: "text/plain".into(),
