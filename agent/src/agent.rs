@@ -302,6 +302,7 @@ impl Agent {
             vitals,
             clock: Arc::clone(&self.clock),
             retention_days: self.settings.retention_days,
+            clock_file: self.settings.data_dir.join("clock"),
         };
         let stop = stops.rest.clone();
         parts.spawn(async move {
