@@ -4,6 +4,7 @@
 //! Owns the order of the stages and their bounds: requests in flight, evidence
 //! of refusals per source. Every path ends in exactly one answer.
 
+mod keep;
 mod quota;
 mod reject;
 mod respond;
@@ -15,16 +16,19 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
 
 use crate::causes::chain;
 use crate::clock::SharedClock;
-use crate::config::CurrentConfiguration;
+use crate::config::{Configuration, CurrentConfiguration};
 use crate::ids::{IdMint, StoreIds};
 use crate::ingest::{Budget, BudgetLimits, Client, Pace};
 use crate::meter::{Ending, Meter};
 use crate::settings::Settings;
-use crate::store::{Store, stage};
+use crate::store::{NewRequest, Store, stage};
 use crate::{ingest, route, verify};
+
+use keep::Keeping;
 
 pub use server::serve;
 
@@ -50,6 +54,8 @@ pub struct IngestLimits {
     /// From then on a body that comes more slowly than so many bytes per second is given up.
     pub body_grace: Duration,
     pub body_slowest: u32,
+    /// For the store to answer; past it the answer is 503.
+    pub append_deadline: Duration,
     /// Connections at once; past it new ones wait in the kernel's queue.
     pub connections: usize,
     /// Connections of one caller at once; past it new ones are closed unheard.
@@ -69,6 +75,7 @@ impl Default for IngestLimits {
             body_deadline: Duration::from_secs(30),
             body_grace: Duration::from_secs(5),
             body_slowest: 1_024,
+            append_deadline: Duration::from_secs(10),
             connections: 10_000,
             connections_per_client: 2_048,
             idle: Duration::from_secs(60),
@@ -149,7 +156,13 @@ impl Acceptor {
     }
 
     /// Takes one call from the wire to its answer.
-    pub async fn accept(&self, request: hyper::Request<Incoming>, client_ip: IpAddr) -> Answer {
+    /// What outlives the call, because its caller may leave at any time, runs on `tasks`.
+    pub async fn accept(
+        &self,
+        request: hyper::Request<Incoming>,
+        client_ip: IpAddr,
+        tasks: &TaskTracker,
+    ) -> Answer {
         let began = Instant::now();
         let mut place = match self.budget.enter(Client::of(client_ip)) {
             Ok(place) => place,
@@ -167,36 +180,44 @@ impl Acceptor {
             ingest::receive(request, &configuration, client_ip, now, pace, &mut place).await;
         let received = match received.map_err(reject::of_ingest) {
             Ok(received) => received,
-            Err(Ok(refusal)) => return self.refuse(refusal, ids, began).await,
+            Err(Ok(refusal)) => return self.refuse(refusal, &configuration, ids, began).await,
             Err(Err(full)) => return self.turn_away(full.code()),
         };
         let verified = match verify::verify(received) {
             Ok(verified) => verified,
             Err(disbelieved) => {
-                return self
-                    .refuse(reject::of_verify(*disbelieved), ids, began)
-                    .await;
+                let refusal = reject::of_verify(*disbelieved);
+                return self.refuse(refusal, &configuration, ids, began).await;
             }
         };
         place.verified();
         let source = Arc::clone(verified.source());
-        let (event_type, size) = (verified.event_type.clone(), verified.call().body_size);
+        let keeping = Keeping {
+            store: Arc::clone(&self.store),
+            meter: Arc::clone(&self.meter),
+            ids,
+            source: Arc::clone(&source),
+            event_type: verified.event_type.clone(),
+            size: verified.call().body_size,
+            began,
+            place,
+        };
         let routed = route::route(verified, &configuration, ids);
-        match stage::store(routed, self.store.as_ref(), ids).await {
-            Ok(stored) => {
-                let ending = if stored.is_repeat() {
-                    Ending::Repeat
-                } else {
-                    Ending::Accepted
-                };
-                let kind = event_type.as_deref();
-                self.meter
-                    .request(&source, kind, ending, size, began.elapsed());
-                respond::stored(&stored, source.custom_response.as_ref())
-            }
-            Err(error) => {
+        let kept = tasks.spawn(keeping.keep(routed));
+        match tokio::time::timeout(self.limits.append_deadline, kept).await {
+            Ok(Ok(Ok(stored))) => respond::stored(&stored, source.custom_response.as_ref()),
+            Ok(Ok(Err(error))) => {
                 tracing::error!(error = %chain(&error), "a request could not be stored");
                 self.turn_away("STORE_UNAVAILABLE")
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "storing a request was broken off");
+                self.turn_away("STORE_UNAVAILABLE")
+            }
+            // It may still be stored; then its sender's next one is a repeat.
+            Err(_) => {
+                tracing::error!("the store takes too long");
+                self.turn_away("STORE_SLOW")
             }
         }
     }
@@ -208,9 +229,13 @@ impl Acceptor {
     }
 
     /// Keeps the refusal as evidence, within the source's quota, and answers it.
-    async fn refuse(&self, rejection: reject::Refusal, ids: IdMint, began: Instant) -> Answer {
-        let id = ids.mint(crate::ids::Kind::Request, self.clock.now_millis());
-        let answer = respond::refused(&rejection, &id);
+    async fn refuse(
+        &self,
+        mut rejection: reject::Refusal,
+        configuration: &Configuration,
+        ids: IdMint,
+        began: Instant,
+    ) -> Answer {
         match rejection.measured() {
             Some((source, size)) => {
                 let ending = Ending::Rejected(rejection.code);
@@ -219,14 +244,32 @@ impl Acceptor {
             }
             None => self.meter.turned_away(rejection.code),
         }
-        if let Some(record) = rejection.into_record(id)
-            && self
-                .quota
-                .allows(&record.request.source_id, self.clock.now_millis())
-            && let Err(error) = stage::store_rejected(record, self.store.as_ref(), ids).await
-        {
-            tracing::warn!(error = %chain(&error), "a refused request was not kept");
+        let now = self.clock.now_millis();
+        let id = ids.mint(crate::ids::Kind::Request, now);
+        let record = rejection.take_record(id.clone()).filter(|kept| {
+            self.quota
+                .allows(&kept.request.source_id, configuration, now)
+        });
+        let kept = match record {
+            None => false,
+            Some(record) => self.keep_refused(record, ids).await,
+        };
+        respond::refused(&rejection, kept.then_some(id.as_str()))
+    }
+
+    /// Whether it can be looked up.
+    async fn keep_refused(&self, record: NewRequest, ids: IdMint) -> bool {
+        let kept = stage::store_rejected(record, self.store.as_ref(), ids);
+        match tokio::time::timeout(self.limits.append_deadline, kept).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(error = %chain(&error), "a refused request was not kept");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("a refused request was not kept in time");
+                false
+            }
         }
-        answer
     }
 }

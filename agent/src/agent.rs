@@ -289,6 +289,7 @@ impl Agent {
             config: Arc::clone(&self.current),
             readiness: Arc::clone(&self.readiness),
             clock: Arc::clone(&self.clock),
+            fold: self.settings.pace.fold,
             every: self.settings.pace.report,
         };
         let (stop, folded) = (stops.report.clone(), stops.folded.clone());
@@ -303,6 +304,7 @@ impl Agent {
             vitals,
             clock: Arc::clone(&self.clock),
             retention_days: self.settings.retention_days,
+            clock_file: self.settings.data_dir.join("clock"),
         };
         let stop = stops.rest.clone();
         parts.spawn(async move {

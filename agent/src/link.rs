@@ -5,7 +5,7 @@
 //! that none can hold up another.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,7 @@ pub enum LinkError {
 /// How a session of a stream ended.
 #[derive(Debug)]
 pub(crate) struct SessionEnd {
-    /// The other side had answered, so the next dial may come soon.
+    /// The other side had answered; if it talked for a while, the next dial may come soon.
     pub(crate) lived: bool,
     pub(crate) cause: Cause,
 }
@@ -165,6 +165,7 @@ pub(crate) async fn keep_open(
     let mut told = String::new();
     let name = stream.name();
     loop {
+        let began = Instant::now();
         let end = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             end = stream.session(pass) => end,
@@ -173,7 +174,8 @@ pub(crate) async fn keep_open(
             Cause::Unknown => return Err(UnknownAgent),
             Cause::Lost(why) => why,
         };
-        if end.lived {
+        // One that answers and closes at once must not be dialled at once, again and again.
+        if end.lived && began.elapsed() >= pace.settled() {
             wait.reset();
             told.clear();
         }
@@ -237,5 +239,33 @@ mod tests {
         assert_eq!(wait.ceiling, most);
         wait.reset();
         assert!(wait.next() <= floor * 2);
+    }
+
+    /// Accepts every call and closes it at once.
+    struct Slammed(u32);
+
+    impl Stream for Slammed {
+        fn name(&self) -> &'static str {
+            "slammed"
+        }
+
+        async fn session(&mut self, _pass: &Pass) -> SessionEnd {
+            self.0 += 1;
+            SessionEnd::closed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_control_plane_that_closes_at_once_is_left_alone_longer_and_longer() {
+        let pace = Pace {
+            redial: (Duration::from_micros(100), Duration::from_secs(3_600)),
+            ..Pace::default()
+        };
+        let (pass, stop) = (Pass::new("hpa_x").unwrap(), CancellationToken::new());
+        let mut stream = Slammed(0);
+        let open = keep_open(&mut stream, &pass, pace, &stop);
+        drop(tokio::time::timeout(Duration::from_secs(2), open).await);
+        // Waits that double from a tenth of a millisecond fill two seconds soon.
+        assert!((1..100).contains(&stream.0), "{} dials", stream.0);
     }
 }

@@ -1,5 +1,5 @@
-//! What the agent did, in numbers: folded every few seconds, spooled on disk,
-//! sent until the control plane has counted them.
+//! What the agent did, in numbers: folded to disk every second, sent every few
+//! seconds until the control plane has counted them.
 //!
 //! Owns the rhythm and the spool. Refuses to know how the stages count; it takes
 //! tallies from the meter. Invariants: a report keeps its number and its content
@@ -11,7 +11,7 @@ pub(crate) mod stream;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookplane_proto::agent::v1::{Gauges, ReportStreamRequest};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,9 @@ pub(crate) struct Reporter {
     pub(crate) config: CurrentConfiguration,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) clock: SharedClock,
+    /// Between folds: the most that is lost when the process is killed.
+    pub(crate) fold: Duration,
+    /// Between reports that are sent, and looks at the backlog.
     pub(crate) every: Duration,
 }
 
@@ -47,7 +50,11 @@ pub(crate) struct Reporter {
 struct Before {
     /// When the tallies of the next report began.
     since: u64,
-    gauges: Option<Gauges>,
+    /// When the last report was closed.
+    closed: Instant,
+    gauges: Gauges,
+    /// The gauges that were told last.
+    told: Option<Gauges>,
     /// Made, but not on disk yet.
     unwritten: Option<ReportStreamRequest>,
 }
@@ -57,7 +64,9 @@ impl Reporter {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut before = Before {
             since: self.clock.now_millis(),
-            gauges: None,
+            closed: Instant::now(),
+            gauges: Gauges::default(),
+            told: None,
             unwritten: None,
         };
         loop {
@@ -65,7 +74,7 @@ impl Reporter {
                 () = stop.cancelled() => true,
                 () = tokio::time::sleep(self.until_next()) => false,
             };
-            if let Err(error) = self.fold(&mut before).await {
+            if let Err(error) = self.fold(&mut before, last).await {
                 let text = chain(&error);
                 tracing::warn!(error = text, "a report is not on disk yet");
                 self.readiness
@@ -82,21 +91,35 @@ impl Reporter {
     /// A report belongs to one minute, so the rhythm starts anew with each.
     fn until_next(&self) -> Duration {
         let into_minute = self.clock.now_millis() % MINUTE;
-        self.every.min(Duration::from_millis(MINUTE - into_minute))
+        self.fold
+            .min(self.every)
+            .min(Duration::from_millis(MINUTE - into_minute))
     }
 
-    async fn fold(&self, before: &mut Before) -> Result<(), StoreError> {
+    async fn fold(&self, before: &mut Before, last: bool) -> Result<(), StoreError> {
         let now = self.clock.now_millis();
         // Also proves that the disk takes writes while nothing else comes in.
         self.store.probe(now).await?;
-        let gauges = self.gauges().await?;
+        let minute_over = now / MINUTE != before.since / MINUTE;
+        let closes = last || minute_over || before.closed.elapsed() >= self.every;
+        // Walking the backlog costs more than counting, so it is done for whole reports only.
+        if closes || before.told.is_none() {
+            before.gauges = self.gauges().await?;
+        }
         let taken = self.meter.take();
         self.meter.forget_missing(&self.config.load());
         let minute = before.since / MINUTE * MINUTE;
         let quiet = taken.is_empty() && before.unwritten.is_none();
+        let gauges = before.gauges.clone();
         let shown = unsized_gauges(&gauges);
-        let news = before.gauges.as_ref() != Some(&shown);
-        if quiet && !news && now / MINUTE == before.since / MINUTE {
+        let news = before.told.as_ref() != Some(&shown);
+        if closes {
+            before.closed = Instant::now();
+        }
+        if quiet && !news && !minute_over {
+            if closes {
+                self.spool.close_newest().await;
+            }
             return Ok(());
         }
         before.since = now;
@@ -105,9 +128,9 @@ impl Reporter {
             report = wire::merge(unwritten, report);
         }
         // Kept until the disk has it: a failing disk delays numbers, it does not lose them.
-        match self.spool.add(&report).await {
+        match self.spool.add(&report, !closes).await {
             Ok(()) => {
-                before.gauges = Some(shown);
+                before.told = Some(shown);
                 Ok(())
             }
             Err(error) => {

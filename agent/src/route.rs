@@ -1,10 +1,12 @@
 //! Stage three: which connections get the request. Every connection of the
-//! source is considered; ignored ones are results with their reasons.
+//! source is considered; ignored ones are results with their reasons, and so are
+//! those that cannot be decided.
 //!
 //! Pure: the body is parsed at most once, and only when a filter looks at it.
 
 use hookplane_rules::{FilterInput, Verdict, headers_value, query_value};
 use hookplane_signature::Challenge;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::config::{Configuration, Connection};
@@ -55,14 +57,18 @@ pub fn route(verified: Verified, configuration: &Configuration, ids: IdMint) -> 
         body_size: call.body_size,
     };
     let mut view = View::new(call);
-    let events = source
-        .connections
-        .iter()
-        .map(|connection| {
-            let ignored = ignore(connection, configuration, &mut view);
-            branch(&request, connection, ignored, ids)
-        })
-        .collect();
+    let events = match &verified.challenge {
+        // The sender asks whose address this is; that is no event of anybody's.
+        Some(_) => Vec::new(),
+        None => source
+            .connections
+            .iter()
+            .map(|connection| {
+                let fate = decide(connection, configuration, &mut view);
+                branch(&request, connection, fate, ids)
+            })
+            .collect(),
+    };
     let window = source.dedupe_window.as_millis();
     let new = NewRequest {
         request,
@@ -75,13 +81,42 @@ pub fn route(verified: Verified, configuration: &Configuration, ids: IdMint) -> 
     }
 }
 
+/// What becomes of one branch.
+enum Fate {
+    Routed,
+    Ignored(IgnoredReason, String),
+    /// With why a filter cannot be evaluated.
+    Undecidable(String),
+}
+
 /// The request as filters see it, each part made when first looked at.
 struct View<'a> {
     call: &'a Call,
     headers: Option<Value>,
     query: Option<Value>,
-    /// The inner option is empty when the body is not JSON.
-    body: Option<Option<Value>>,
+    body: Option<Body>,
+}
+
+enum Body {
+    Json(Value),
+    NotJson,
+    /// JSON, but past what can be represented, with what is.
+    Unreadable(String),
+}
+
+impl Body {
+    fn read(bytes: &[u8]) -> Self {
+        let error = match serde_json::from_slice(bytes) {
+            Ok(value) => return Self::Json(value),
+            Err(error) => error,
+        };
+        // Skims the text by the grammar alone, however deep it goes and large its numbers are.
+        let text = std::str::from_utf8(bytes);
+        if text.is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok()) {
+            return Self::Unreadable(format!("the body cannot be read: {error}"));
+        }
+        Self::NotJson
+    }
 }
 
 impl<'a> View<'a> {
@@ -94,7 +129,8 @@ impl<'a> View<'a> {
         }
     }
 
-    fn input(&mut self, with_body: bool) -> FilterInput<'_> {
+    /// What a filter looks at, or why it cannot.
+    fn input(&mut self, with_body: bool) -> Result<FilterInput<'_>, String> {
         let call = self.call;
         let headers = self.headers.get_or_insert_with(|| {
             headers_value(
@@ -105,57 +141,52 @@ impl<'a> View<'a> {
         });
         let query = self.query.get_or_insert_with(|| query_value(&call.query));
         let body = if with_body {
-            self.body
-                .get_or_insert_with(|| serde_json::from_slice(&call.body).ok())
-                .as_ref()
+            match self.body.get_or_insert_with(|| Body::read(&call.body)) {
+                Body::Json(value) => Some(&*value),
+                Body::NotJson => None,
+                Body::Unreadable(why) => return Err(why.clone()),
+            }
         } else {
             None
         };
-        FilterInput {
+        Ok(FilterInput {
             headers,
             body,
             query,
             path: &call.path,
-        }
+        })
     }
 }
 
-fn ignore(
-    connection: &Connection,
-    configuration: &Configuration,
-    view: &mut View<'_>,
-) -> Option<(IgnoredReason, String)> {
+fn decide(connection: &Connection, configuration: &Configuration, view: &mut View<'_>) -> Fate {
+    let disabled = |what: &str| Fate::Ignored(IgnoredReason::Disabled, what.to_owned());
     if !connection.enabled {
-        return Some((
-            IgnoredReason::Disabled,
-            "the connection is disabled".to_owned(),
-        ));
+        return disabled("the connection is disabled");
     }
     let destination = configuration.destinations.get(&connection.destination_id);
     if destination.is_some_and(|destination| !destination.enabled) {
-        return Some((
-            IgnoredReason::Disabled,
-            "the destination is disabled".to_owned(),
-        ));
+        return disabled("the destination is disabled");
     }
-    connection.filters.iter().find_map(|filter| {
-        match filter.evaluate(&view.input(filter.needs_body())) {
-            Verdict::Match => None,
-            Verdict::NoMatch { detail } => Some((IgnoredReason::Filtered, detail)),
+    for filter in &connection.filters {
+        let input = match view.input(filter.needs_body()) {
+            Ok(input) => input,
+            Err(why) => return Fate::Undecidable(why),
+        };
+        if let Verdict::NoMatch { detail } = filter.evaluate(&input) {
+            return Fate::Ignored(IgnoredReason::Filtered, detail);
         }
-    })
+    }
+    Fate::Routed
 }
 
 fn branch(
     request: &RequestRecord,
     connection: &Connection,
-    ignored: Option<(IgnoredReason, String)>,
+    fate: Fate,
     ids: IdMint,
 ) -> EventRecord {
     let now = request.ingested_at;
-    let (ignored_reason, ignored_detail) = ignored.unzip();
-    let routed = ignored_reason.is_none();
-    EventRecord {
+    let unrouted = EventRecord {
         id: ids.mint(Kind::Event, now),
         team_id: request.team_id.clone(),
         request_id: request.id.clone(),
@@ -163,21 +194,36 @@ fn branch(
         source_id: request.source_id.clone(),
         destination_id: connection.destination_id.clone(),
         event_type: request.event_type.clone(),
-        status: if routed {
-            EventStatus::Queued
-        } else {
-            EventStatus::Cancelled
-        },
+        status: EventStatus::Cancelled,
         attempts: 0,
         response_status: None,
         error_code: None,
         failure_message: None,
-        ignored_reason,
-        ignored_detail,
+        ignored_reason: None,
+        ignored_detail: None,
         created_at: now,
         last_attempt_at: None,
-        next_attempt_at: routed.then_some(now),
+        next_attempt_at: None,
         successful_at: None,
         retry: None,
+    };
+    match fate {
+        Fate::Routed => EventRecord {
+            status: EventStatus::Queued,
+            next_attempt_at: Some(now),
+            ..unrouted
+        },
+        Fate::Ignored(reason, detail) => EventRecord {
+            ignored_reason: Some(reason),
+            ignored_detail: Some(detail),
+            ..unrouted
+        },
+        // Not ignored: a person must know of it, and can send it all the same.
+        Fate::Undecidable(why) => EventRecord {
+            status: EventStatus::Failed,
+            error_code: Some("filter_failed".to_owned()),
+            failure_message: Some(why),
+            ..unrouted
+        },
     }
 }

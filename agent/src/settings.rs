@@ -139,9 +139,13 @@ pub struct Pace {
     pub redial: (Duration, Duration),
     /// Between tries of an enrolment that was refused.
     pub refused_enrolment: Duration,
+    /// How long a stream must have talked before its loss counts as news.
+    pub talk: Duration,
     /// One dial or call that is no stream.
     pub call: Duration,
-    /// Between reports.
+    /// Between writes of the numbers to disk.
+    pub fold: Duration,
+    /// Between reports that are sent.
     pub report: Duration,
     /// At shutdown, for the control plane to count the last reports.
     pub flush: Duration,
@@ -169,6 +173,14 @@ pub enum SettingsError {
     },
 }
 
+impl Pace {
+    /// From here on a session of a stream was a good one: ten seconds of talk, whatever time
+    /// of those that follow went into the dial and the opening of the stream.
+    pub(crate) fn settled(&self) -> Duration {
+        self.talk + 2 * self.call
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self {
@@ -176,7 +188,9 @@ impl Default for Pace {
             dead_after: Duration::from_secs(35),
             redial: (Duration::from_millis(200), Duration::from_secs(10)),
             refused_enrolment: Duration::from_secs(30),
+            talk: Duration::from_secs(10),
             call: Duration::from_secs(10),
+            fold: Duration::from_secs(1),
             report: Duration::from_secs(5),
             flush: Duration::from_secs(2),
             spool: 10_000,

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::config::Configuration;
+
 /// Refusals kept per source and second, and at once.
 const PER_SECOND: f64 = 50.0;
 
-/// A token bucket per known source; sources come from configuration, so the map is bounded.
+/// A token bucket per source of the configuration; those of removed sources go when a new
+/// one comes, so the map stays as small as the configuration.
 #[derive(Default)]
 pub(super) struct RefusalQuota {
     buckets: Mutex<HashMap<String, Bucket>>,
@@ -18,8 +21,16 @@ struct Bucket {
 }
 
 impl RefusalQuota {
-    pub(super) fn allows(&self, source_id: &str, now_millis: u64) -> bool {
+    pub(super) fn allows(
+        &self,
+        source_id: &str,
+        configuration: &Configuration,
+        now_millis: u64,
+    ) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() > configuration.sources.len() {
+            buckets.retain(|id, _| configuration.sources.contains_key(id));
+        }
         let bucket = buckets.entry(source_id.to_owned()).or_insert(Bucket {
             tokens: PER_SECOND,
             filled_at: now_millis,
@@ -37,17 +48,62 @@ impl RefusalQuota {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hookplane_signature::{AuthSpec, Provider, Verifier};
+
     use super::*;
+    use crate::config::Source;
+
+    fn configuration(ids: &[&str]) -> Configuration {
+        let source = |id: &&str| Source {
+            id: (*id).into(),
+            team_id: "tm_1".into(),
+            name: (*id).into(),
+            provider: Provider::Webhook,
+            enabled: true,
+            verifier: Verifier::new(Provider::Webhook, AuthSpec::None, 300).unwrap(),
+            methods: Vec::new(),
+            custom_response: None,
+            max_body_bytes: 1,
+            dedupe_window: Duration::ZERO,
+            connections: Vec::new(),
+            version: 1,
+        };
+        Configuration {
+            sources: ids
+                .iter()
+                .map(|id| ((*id).to_owned(), Arc::new(source(id))))
+                .collect(),
+            ..Configuration::default()
+        }
+    }
 
     #[test]
     fn a_flood_is_cut_for_its_own_source_only_and_recovers() {
-        let quota = RefusalQuota::default();
-        let kept = (0..1_000).filter(|_| quota.allows("src_a", 5)).count();
+        let (quota, known) = (RefusalQuota::default(), configuration(&["src_a", "src_b"]));
+        let kept = (0..1_000)
+            .filter(|_| quota.allows("src_a", &known, 5))
+            .count();
         assert_eq!(kept, 50);
         assert!(
-            quota.allows("src_b", 5),
+            quota.allows("src_b", &known, 5),
             "another source suffers from the flood"
         );
-        assert!(quota.allows("src_a", 1_005), "the quota does not recover");
+        assert!(
+            quota.allows("src_a", &known, 1_005),
+            "the quota does not recover"
+        );
+    }
+
+    #[test]
+    fn sources_that_come_and_go_leave_nothing_behind() {
+        let quota = RefusalQuota::default();
+        for number in 0..100 {
+            let id = format!("src_{number}");
+            quota.allows(&id, &configuration(&[&id]), 5);
+        }
+        assert!(quota.buckets.lock().unwrap().len() <= 2);
     }
 }

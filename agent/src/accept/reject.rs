@@ -120,14 +120,14 @@ impl Refusal {
         Some((&kept.source, kept.call.body_size))
     }
 
-    /// What to keep; nothing for an unknown source.
-    pub(super) fn into_record(self, id: String) -> Option<NewRequest> {
+    /// What to keep, once; nothing for an unknown source.
+    pub(super) fn take_record(&mut self, id: String) -> Option<NewRequest> {
         let Kept {
             source,
             mut call,
             reason,
             detail,
-        } = self.kept?;
+        } = self.kept.take()?;
         // A refused one too: a wrong method does not make the key a wrong one.
         call.hide_credentials(&source.verifier);
         let mut body = call.body;

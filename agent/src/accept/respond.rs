@@ -29,13 +29,9 @@ pub(super) fn stored(stored: &Stored, custom: Option<&CustomResponse>) -> Answer
     with_body("application/json", body.to_string().into())
 }
 
-pub(super) fn refused(refusal: &Refusal, request_id: &str) -> Answer {
-    let mut answer = failure(
-        refusal.status,
-        refusal.code,
-        refusal.message,
-        Some(request_id),
-    );
+/// With an id only when there is something to be found under it.
+pub(super) fn refused(refusal: &Refusal, request_id: Option<&str>) -> Answer {
+    let mut answer = failure(refusal.status, refusal.code, refusal.message, request_id);
     if !refusal.allow.is_empty() {
         let names: Vec<&str> = refusal.allow.iter().map(http::Method::as_str).collect();
         if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
@@ -54,7 +50,10 @@ pub(super) fn busy(code: &'static str) -> Answer {
 }
 
 fn failure(status: StatusCode, code: &str, message: &str, request_id: Option<&str>) -> Answer {
-    let body = json!({ "error": message, "code": code, "request_id": request_id });
+    let mut body = json!({ "error": message, "code": code });
+    if let Some(id) = request_id {
+        body["request_id"] = id.into();
+    }
     let mut answer = with_body("application/json", body.to_string().into());
     *answer.status_mut() = status;
     answer

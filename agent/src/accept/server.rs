@@ -63,8 +63,12 @@ pub async fn serve(
                     tracing::debug!(client.ip = %peer.ip(), "a caller has too many connections");
                     continue;
                 };
-                let (acceptor, held) = (Arc::clone(&acceptor), (place, open));
-                tasks.spawn(connection(stream, peer, acceptor, shutdown.clone(), held));
+                let served = Served {
+                    acceptor: Arc::clone(&acceptor),
+                    tasks: tasks.clone(),
+                    shutdown: shutdown.clone(),
+                };
+                tasks.spawn(connection(stream, peer, served, (place, open)));
             }
             Some((_, Err(error))) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -75,22 +79,29 @@ pub async fn serve(
     }
 }
 
+/// What every connection needs.
+struct Served {
+    acceptor: Arc<Acceptor>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    acceptor: Arc<Acceptor>,
-    shutdown: CancellationToken,
+    served: Served,
     _held: (OwnedSemaphorePermit, Open),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "no delay could not be set");
     }
-    let limits = *acceptor.limits();
+    let limits = *served.acceptor.limits();
     let activity = Activity::new();
     let service = service_fn(|request| {
-        let (acceptor, in_hand) = (Arc::clone(&acceptor), activity.begin());
+        let (acceptor, in_hand) = (Arc::clone(&served.acceptor), activity.begin());
+        let tasks = served.tasks.clone();
         async move {
-            let answer = acceptor.accept(request, peer.ip()).await;
+            let answer = acceptor.accept(request, peer.ip(), &tasks).await;
             drop(in_hand);
             Ok::<_, Infallible>(answer)
         }
@@ -101,7 +112,7 @@ async fn connection(
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
-        () = shutdown.cancelled() => None,
+        () = served.shutdown.cancelled() => None,
         () = activity.idle_for(limits.idle) => None,
     };
     let ended = match ended {

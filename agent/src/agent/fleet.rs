@@ -5,6 +5,7 @@
 //! or delivering.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,15 +67,18 @@ impl Fleet {
                         () = stop.cancelled() => return,
                         member = enrolment => member,
                     };
-                    settle(
+                    let settled = settle(
                         &member,
                         &mut identity,
                         &self.store,
                         &self.ids,
                         &self.readiness,
-                    )
-                    .await;
-                    member
+                        Redial::new(pace.redial),
+                    );
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = settled => member,
+                    }
                 }
             };
             let desk = Desk {
@@ -85,6 +89,7 @@ impl Fleet {
             };
             let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());
             let pass = identity.pass();
+            let began = Instant::now();
             let streams = async {
                 tokio::try_join!(
                     keep_open(&mut configuration, &pass, pace, &stop),
@@ -97,10 +102,10 @@ impl Fleet {
                 Err(UnknownAgent) => {
                     let text = "the control plane does not know this agent; it enrols again";
                     tracing::warn!("{text}");
+                    if began.elapsed() >= pace.settled() {
+                        wait.reset();
+                    }
                     self.readiness.update(|facts| {
-                        if facts.connected {
-                            wait.reset();
-                        }
                         facts.connected = false;
                         facts.connection_problem = Some(text.to_owned());
                     });
@@ -114,19 +119,21 @@ impl Fleet {
     }
 }
 
-/// Keeps what enrolment gave. The store's number comes first: ids are made with it.
+/// Keeps what enrolment gave. The store's number comes first: ids are made with it, so
+/// nothing can be accepted until the store has taken it, however long that takes.
 async fn settle(
     member: &Enrolled,
     identity: &mut Identity,
     store: &Arc<dyn Store>,
     ids: &StoreIds,
     readiness: &Readiness,
+    mut wait: Redial,
 ) {
-    if let Err(error) = number_store(store.as_ref(), member.store, ids, readiness).await {
+    while let Err(error) = number_store(store.as_ref(), member.store, ids, readiness).await {
         let text = chain(&error);
         tracing::error!(error = text, "the number of the store could not be kept");
         readiness.update(|facts| facts.store_problem = Some(text));
-        return;
+        tokio::time::sleep(wait.next()).await;
     }
     if let Err(error) = identity.set_enrolled(member.clone()) {
         let text = chain(&error);
@@ -165,4 +172,43 @@ pub(super) async fn number_store(
     ids.set(number);
     readiness.update(|facts| facts.enrolled = true);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+
+    #[tokio::test]
+    async fn a_store_that_cannot_take_its_number_yet_is_asked_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
+        let mut identity = Identity::load_or_make(dir.path(), rand::random()).unwrap();
+        let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
+        let member = Enrolled {
+            agent_id: "agt_1".into(),
+            store: 7,
+            epoch: "e".into(),
+        };
+        let lock = rusqlite::Connection::open(&path).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let redial = Redial::new((Duration::from_millis(10), Duration::from_millis(50)));
+        let settled = settle(&member, &mut identity, &store, &ids, &readiness, redial);
+        let unlock = async {
+            while readiness.facts().store_problem.is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(ids.get().is_none());
+            drop(lock);
+        };
+        let both = async { tokio::join!(settled, unlock) };
+        tokio::time::timeout(Duration::from_secs(60), both)
+            .await
+            .expect("it is settled when the store works again");
+        assert!(ids.get().is_some(), "nothing can be accepted");
+        assert!(identity.enrolled().is_some());
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Past the bound a new report is merged into the newest one that was certainly
 //! never sent: only one that this process spooled and has not handed out. So a
-//! number always means the same content to the control plane.
+//! number always means the same content to the control plane. The newest report may
+//! be left open: it is on disk, but what follows in its minute is merged into it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +31,8 @@ pub(crate) struct Spool {
 struct State {
     /// Newest report of this process, while nobody has read it.
     unsent: Option<(u64, ReportStreamRequest)>,
+    /// The newest report is to be added to.
+    open: bool,
 }
 
 impl Spool {
@@ -55,30 +58,54 @@ impl Spool {
         self.merged.load(Ordering::Relaxed)
     }
 
-    /// Ends when a report was added.
+    /// Ends when a report is there to be sent.
     pub(crate) async fn news(&self) {
         self.added.notified().await;
     }
 
-    pub(super) async fn add(&self, report: &ReportStreamRequest) -> Result<(), StoreError> {
+    /// Adds to the books on disk. An open report waits for more of its minute before it is sent.
+    pub(super) async fn add(
+        &self,
+        report: &ReportStreamRequest,
+        stays_open: bool,
+    ) -> Result<(), StoreError> {
         // Held over the write, so that nobody reads a report while it changes.
         let mut state = self.state.lock().await;
-        if self.length() >= self.most
-            && let Some((sequence, waiting)) = state.unsent.clone()
+        let full = self.length() >= self.most;
+        if let Some((sequence, waiting)) = state.unsent.clone()
+            && (full || state.open && waiting.minute == report.minute)
         {
             let whole = wire::merge(waiting, report.clone());
             let amended = self.store.amend_report(sequence, whole.encode_to_vec());
             if amended.await? {
                 state.unsent = Some((sequence, whole));
-                self.merged.fetch_add(1, Ordering::Relaxed);
+                if full {
+                    self.merged.fetch_add(1, Ordering::Relaxed);
+                }
+                self.leave(&mut state, stays_open);
                 return Ok(());
             }
         }
         let sequence = self.store.spool_report(report.encode_to_vec()).await?;
         self.length.fetch_add(1, Ordering::Relaxed);
         state.unsent = Some((sequence, report.clone()));
-        self.added.notify_one();
+        self.leave(&mut state, stays_open);
         Ok(())
+    }
+
+    /// Nothing more comes to an open report.
+    pub(super) async fn close_newest(&self) {
+        let mut state = self.state.lock().await;
+        if state.open {
+            self.leave(&mut state, false);
+        }
+    }
+
+    fn leave(&self, state: &mut State, open: bool) {
+        state.open = open;
+        if !open {
+            self.added.notify_one();
+        }
     }
 
     /// Unacknowledged reports after a number, oldest first. What is given counts as sent.
@@ -146,13 +173,13 @@ mod tests {
             .await
             .unwrap();
         for count in [1, 2, 4] {
-            spool.add(&report(count)).await.unwrap();
+            spool.add(&report(count), false).await.unwrap();
         }
         assert_eq!(accepted(&spool.after(0).await.unwrap()), [(1, 1), (2, 6)]);
         assert_eq!((spool.length(), spool.merged()), (2, 1));
         // Both are sent now, so the next one needs a number of its own.
-        spool.add(&report(8)).await.unwrap();
-        spool.add(&report(16)).await.unwrap();
+        spool.add(&report(8), false).await.unwrap();
+        spool.add(&report(16), false).await.unwrap();
         assert_eq!(
             accepted(&spool.after(0).await.unwrap()),
             [(1, 1), (2, 6), (3, 24)]
@@ -161,9 +188,30 @@ mod tests {
         let spool = Spool::open(Arc::clone(&store) as Arc<dyn Store>, 2)
             .await
             .unwrap();
-        spool.add(&report(32)).await.unwrap();
+        spool.add(&report(32), false).await.unwrap();
         spool.acknowledge(3).await.unwrap();
         assert_eq!(accepted(&spool.after(0).await.unwrap()), [(4, 32)]);
         assert_eq!(spool.length(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_open_report_is_on_disk_and_grows_until_it_is_closed_or_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
+        let spool = Spool::open(Arc::clone(&store) as Arc<dyn Store>, 100)
+            .await
+            .unwrap();
+        spool.add(&report(1), true).await.unwrap();
+        let on_disk = store.spooled_reports(0, 10).await.unwrap();
+        assert_eq!(accepted(&on_disk), [(1, 1)], "a crash would lose it");
+        spool.add(&report(2), true).await.unwrap();
+        spool.add(&report(4), false).await.unwrap();
+        spool.add(&report(8), true).await.unwrap();
+        assert_eq!(accepted(&spool.after(0).await.unwrap()), [(1, 7), (2, 8)]);
+        // Sent although it was open: what follows needs a number of its own.
+        spool.add(&report(16), true).await.unwrap();
+        let all = [(1, 7), (2, 8), (3, 16)];
+        assert_eq!(accepted(&spool.after(0).await.unwrap()), all);
+        assert_eq!(spool.merged(), 0, "only a full spool counts its merges");
     }
 }

@@ -159,6 +159,14 @@ async fn sources_methods_and_sizes_are_checked_before_the_signature() {
             (status, Some(code)),
             "{path}"
         );
+        let named = told.json()["request_id"].as_str().map(str::to_owned);
+        match status {
+            404 => assert_eq!(named, None, "an id that nobody can look up"),
+            _ => {
+                let found = agent.store.request(TEAM, &named.unwrap()).await.unwrap();
+                assert!(found.is_some(), "{path}");
+            }
+        }
         if status == 405 {
             assert_eq!(told.headers["allow"], "POST, PUT");
         }
@@ -197,6 +205,20 @@ async fn slack_challenges_and_custom_answers_are_sent_after_acceptance() {
     let kept = agent.kept().await;
     assert_eq!(kept.len(), 2);
     assert!(kept.iter().all(|request| request.rejection.is_none()));
+    let all = EventQuery {
+        team_id: TEAM.into(),
+        ..Default::default()
+    };
+    let made = agent.store.count_events(all.clone()).await.unwrap().queued;
+    assert_eq!(
+        made, 0,
+        "the question whose address it is went to a receiver"
+    );
+    let body = br#"{"type":"event_callback","challenge":"c-123"}"#;
+    let (secret, at) = ("slack-signing-secret", 1_790_000_000);
+    let headers = sign(Provider::Slack, secret, "", at, body).unwrap();
+    agent.send("POST", "/src_slack", headers, body).await;
+    assert_eq!(agent.store.count_events(all).await.unwrap().queued, 1);
 }
 
 #[tokio::test]
@@ -269,4 +291,16 @@ async fn a_drain_ends_the_listener_and_every_connection() {
         tokio::net::TcpStream::connect(address).await.is_err(),
         "the listener is still open"
     );
+}
+
+#[tokio::test]
+async fn a_refusal_past_the_quota_names_no_id() {
+    let agent = start(IngestLimits::default()).await;
+    let mut named = 0;
+    for _ in 0..60 {
+        let told = agent.send("POST", "/src_off", Vec::new(), b"{}").await;
+        assert_eq!(told.status, 403);
+        named += usize::from(told.json()["request_id"].is_string());
+    }
+    assert_eq!((named, agent.kept().await.len()), (50, 50));
 }

@@ -9,4 +9,6 @@ mod credentials;
 mod crowding;
 mod headers;
 mod path;
+mod undecidable;
 mod world;
+mod writes;

@@ -40,8 +40,9 @@ impl Clock for SetClock {
 }
 
 pub(crate) struct Agent {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     pub(crate) store: SqliteStore,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) base: String,
     pub(crate) secret: String,
     pub(crate) shutdown: CancellationToken,
@@ -140,11 +141,12 @@ fn configuration(secret: &str) -> Configuration {
     ];
     let mut off = source("src_off", Provider::Webhook, AuthSpec::None);
     off.enabled = false;
-    let slack = source(
+    let mut slack = source(
         "src_slack",
         Provider::Slack,
         provider("slack-signing-secret"),
     );
+    slack.connections = vec![connection("web_slack", "des_all", true, None)];
     let mut open = source("src_open", Provider::Webhook, AuthSpec::None);
     open.custom_response = Some(CustomResponse {
         content_type: "text/plain".into(),
@@ -185,12 +187,13 @@ pub(crate) async fn start(limits: IngestLimits) -> Agent {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
     let secret = generate_secret([5; 32]);
+    let meter = Arc::new(Meter::default());
     let acceptor = Arc::new(Acceptor::new(
         Arc::new(ArcSwap::from_pointee(configuration(&secret))),
         Arc::new(store.clone()),
         Arc::new(SetClock(AtomicU64::new(NOW))),
         IdMint::new(3),
-        Arc::new(Meter::default()),
+        Arc::clone(&meter),
         limits,
     ));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -198,8 +201,9 @@ pub(crate) async fn start(limits: IngestLimits) -> Agent {
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(serve(listener, acceptor, tasks.clone(), shutdown.clone()));
     Agent {
-        _dir: dir,
+        dir,
         store,
+        meter,
         base,
         secret,
         shutdown,
@@ -208,6 +212,14 @@ pub(crate) async fn start(limits: IngestLimits) -> Agent {
 }
 
 impl Agent {
+    /// Lets no write of the agent through as long as the connection is held. Writes wait for
+    /// five seconds.
+    pub(crate) fn hold_up_writes(&self) -> rusqlite::Connection {
+        let other = rusqlite::Connection::open(self.dir.path().join("store.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
+    }
+
     pub(crate) async fn send(
         &self,
         method: &str,
