@@ -4,6 +4,7 @@
 //! files, database, first key, socket. Stop: streams end, calls in hand finish
 //! within the deadline, the database closes.
 
+mod calls;
 mod door;
 mod health;
 mod router;

@@ -1,6 +1,7 @@
 //! The API for configuration, through a real server on loopback and real databases.
 
 mod authorisation;
+mod calls;
 mod configuration;
 mod connections;
 mod fuzz;

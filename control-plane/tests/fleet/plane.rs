@@ -144,7 +144,14 @@ impl Plane {
         let address = listener.local_addr().expect("an address");
         let authenticator = Authenticator::new(keys, agents);
         let router = router(&fleet, authenticator);
-        let serving = listener::serve(listener, None, router, tasks.clone(), shutdown.clone());
+        let serving = listener::serve(
+            listener,
+            None,
+            router,
+            listener::Bounds::default(),
+            tasks.clone(),
+            shutdown.clone(),
+        );
         tasks.spawn(serving);
         Self {
             clock,
