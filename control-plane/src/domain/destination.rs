@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::discriminant;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -201,12 +202,15 @@ impl DestinationAuth {
         copy
     }
 
-    /// Puts the stored secret where a redacted one came back.
+    /// Puts the stored secret where a redacted one came back. It stays in its
+    /// scheme: under another one it would be sent in other ways.
     ///
     /// # Errors
     /// A [`Violation`] when the redacted value stands for nothing stored.
     pub fn restore(mut self, stored: Option<&Self>) -> Result<Self, Vec<Violation>> {
-        let mut known = stored.cloned();
+        let mut known = stored
+            .filter(|stored| discriminant(*stored) == discriminant(&self))
+            .cloned();
         let known = known
             .as_mut()
             .and_then(Self::secret_mut)
@@ -262,5 +266,28 @@ impl fmt::Debug for DestinationAuth {
             Self::Header { .. } => "Header(redacted)",
             Self::HookplaneSignature { .. } => "HookplaneSignature(redacted)",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redacted_secret_stands_for_one_of_the_same_scheme_only() {
+        let stored = DestinationAuth::Bearer {
+            token: "the receiver's own".to_owned(),
+        };
+        let shown = stored.redacted();
+        assert_eq!(shown.restore(Some(&stored)), Ok(stored.clone()));
+        let DestinationAuth::Bearer { token } = stored.redacted() else {
+            panic!("a redacted scheme is another one");
+        };
+        let moved = DestinationAuth::Header {
+            name: "x-token".to_owned(),
+            value: token,
+        };
+        let faults = moved.restore(Some(&stored)).expect_err("another scheme");
+        assert_eq!(faults[0].field, "config.auth.value");
     }
 }
