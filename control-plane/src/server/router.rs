@@ -1,4 +1,4 @@
-//! Everything on the API's port: gRPC services behind authentication and metrics,
+//! Everything on the API's port: gRPC services behind metrics and authentication,
 //! REST in front of them, health beside them.
 
 use std::sync::Arc;
@@ -27,7 +27,10 @@ pub(super) fn assemble(
     fleet: Fleet,
     shutdown: &CancellationToken,
 ) -> Result<axum::Router, InvalidRules> {
-    let metrics = Metrics::new(|registry| metrics::fleet::register(registry, fleet.clone()));
+    let pool = hookplane_proto::descriptor_pool();
+    let metrics = Metrics::new(&pool, |registry| {
+        metrics::fleet::register(registry, fleet.clone());
+    });
     let agents = AgentStore::new(plane.database.clone());
     let authenticator = Authenticator::new(plane.keys.clone(), agents);
     let routes = with_configuration(plane, Routes::default());
@@ -35,26 +38,29 @@ pub(super) fn assemble(
     let grpc = routes
         .into_axum_router()
         .layer(axum::middleware::from_fn_with_state(
-            metrics.clone(),
-            metrics::count,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
             authenticator.clone(),
             auth::authenticate,
+        ))
+        .layer(axum::middleware::from_fn_with_state(
+            metrics.clone(),
+            metrics::count,
         ));
+    let door = Door {
+        authenticator,
+        metrics: metrics.clone(),
+    };
     let health = Health {
         database: plane.database.clone(),
         metrics,
         shutdown: shutdown.clone(),
     };
-    let pool = hookplane_proto::descriptor_pool();
     let within = calls::deadline(plane.settings.drain);
     let calls = Calls::new(&pool, within, shutdown.clone());
     let limits = rest::Limits {
         call: within,
         ..rest::Limits::default()
     };
-    let served = rest::router(grpc, pool, Door { authenticator }, limits)?.merge(health.router());
+    let served = rest::router(grpc, pool, door, limits)?.merge(health.router());
     Ok(served.layer(axum::middleware::from_fn_with_state(calls, calls::bound)))
 }
 
