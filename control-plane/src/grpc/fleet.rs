@@ -209,6 +209,7 @@ impl FleetService for FleetApi {
             by_source: self.sources(&team, by_source).await?,
             by_destination: self.destinations(&team, by_destination).await?,
             backlog,
+            unserved_pools: self.fleet.agents().unserved_pools(&team).await?,
         }))
     }
 }
