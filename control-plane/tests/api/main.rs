@@ -11,3 +11,4 @@ mod plane;
 mod postgres;
 mod refusals;
 mod secrets;
+mod start;
