@@ -2,8 +2,11 @@
 //!
 //! Owns the order (sources, destinations, connections) and what is told of each
 //! resource. Refuses to delete: what the file does not name is left alone.
-//! Invariants: the whole file is read and understood before anything is
-//! written; a second run changes nothing and says so.
+//! Invariants: the whole file is read and its shape understood before anything
+//! is written; a second run changes nothing and says so. Whether secrets, URLs
+//! and rules are right is the control plane's to judge, when they are written: a
+//! fault there leaves what stands before it in the file in force, and a dry run,
+//! which only compares, cannot see it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,7 +30,8 @@ pub(crate) struct ApplyArgs {
     /// TOML or JSON file; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Show what would change, and change nothing
+    /// Compare with what there is, show what would change, and change nothing;
+    /// the control plane judges values only when they are written
     #[arg(long)]
     dry_run: bool,
     /// Value of `${NAME}` in the file; the environment is asked for the others
@@ -71,6 +75,10 @@ pub(crate) async fn run(
         told: Vec::new(),
     };
     let done = turn.all(document).await;
+    if args.dry_run && done.is_ok() {
+        turn.output
+            .note("compared only: secrets, URLs and rules are judged when they are written");
+    }
     // What was done is told even when the rest failed.
     if turn.output.is_json() {
         let told = json!({"dry_run": args.dry_run, "resources": turn.told});

@@ -105,6 +105,7 @@ pub(crate) async fn status(
     section("agents", output)?;
     output.table(&table(&status.agents))?;
     refusals(&status.agents, output)?;
+    unserved(&status.unserved_pools, output)?;
     by_source(&status, output)?;
     by_destination(&status, output)
 }
@@ -308,6 +309,15 @@ fn refusals(agents: &[Agent], output: &mut Output) -> Result<(), Failure> {
                 refused.reason
             ))?;
         }
+    }
+    Ok(())
+}
+
+fn unserved(pools: &[String], output: &mut Output) -> Result<(), Failure> {
+    for pool in pools {
+        output.untrusted(&format!(
+            "warning: no agent is enrolled in the pool {pool}; what is sent to its sources reaches nobody (start one with --pool {pool})"
+        ))?;
     }
     Ok(())
 }

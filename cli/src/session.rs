@@ -1,7 +1,7 @@
 //! Which control plane is meant, and with which key.
 //!
-//! Order: flag or environment, then a running `hookplane dev` found by its data
-//! directory. Refuses to guess further.
+//! Order: flag or environment, then what runs in the data directory: `hookplane
+//! dev`, or a control plane of its own. Refuses to guess further.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,16 @@ pub(crate) struct DemoFile {
     pub(crate) secret: String,
 }
 
+/// `runtime.json` of a control plane that runs as a process of its own.
+#[derive(Clone, Debug, Deserialize)]
+struct RuntimeFile {
+    /// An address without scheme.
+    api: String,
+}
+
+/// Where a control plane keeps its data below the data directory, unless told otherwise.
+const CONTROL_PLANE: &str = "control-plane";
+
 pub(crate) fn dev_file(data_dir: &Path) -> PathBuf {
     data_dir.join("dev.json")
 }
@@ -117,36 +127,47 @@ impl SessionArgs {
         if let Some(url) = &self.api_url {
             return Ok(url.clone());
         }
-        let path = dev_file(&self.data_dir);
-        read_json::<DevFile>(&path)
-            .map(|dev| dev.api)
-            .ok_or_else(|| {
-                Failure::usage(
-                    "no control plane is given and none is running here",
-                    format!(
-                        "set HOOKPLANE_API_URL, or start `hookplane dev`, which writes {}",
-                        path.display()
-                    ),
-                )
-            })
+        let dev = dev_file(&self.data_dir);
+        if let Some(dev) = read_json::<DevFile>(&dev) {
+            return Ok(dev.api);
+        }
+        let runtime = self.data_dir.join(CONTROL_PLANE).join("runtime.json");
+        if let Some(runtime) = read_json::<RuntimeFile>(&runtime) {
+            return Ok(format!("http://{}", runtime.api));
+        }
+        Err(Failure::usage(
+            "no control plane is given and none is running here",
+            format!(
+                "set HOOKPLANE_API_URL, or start `hookplane dev`, which writes {}",
+                dev.display()
+            ),
+        ))
     }
 
     fn key(&self) -> Result<String, Failure> {
         if let Some(key) = &self.api_key {
             return Ok(key.clone());
         }
-        let path = admin_key_file(&self.data_dir);
+        let of_dev = admin_key_file(&self.data_dir);
+        let own = admin_key_file(&self.data_dir.join(CONTROL_PLANE));
+        // Both keep one database, so the first key stands where the first start put it.
+        let places = if dev_file(&self.data_dir).exists() {
+            [&of_dev, &own]
+        } else {
+            [&own, &of_dev]
+        };
         // Another control plane must not be sent the key of the one in the data directory.
         if self.api_url.is_none()
-            && let Ok(text) = fs::read_to_string(&path)
+            && let Some(text) = places.iter().find_map(|path| fs::read_to_string(path).ok())
         {
             return Ok(text.trim().to_owned());
         }
         Err(Failure::usage(
             "no API key is given",
             format!(
-                "set HOOKPLANE_API_KEY; the first key of `hookplane dev` stands in {}",
-                path.display()
+                "set HOOKPLANE_API_KEY; the first key stands in {} or {}",
+                of_dev.display(),
+                own.display()
             ),
         ))
     }

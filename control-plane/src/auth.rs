@@ -3,6 +3,10 @@
 //! Owns the rule which methods need an API key, which an agent's credential and
 //! which nothing. Closed by default: a path that no rule names is refused.
 
+mod refusals;
+
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,6 +19,7 @@ use crate::domain::Agent;
 use crate::domain::api_key::{self, CREDENTIAL_PREFIX, KEY_PREFIX};
 use crate::grpc::status::refused;
 use crate::store::{AgentStore, KeyStore};
+use refusals::Refusals;
 
 /// The holder of an API key, in the extensions of every request to `hookplane.v1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,7 @@ pub struct AgentIdentity(pub Agent);
 pub struct Authenticator {
     keys: KeyStore,
     agents: AgentStore,
+    refusals: Arc<Refusals>,
 }
 
 /// What a path demands.
@@ -46,8 +52,12 @@ enum Demand {
 
 impl Authenticator {
     #[must_use]
-    pub const fn new(keys: KeyStore, agents: AgentStore) -> Self {
-        Self { keys, agents }
+    pub fn new(keys: KeyStore, agents: AgentStore) -> Self {
+        Self {
+            keys,
+            agents,
+            refusals: Arc::default(),
+        }
     }
 
     /// Judges the caller of a gRPC method by the head of the call, and leaves who
@@ -57,6 +67,16 @@ impl Authenticator {
     /// # Errors
     /// What the caller is told.
     pub async fn admit(&self, method: &str, head: &mut Parts) -> Result<(), Status> {
+        let verdict = self.judge(method, head).await;
+        if let Err(refusal) = &verdict
+            && refusal.code() == Code::Unauthenticated
+        {
+            self.refusals.tell(method, refusal);
+        }
+        verdict
+    }
+
+    async fn judge(&self, method: &str, head: &mut Parts) -> Result<(), Status> {
         match demand(method) {
             Demand::Nothing => Ok(()),
             Demand::ApiKey if head.extensions.get::<Caller>().is_some() => Ok(()),

@@ -79,15 +79,29 @@ fn read_or_make(
     path: &Path,
     make: impl FnOnce() -> String,
 ) -> Result<Zeroizing<String>, InvalidKeyFile> {
-    match create(path) {
-        Ok(file) => {
-            let text = Zeroizing::new(make());
-            fill(file, &text).map_err(|source| failed(path, source))?;
-            Ok(text)
-        }
+    match fs::exists(path) {
+        Ok(true) => return read(path),
+        Ok(false) => {}
+        Err(source) => return Err(failed(path, source)),
+    }
+    let text = Zeroizing::new(make());
+    match place(path, &text) {
+        Ok(()) => Ok(text),
+        // Another process was faster; its key is the one there is.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
         Err(source) => Err(failed(path, source)),
     }
+}
+
+/// Written whole aside and then given its name, which must be free: a crash leaves
+/// no key or a whole one.
+fn place(path: &Path, text: &str) -> io::Result<()> {
+    let aside = path.with_extension(format!("new-{:08x}", rand::random::<u32>()));
+    let placed = fill(create(&aside)?, text).and_then(|()| fs::hard_link(&aside, path));
+    let removed = fs::remove_file(&aside);
+    placed?;
+    removed?;
+    sync_folder(path)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, InvalidKeyFile> {
@@ -148,6 +162,19 @@ mod tests {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(*secret_key(&path).expect("it is read"), *made);
+    }
+
+    #[test]
+    fn a_key_is_placed_whole_or_not_at_all_and_never_over_another() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("join.token");
+        fs::write(&path, "the token of another process").expect("written");
+        let taken = place(&path, "mine").expect_err("the name is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        let token = join_token(&path).expect("it is read");
+        assert_eq!(*token, "the token of another process");
+        let left = fs::read_dir(dir.path()).expect("the folder").count();
+        assert_eq!(left, 1, "what was written aside stays");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod fleet;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use prost_reflect::DescriptorPool;
 use tokio::time::Instant;
+use tonic::Code;
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,7 +28,11 @@ pub struct Metrics {
     registry: Arc<Registry>,
     calls: Family<Call, Counter>,
     latency: Family<Method, Histogram>,
+    methods: Arc<HashSet<String>>,
 }
+
+/// Stands for every path that is no method: callers choose those.
+const UNKNOWN: &str = "unknown";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
@@ -40,9 +47,9 @@ struct Method {
 }
 
 impl Metrics {
-    /// `more` registers what other parts count.
+    /// Methods of the pool become labels. `more` registers what other parts count.
     #[must_use]
-    pub fn new(more: impl FnOnce(&mut Registry)) -> Self {
+    pub fn new(pool: &DescriptorPool, more: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("hookplane");
         let calls = Family::<Call, Counter>::default();
         let latency = Family::<Method, Histogram>::new_with_constructor(|| {
@@ -60,7 +67,12 @@ impl Metrics {
             latency.clone(),
         );
         more(&mut registry);
+        let methods = pool
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .map(|method| format!("{}/{}", method.parent_service().full_name(), method.name()));
         Self {
+            methods: Arc::new(methods.collect()),
             registry: Arc::new(registry),
             calls,
             latency,
@@ -75,12 +87,26 @@ impl Metrics {
         text
     }
 
-    fn count(&self, method: &str, code: &str, took: Duration) {
+    /// Counts a call that a part in front of the layer refused.
+    pub fn refused(&self, path: &str, code: Code) {
+        self.add(self.label(path), &i32::from(code).to_string());
+    }
+
+    fn label(&self, path: &str) -> &str {
+        let method = self.methods.get(path.trim_start_matches('/'));
+        method.map_or(UNKNOWN, String::as_str)
+    }
+
+    fn add(&self, method: &str, code: &str) {
         let call = Call {
             method: method.to_owned(),
             code: code.to_owned(),
         };
         self.calls.get_or_create(&call).inc();
+    }
+
+    fn count(&self, method: &str, code: &str, took: Duration) {
+        self.add(method, code);
         let method = Method {
             method: method.to_owned(),
         };
@@ -90,10 +116,9 @@ impl Metrics {
     }
 }
 
-/// The layer that counts calls. Stands behind the authentication, so that only
-/// methods that exist become labels.
+/// The layer that counts calls, refused ones included.
 pub async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let method = request.uri().path().trim_start_matches('/').to_owned();
+    let method = metrics.label(request.uri().path());
     let began = Instant::now();
     let response = next.run(request).await;
     // A failed unary call has its status in the head; a stream that fails later counts as begun.
@@ -102,6 +127,6 @@ pub async fn count(State(metrics): State<Metrics>, request: Request, next: Next)
         .get("grpc-status")
         .and_then(|code| code.to_str().ok())
         .unwrap_or("0");
-    metrics.count(&method, code, began.elapsed());
+    metrics.count(method, code, began.elapsed());
     response
 }

@@ -1,9 +1,10 @@
 //! The control plane as a whole: opened in steps, run until told to stop, drained.
 //!
-//! Owns the wiring and the order of start and stop. Start: data folder, secret
-//! files, database, first key, socket. Stop: streams end, calls in hand finish
+//! Owns the wiring and the order of start and stop. Start: data folder and its
+//! lock, secret files, database, first key, socket. Stop: streams end, calls in hand finish
 //! within the deadline, the database closes.
 
+mod calls;
 mod door;
 mod health;
 mod router;
@@ -29,8 +30,9 @@ use crate::rest::InvalidRules;
 use crate::service::{Keys, ServiceError};
 use crate::settings::Settings;
 use crate::store::database::Birth;
+use crate::store::reach;
 use crate::store::{AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer, StoreError};
-use runtime::RuntimeFile;
+use runtime::{FolderLock, RuntimeFile};
 
 /// How often changes made by another replica are looked for.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -39,6 +41,8 @@ const FIRST_KEY_NAME: &str = "first key";
 /// A control plane that is open but does not serve yet.
 pub struct ControlPlane {
     settings: Settings,
+    /// Given back last.
+    lock: FolderLock,
     listener: TcpListener,
     api: SocketAddr,
     join_token: Zeroizing<String>,
@@ -56,6 +60,10 @@ pub enum StartError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(
+        "another process uses the data folder {0}; stop it first, or give this one a folder of its own with --data-dir"
+    )]
+    FolderInUse(PathBuf),
     #[error(transparent)]
     KeyFile(#[from] InvalidKeyFile),
     #[error("the database cannot be opened")]
@@ -96,12 +104,14 @@ impl ControlPlane {
     /// [`StartError`] says which step failed.
     pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
         make_dir(&settings.data_dir)?;
+        let lock = FolderLock::take(&settings.data_dir)?;
         let secret_key = keyfile::secret_key(&settings.secret_key_file)?;
         let join_token = keyfile::join_token(&settings.join_token_file)?;
         if let Some(files) = &settings.tls {
             // Read again when serving; here only to fail early.
             listener::tls(files)?;
         }
+        reach::prepare(&settings.database).await?;
         let database = Database::open(&settings.database, &birth(&clock)).await?;
         let config = ConfigStore::new(database.clone(), Sealer::new(&secret_key)).await?;
         let keys = KeyStore::new(database.clone());
@@ -112,6 +122,7 @@ impl ControlPlane {
         let (api, listener) = bound.map_err(|source| StartError::Bind { address, source })?;
         Ok(Self {
             settings,
+            lock,
             listener,
             api,
             join_token,
@@ -171,7 +182,7 @@ impl ControlPlane {
         tasks.close();
         let drained = tokio::time::timeout(self.settings.drain, tasks.wait()).await;
         self.database.close().await;
-        drop(runtime);
+        drop((runtime, self.lock));
         drained.map_err(|_| RunError::DrainDeadline(self.settings.drain))
     }
 

@@ -14,6 +14,7 @@ pub mod database;
 mod destinations;
 pub mod keys;
 mod page;
+pub mod reach;
 pub mod reports;
 pub mod seal;
 mod sources;
@@ -37,7 +38,10 @@ pub use seal::Sealer;
 pub enum StoreError {
     /// It cannot be reached, or refused.
     #[error("the database did not answer as it should")]
-    Unavailable(#[source] sea_orm::DbErr),
+    Unavailable(#[source] DbErr),
+    /// No connection came about.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] DbErr),
     /// It cannot hold or compare a value that the caller gave.
     #[error("a value of the call does not fit the database: {0}")]
     Value(String),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use hookplane_tests::{Receiver, System, until};
 use http::Method;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 const BODY: &str = r#"{"type":"user.created"}"#;
 
@@ -129,6 +131,16 @@ async fn retry_after_moves_the_next_try() {
         decision.to_lowercase().contains("retry-after"),
         "{decision}"
     );
+    // By the policy alone it would be 1.2 s at most.
+    let waits = at(first, "next_attempt_at") - at(first, "responded_at");
+    assert!(waits >= time::Duration::milliseconds(1_900), "{waits}");
+    let second = &trace["events"][0]["attempts"][1];
+    assert!(at(second, "started_at") >= at(first, "next_attempt_at"));
+}
+
+fn at(attempt: &Value, field: &str) -> OffsetDateTime {
+    let text = attempt[field].as_str().expect("a time");
+    OffsetDateTime::parse(text, &Rfc3339).expect("RFC 3339")
 }
 
 #[tokio::test(flavor = "multi_thread")]

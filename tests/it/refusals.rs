@@ -6,6 +6,21 @@ use hookplane_tests::{Answer, Receiver, Source, System, until};
 use http::Method;
 use serde_json::{Value, json};
 
+/// The kept request that one answer names, with the reason that operators see.
+async fn kept_of(system: &System, answer: &Answer, reason: &str) -> Value {
+    let path = format!("/v1/requests/{}", answer.request_id());
+    let row = until(
+        &format!("the request refused for `{reason}` can be looked up"),
+        || async {
+            let (status, row) = system.api().call(Method::GET, &path, None).await;
+            status.is_success().then_some(row)
+        },
+    )
+    .await;
+    assert_eq!(row["rejection_reason"], reason, "{row}");
+    row
+}
+
 async fn kept(system: &System, source: &Source, reason: &str) -> Value {
     let path = format!("/v1/requests?status=rejected&source_id={}", source.id);
     until(
@@ -76,7 +91,7 @@ async fn bad_signatures_are_kept_with_the_exact_reason() {
     for (reason, headers) in rows {
         let answer = source.post(Method::POST, "", &headers, body).await;
         assert_refused(&answer, 401, "SOURCE_AUTH_FAILED");
-        let row = kept(&system, &source, reason).await;
+        let row = kept_of(&system, &answer, reason).await;
         assert_eq!(row["rejection_cause"], "SOURCE_AUTH_FAILED", "{reason}");
         assert!(
             row["rejection_detail"]

@@ -68,10 +68,11 @@ async fn a_secret_that_looks_the_same_is_replaced_all_the_same() {
 async fn a_dry_run_shows_what_would_change_and_changes_nothing() {
     let plane = Plane::start().await;
     let shell = plane.shell();
-    let dry = shell
+    let ran = shell
         .run(&["apply", "-f", EXAMPLE, "--set", SECRET, "--dry-run"])
-        .await
-        .ok();
+        .await;
+    assert!(ran.err.contains("judged when they are written"), "{ran:?}");
+    let dry = ran.ok();
     assert!(
         dry.lines().all(|line| line.ends_with("would be created")),
         "{dry}"

@@ -386,3 +386,21 @@ async fn a_running_dev_is_found_by_its_data_directory() {
         "{elsewhere:?}"
     );
 }
+
+#[tokio::test]
+async fn a_control_plane_of_its_own_is_found_by_its_data_directory_too() {
+    let plane = Plane::start().await;
+    let shell = Shell::bare();
+    std::fs::create_dir_all(shell.path().join(".hookplane/control-plane")).unwrap();
+    let address = plane.url.trim_start_matches("http://");
+    let runtime = format!(r#"{{"pid":1,"api":"{address}"}}"#);
+    shell.file(".hookplane/control-plane/runtime.json", &runtime);
+    let without = shell.run(&["sources", "list"]).await;
+    assert!(
+        without.err.contains("control-plane/admin.key"),
+        "{without:?}"
+    );
+    shell.file(".hookplane/control-plane/admin.key", "hpk_test\n");
+    let listed = shell.run(&["sources", "list", "-o", "json"]).await.json();
+    assert_eq!(listed["count"], 0);
+}

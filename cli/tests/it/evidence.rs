@@ -166,6 +166,7 @@ async fn the_state_of_the_whole_names_agents_and_what_they_refused() {
         "12 events waiting",
         "user-service",
         "the secret cannot be opened (secret_invalid)",
+        "no agent is enrolled in the pool paris",
     ] {
         assert!(status.contains(words), "{words} is not in {status}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::discriminant;
 
 use hookplane_signature::{Algorithm, AuthSpec, Encoding, HmacSpec, Provider, Verifier};
 use serde::{Deserialize, Serialize};
@@ -234,12 +235,14 @@ impl SourceAuth {
         copy
     }
 
-    /// Puts stored secrets where redacted ones came back.
+    /// Puts stored secrets where redacted ones came back. A secret stays in its
+    /// scheme: under another one it would be used, and shown, in other ways.
     ///
     /// # Errors
     /// A [`Violation`] for each redacted value that stands for nothing stored.
     pub fn restore(mut self, stored: Option<&Self>) -> Result<Self, Vec<Violation>> {
-        let known: Vec<String> = stored.map(Self::secrets).unwrap_or_default();
+        let same = stored.filter(|stored| discriminant(*stored) == discriminant(&self));
+        let known: Vec<String> = same.map(Self::secrets).unwrap_or_default();
         let mut faults = Vec::new();
         for (place, (field, sent)) in self.secrets_mut().into_iter().enumerate() {
             if !secret::is_redacted(sent) {
@@ -314,5 +317,29 @@ mod provider_name {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Provider, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redacted_secret_stands_for_one_of_the_same_scheme_only() {
+        let stored = SourceAuth::Basic {
+            username: "clerk".to_owned(),
+            password: "correct horse".to_owned(),
+        };
+        let shown = stored.redacted();
+        assert_eq!(shown.restore(Some(&stored)), Ok(stored.clone()));
+        let SourceAuth::Basic { password, .. } = stored.redacted() else {
+            panic!("a redacted scheme is another one");
+        };
+        let moved = SourceAuth::ApiKey {
+            header: "x-key".to_owned(),
+            key: password,
+        };
+        let faults = moved.restore(Some(&stored)).expect_err("another scheme");
+        assert_eq!(faults[0].field, "config.auth.api_key");
     }
 }

@@ -192,6 +192,7 @@ impl FleetService for FleetApi {
             by_source: self.sources(&team, by_source).await?,
             by_destination: standing::rows(&self.fleet, &team, by_destination, names).await?,
             backlog,
+            unserved_pools: self.fleet.agents().unserved_pools(&team).await?,
         }))
     }
 }

@@ -42,7 +42,12 @@ impl SourceApi {
     ) -> Result<SourceDraft, ServiceError> {
         let current = source::message(stored, &self.ingest_base, Secrets::Revealed);
         let mask = request.update_mask.as_ref();
-        let merged = mask::merge("hookplane.v1.Source", &current, patch, mask)?;
+        let mut merged = mask::merge("hookplane.v1.Source", &current, patch, mask)?;
+        let names = |field| mask.is_some_and(|mask| mask.paths.iter().any(|path| path == field));
+        if names("disabled_at") && !names("status") {
+            // What was stored must not outvote what is asked for.
+            merged.status = v1::SourceStatus::Unspecified.into();
+        }
         let draft = source::draft(merged)?;
         Ok(SourceDraft {
             state: draft.state.settled(),

@@ -120,7 +120,7 @@ impl From<StoreError> for Status {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::error!(error = %error, cause, "the database failed a call");
         match error {
-            StoreError::Unavailable(_) => unavailable(
+            StoreError::Unavailable(_) | StoreError::Unreachable(_) => unavailable(
                 "DATABASE_UNAVAILABLE",
                 "the database did not answer",
                 "try again; if it lasts, look at the database and the control plane's log",

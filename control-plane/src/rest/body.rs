@@ -12,7 +12,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::problem::Problem;
 use super::{Limits, codes};
@@ -60,9 +60,7 @@ impl Bodies {
         let mut bytes = BytesMut::new();
         let mut held: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else {
-                return Err(broke_off());
-            };
+            let frame = frame.map_err(broke_off)?;
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else {
                 continue;
@@ -110,7 +108,13 @@ fn full() -> Problem {
     .retry_after(RETRY_SECONDS)
 }
 
-fn broke_off() -> Problem {
+/// A layer in front that ends a body says why by a status.
+fn broke_off(error: axum::Error) -> Problem {
+    if let Ok(status) = error.into_inner().downcast::<Status>() {
+        let code = status.code();
+        return Problem::new(codes::http(code), codes::name(code), status.message())
+            .hint(codes::hint(code));
+    }
     Problem::new(
         StatusCode::BAD_REQUEST,
         codes::name(Code::InvalidArgument),

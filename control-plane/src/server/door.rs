@@ -6,10 +6,13 @@ use http::request::Parts;
 use tonic::Status;
 
 use crate::auth::Authenticator;
+use crate::metrics::Metrics;
 use crate::rest::Gate;
 
 pub(super) struct Door {
     pub(super) authenticator: Authenticator,
+    /// Counts who is refused here: the layer that counts calls sees the others only.
+    pub(super) metrics: Metrics,
 }
 
 impl Gate for Door {
@@ -18,6 +21,13 @@ impl Gate for Door {
         call: &'a str,
         head: &'a mut Parts,
     ) -> BoxFuture<'a, Result<(), Status>> {
-        self.authenticator.admit(call, head).boxed()
+        let judged = self.authenticator.admit(call, head);
+        judged
+            .inspect(|verdict| {
+                if let Err(refusal) = verdict {
+                    self.metrics.refused(call, refusal.code());
+                }
+            })
+            .boxed()
     }
 }

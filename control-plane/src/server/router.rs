@@ -1,4 +1,4 @@
-//! Everything on the API's port: gRPC services behind authentication and metrics,
+//! Everything on the API's port: gRPC services behind metrics and authentication,
 //! REST in front of them, health beside them.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::ControlPlane;
+use super::calls::{self, Calls};
 use super::door::Door;
 use super::health::Health;
 use crate::auth::{self, Authenticator};
@@ -18,12 +19,18 @@ use crate::rest::{self, InvalidRules};
 use crate::service::{Connections, Destinations, Keys, Sources};
 use crate::store::AgentStore;
 
+/// Largest message of a method that needs no key.
+const OPEN_MESSAGE: usize = 16 * 1_024;
+
 pub(super) fn assemble(
     plane: &ControlPlane,
     fleet: Fleet,
     shutdown: &CancellationToken,
 ) -> Result<axum::Router, InvalidRules> {
-    let metrics = Metrics::new(|registry| metrics::fleet::register(registry, fleet.clone()));
+    let pool = hookplane_proto::descriptor_pool();
+    let metrics = Metrics::new(&pool, |registry| {
+        metrics::fleet::register(registry, fleet.clone());
+    });
     let agents = AgentStore::new(plane.database.clone());
     let authenticator = Authenticator::new(plane.keys.clone(), agents);
     let routes = with_configuration(plane, Routes::default());
@@ -31,21 +38,30 @@ pub(super) fn assemble(
     let grpc = routes
         .into_axum_router()
         .layer(axum::middleware::from_fn_with_state(
-            metrics.clone(),
-            metrics::count,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
             authenticator.clone(),
             auth::authenticate,
+        ))
+        .layer(axum::middleware::from_fn_with_state(
+            metrics.clone(),
+            metrics::count,
         ));
+    let door = Door {
+        authenticator,
+        metrics: metrics.clone(),
+    };
     let health = Health {
         database: plane.database.clone(),
         metrics,
         shutdown: shutdown.clone(),
     };
-    let pool = hookplane_proto::descriptor_pool();
-    let limits = rest::Limits::default();
-    Ok(rest::router(grpc, pool, Door { authenticator }, limits)?.merge(health.router()))
+    let within = calls::deadline(plane.settings.drain);
+    let calls = Calls::new(&pool, within, shutdown.clone());
+    let limits = rest::Limits {
+        call: within,
+        ..rest::Limits::default()
+    };
+    let served = rest::router(grpc, pool, door, limits)?.merge(health.router());
+    Ok(served.layer(axum::middleware::from_fn_with_state(calls, calls::bound)))
 }
 
 /// What people and programs configure.
@@ -89,7 +105,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     let events = grpc::events::EventApi::new(fleet.clone());
     let attempts = grpc::attempts::AttemptApi::new(fleet.clone());
     routes
-        .add_service(EnrolmentServiceServer::new(enrolment))
+        .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(OPEN_MESSAGE))
         .add_service(ConfigurationServiceServer::new(configuration))
         .add_service(CommandServiceServer::new(commands))
         .add_service(ReportServiceServer::new(reports))
@@ -107,5 +123,7 @@ fn with_standard_services(routes: Routes) -> Routes {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("descriptors compiled by our own build script");
-    routes.add_service(health).add_service(reflection)
+    routes
+        .add_service(health.max_decoding_message_size(OPEN_MESSAGE))
+        .add_service(reflection.max_decoding_message_size(OPEN_MESSAGE))
 }

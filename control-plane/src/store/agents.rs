@@ -3,6 +3,7 @@
 use hookplane_entity::agent::{ActiveModel, Column, Entity, Model};
 use hookplane_entity::installation;
 use hookplane_proto::id::MAX_STORE;
+use sea_orm::sea_query::Query;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
@@ -19,6 +20,8 @@ use crate::domain::{Agent, Millis, RefusedResource};
 const TABLE: &str = "agents";
 /// Most agents that one question can go to.
 const MAX_FLEET: u64 = 4_096;
+/// Most pools of one answer.
+const MAX_POOLS: u64 = 100;
 
 /// A handle; clones share the database.
 #[derive(Clone, Debug)]
@@ -184,6 +187,23 @@ impl AgentStore {
             .limit(MAX_FLEET);
         let rows = select.all(self.database.read()).await?;
         rows.into_iter().map(domain).collect()
+    }
+
+    /// Pools of a team's enabled sources that no agent is in, by name.
+    pub async fn unserved_pools(&self, team_id: &str) -> Result<Vec<String>, StoreError> {
+        use hookplane_entity::source;
+        let mut served = Query::select();
+        served.column(Column::Pool).from(Entity);
+        let pools = source::Entity::find()
+            .select_only()
+            .column(source::Column::Pool)
+            .distinct()
+            .filter(source::Column::TeamId.eq(team_id))
+            .filter(source::Column::DisabledAt.is_null())
+            .filter(source::Column::Pool.not_in_subquery(served))
+            .order_by_asc(source::Column::Pool)
+            .limit(MAX_POOLS);
+        Ok(pools.into_tuple().all(self.database.read()).await?)
     }
 
     /// Keeps what an agent's stream showed; an unknown agent is left out.

@@ -43,7 +43,8 @@ pub fn merge<M: Message + Default>(
     for path in paths {
         let segments: Vec<&str> = path.split('.').collect();
         let message = if SET_BY_SERVER.contains(&segments[0]) {
-            let same = target.get_field_by_name(path) == patch.get_field_by_name(path);
+            let same = segments.len() == 1
+                && target.get_field_by_name(path) == patch.get_field_by_name(path);
             (!same).then_some("this is set by the server")
         } else {
             let taken = take(&mut target, &patch, &segments).is_some();
@@ -137,7 +138,15 @@ mod tests {
     fn paths_that_name_nothing_settable_are_refused_by_name() {
         let (current, mut patch) = (source("old", "eu", 1), source("new", "", 2));
         patch.id = "src_mine".to_owned();
-        for path in ["nmae", "name.x", "id", "config.auth.nothing", ""] {
+        for path in [
+            "nmae",
+            "name.x",
+            "id",
+            "id.x",
+            "created_at.seconds",
+            "config.auth.nothing",
+            "",
+        ] {
             let merged = merge(
                 "hookplane.v1.Source",
                 &current,

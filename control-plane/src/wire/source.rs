@@ -94,7 +94,8 @@ pub fn draft(message: v1::Source) -> Result<SourceDraft, Vec<Violation>> {
         upper
     };
     let state = match v1::SourceStatus::try_from(message.status) {
-        Ok(v1::SourceStatus::Unspecified) => State::Keep,
+        // Without a status the time tells, as it does for the other kinds.
+        Ok(v1::SourceStatus::Unspecified) => State::of_disabled_at(message.disabled_at.is_some()),
         Ok(v1::SourceStatus::Enabled) => State::Enabled,
         Ok(v1::SourceStatus::Disabled) => State::Disabled,
         Err(_) => {

@@ -207,3 +207,33 @@ async fn the_last_key_cannot_be_revoked() {
         assert!(revoke(first).await.is_err(), "a revoked key counts as one");
     }
 }
+
+#[tokio::test]
+async fn refused_calls_are_counted_by_method_and_unknown_paths_as_one() {
+    let plane = Plane::on_sqlite().await;
+    let get = "/hookplane.v1.SourceService/GetSource";
+    call(&plane, get, None).await;
+    call(&plane, "/hookplane.v1.SourceService/Guess1", None).await;
+    call(&plane, "/anything/guessed", None).await;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let url = |path: &str| -> http::Uri {
+        format!("http://{}{path}", plane.address)
+            .parse()
+            .expect("a URL")
+    };
+    let refused = client.get(url("/v1/sources")).await.expect("an answer");
+    assert_eq!(refused.status(), 401);
+    let metrics = client.get(url("/metrics")).await.expect("an answer");
+    let metrics = http_body_util::BodyExt::collect(metrics.into_body()).await;
+    let metrics = metrics.expect("all of it").to_bytes();
+    let text = String::from_utf8_lossy(&metrics);
+    for line in [
+        r#"hookplane_api_calls_total{method="hookplane.v1.SourceService/GetSource",code="16"} 1"#,
+        r#"hookplane_api_calls_total{method="hookplane.v1.SourceService/ListSources",code="16"} 1"#,
+        r#"hookplane_api_calls_total{method="unknown",code="16"} 1"#,
+        r#"hookplane_api_calls_total{method="unknown",code="12"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("uess"), "a caller chose a label");
+}

@@ -357,3 +357,71 @@ async fn many_writers_at_once_all_succeed_with_revisions_of_their_own() {
         assert_eq!(revisions.len(), 24, "two changes share a revision");
     }
 }
+
+#[tokio::test]
+async fn a_patch_of_disabled_at_disables_and_enables_every_kind() {
+    let plane = Plane::on_sqlite().await;
+    let source = plane.create_source(clerk("Clerk")).await.expect("right");
+    let to = plane.create_destination("users").await;
+    let connection = Some(connection("users", &source.id, &to.id));
+    let asked = v1::CreateConnectionRequest { connection };
+    let made = plane.connections().create_connection(asked).await;
+    let made = made.expect("right").into_inner();
+    let mask = || {
+        Some(FieldMask {
+            paths: vec!["disabled_at".to_owned()],
+        })
+    };
+    for given in [Some(prost_types::Timestamp::default()), None] {
+        let asked = v1::PatchSourceRequest {
+            id: source.id.clone(),
+            source: Some(v1::Source {
+                disabled_at: given,
+                ..v1::Source::default()
+            }),
+            update_mask: mask(),
+        };
+        let patched = plane.sources().patch_source(asked).await.expect("right");
+        let patched = patched.into_inner();
+        assert_eq!(patched.disabled_at.is_some(), given.is_some());
+        assert_eq!(
+            patched.status == i32::from(v1::SourceStatus::Disabled),
+            given.is_some()
+        );
+        let asked = v1::PatchDestinationRequest {
+            id: to.id.clone(),
+            destination: Some(v1::Destination {
+                disabled_at: given,
+                ..v1::Destination::default()
+            }),
+            update_mask: mask(),
+        };
+        let patched = plane.destinations().patch_destination(asked).await;
+        let patched = patched.expect("right").into_inner();
+        assert_eq!(patched.disabled_at.is_some(), given.is_some());
+        let asked = v1::PatchConnectionRequest {
+            id: made.id.clone(),
+            connection: Some(v1::Connection {
+                disabled_at: given,
+                ..v1::Connection::default()
+            }),
+            update_mask: mask(),
+        };
+        let patched = plane.connections().patch_connection(asked).await;
+        let patched = patched.expect("right").into_inner();
+        assert_eq!(patched.disabled_at.is_some(), given.is_some());
+    }
+    // A status that is named decides.
+    let asked = v1::PatchSourceRequest {
+        id: source.id.clone(),
+        source: Some(v1::Source {
+            status: v1::SourceStatus::Disabled.into(),
+            ..v1::Source::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["status".to_owned(), "disabled_at".to_owned()],
+        }),
+    };
+    let patched = plane.sources().patch_source(asked).await.expect("right");
+    assert!(patched.into_inner().disabled_at.is_some());
+}

@@ -1,6 +1,7 @@
 //! The API for configuration, through a real server on loopback and real databases.
 
 mod authorisation;
+mod calls;
 mod configuration;
 mod connections;
 mod delivery;
@@ -11,3 +12,4 @@ mod plane;
 mod postgres;
 mod refusals;
 mod secrets;
+mod start;

@@ -1,6 +1,7 @@
 //! A control plane in this process, on a free port, with a client that holds its first key.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookplane_control_plane::clock::SystemClock;
 use hookplane_control_plane::server::ControlPlane;
@@ -55,6 +56,16 @@ impl Plane {
         Self::start(dir, database).await
     }
 
+    /// One that gives calls in hand this much time when it stops.
+    pub(crate) async fn with_drain(drain: Duration) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a folder"));
+        let settings = Settings {
+            drain,
+            ..Settings::in_dir(dir.path())
+        };
+        Self::start_with(dir, settings).await
+    }
+
     /// One on each database there is.
     pub(crate) async fn on_each_database() -> Vec<Self> {
         let mut planes = vec![Self::on_sqlite().await];
@@ -70,10 +81,18 @@ impl Plane {
 
     async fn start(dir: Arc<TempDir>, database: String) -> Self {
         let settings = Settings {
-            api: ([127, 0, 0, 1], 0).into(),
-            database: database.clone(),
+            database,
             ..Settings::in_dir(dir.path())
         };
+        Self::start_with(dir, settings).await
+    }
+
+    async fn start_with(dir: Arc<TempDir>, settings: Settings) -> Self {
+        let settings = Settings {
+            api: ([127, 0, 0, 1], 0).into(),
+            ..settings
+        };
+        let database = settings.database.clone();
         let key_file = settings.admin_key_file.clone();
         let plane = ControlPlane::start(settings, Arc::new(SystemClock))
             .await

@@ -338,3 +338,16 @@ async fn the_status_tells_agents_resources_and_backlog() {
     let page = plane.fleet_api().list_agents(asked).await;
     assert_eq!(page.expect("a page").into_inner().models[0].name, two.name);
 }
+
+#[tokio::test]
+async fn a_pool_with_a_source_and_without_an_agent_is_told() {
+    let plane = Plane::start().await;
+    plane.source("clerk", "default").await;
+    plane.source("stripe", "paris").await;
+    assert_eq!(status(&plane, 0).await.unserved_pools, ["default", "paris"]);
+    let _agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    assert_eq!(status(&plane, 0).await.unserved_pools, ["paris"]);
+    let _other = TestAgent::enrolled(&plane, "edge-2", "paris").await;
+    let served = status(&plane, 0).await.unserved_pools;
+    assert!(served.is_empty(), "{served:?}");
+}

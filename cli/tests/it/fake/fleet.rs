@@ -81,6 +81,7 @@ impl FleetService for Fake {
             by_source: vec![source],
             by_destination: vec![destination],
             backlog: 12,
+            unserved_pools: vec!["paris".into()],
             ..Whole::default()
         }))
     }
