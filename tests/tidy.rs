@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 520;
 
 /// Crate folder, and which of our crates it may depend on.
-const MAY_DEPEND: [(&str, &[&str]); 8] = [
+const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("proto", &[]),
     ("signature", &[]),
     ("rules", &[]),
+    ("agent/journal", &[]),
     (
         "agent",
         &["hookplane-proto", "hookplane-signature", "hookplane-rules"],
@@ -50,7 +51,7 @@ const STAGES: [&str; 11] = [
 ];
 
 /// Layers of the control plane: folder, and the layers it must not know.
-const LAYERS: [(&str, &[&str]); 4] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     (
         "domain",
         &[
@@ -63,6 +64,8 @@ const LAYERS: [(&str, &[&str]); 4] = [
     ),
     ("service", &["fleet", "grpc", "rest", "auth", "server"]),
     ("rest", &["service", "store", "fleet", "domain", "server"]),
+    ("wire", &["fleet", "grpc", "rest", "auth", "server"]),
+    ("fleet", &["grpc", "rest", "server"]),
 ];
 
 /// A word that marks an outside type, and the only places of a crate that may say it.
@@ -71,7 +74,7 @@ const AT_THE_EDGE: [(&str, &str, &[&str]); 3] = [
     (
         "control-plane/src",
         "hookplane_proto::v1",
-        &["grpc", "grpc.rs", "fleet", "fleet.rs"],
+        &["grpc", "grpc.rs", "wire", "wire.rs", "fleet", "fleet.rs"],
     ),
     (
         "agent/src",

@@ -15,17 +15,21 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 
 use crate::causes::chain;
 use crate::clock::SharedClock;
 use crate::config::CurrentConfiguration;
 use crate::ids::{IdMint, StoreIds};
+use crate::ingest::{Budget, BudgetLimits, Client, Pace};
 use crate::meter::{Ending, Meter};
+use crate::settings::Settings;
 use crate::store::{Store, stage};
 use crate::{ingest, route, verify};
 
 pub use server::serve;
+
+const MIB: usize = 1_024 * 1_024;
+const LARGEST_BODY: usize = 16 * MIB;
 
 /// An answer to a sender.
 pub type Answer = hyper::Response<Full<bytes::Bytes>>;
@@ -33,23 +37,67 @@ pub type Answer = hyper::Response<Full<bytes::Bytes>>;
 /// Bounds of the accepting half.
 #[derive(Clone, Copy, Debug)]
 pub struct IngestLimits {
-    /// Requests at once; past it the answer is 503.
+    /// Requests at once, and the bytes of their bodies; past either the answer is 503.
     pub in_flight: usize,
-    /// Until the whole head has arrived.
+    pub body_bytes: usize,
+    /// How much of that one caller, and one source, may have before the sender is verified.
+    pub unverified_in_flight: usize,
+    pub unverified_bytes: usize,
+    /// Until the protocol is known, and from then until the whole head has arrived.
     pub header_deadline: Duration,
     /// Until the whole body has arrived.
     pub body_deadline: Duration,
+    /// From then on a body that comes more slowly than so many bytes per second is given up.
+    pub body_grace: Duration,
+    pub body_slowest: u32,
     /// Connections at once; past it new ones wait in the kernel's queue.
     pub connections: usize,
+    /// Connections of one caller at once; past it new ones are closed unheard.
+    pub connections_per_client: usize,
+    /// How long a connection may go without a request.
+    pub idle: Duration,
 }
 
 impl Default for IngestLimits {
     fn default() -> Self {
         Self {
             in_flight: 1_024,
+            body_bytes: 256 * MIB,
+            unverified_in_flight: 256,
+            unverified_bytes: 64 * MIB,
             header_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(30),
+            body_grace: Duration::from_secs(5),
+            body_slowest: 1_024,
             connections: 10_000,
+            connections_per_client: 2_048,
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl IngestLimits {
+    /// As the operator decided.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let quarter = (settings.in_flight / 4).max(1);
+        let body_bytes = settings.body_memory_mib.saturating_mul(MIB);
+        Self {
+            in_flight: settings.in_flight,
+            body_bytes,
+            unverified_in_flight: settings.unverified_in_flight.unwrap_or(quarter),
+            // At least one body of the largest size there is.
+            unverified_bytes: (body_bytes / 4).max(LARGEST_BODY),
+            connections_per_client: settings.connections_per_client,
+            ..Self::default()
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            deadline: self.body_deadline,
+            grace: self.body_grace,
+            slowest: self.body_slowest,
         }
     }
 }
@@ -62,7 +110,7 @@ pub struct Acceptor {
     ids: StoreIds,
     meter: Arc<Meter>,
     limits: IngestLimits,
-    in_flight: Semaphore,
+    budget: Arc<Budget>,
     quota: quota::RefusalQuota,
 }
 
@@ -76,7 +124,12 @@ impl Acceptor {
         meter: Arc<Meter>,
         limits: IngestLimits,
     ) -> Self {
-        let in_flight = Semaphore::new(limits.in_flight);
+        let budget = Budget::new(BudgetLimits {
+            places: limits.in_flight,
+            bytes: limits.body_bytes,
+            unverified_places: limits.unverified_in_flight,
+            unverified_bytes: limits.unverified_bytes,
+        });
         let quota = quota::RefusalQuota::default();
         Self {
             config,
@@ -85,7 +138,7 @@ impl Acceptor {
             ids: ids.into(),
             meter,
             limits,
-            in_flight,
+            budget,
             quota,
         }
     }
@@ -98,8 +151,9 @@ impl Acceptor {
     /// Takes one call from the wire to its answer.
     pub async fn accept(&self, request: hyper::Request<Incoming>, client_ip: IpAddr) -> Answer {
         let began = Instant::now();
-        let Ok(_place) = self.in_flight.try_acquire() else {
-            return self.turn_away("AGENT_BUSY");
+        let mut place = match self.budget.enter(Client::of(client_ip)) {
+            Ok(place) => place,
+            Err(full) => return self.turn_away(full.code()),
         };
         let now = self.clock.now_millis();
         // One revision for the whole call, even when a newer one arrives meanwhile.
@@ -108,11 +162,13 @@ impl Acceptor {
         let (Some(ids), false) = (self.ids.get(), configuration.epoch.is_empty()) else {
             return self.turn_away("AGENT_NOT_READY");
         };
-        let deadline = self.limits.body_deadline;
-        let received = ingest::receive(request, &configuration, client_ip, now, deadline).await;
-        let received = match received {
+        let pace = self.limits.pace();
+        let received =
+            ingest::receive(request, &configuration, client_ip, now, pace, &mut place).await;
+        let received = match received.map_err(reject::of_ingest) {
             Ok(received) => received,
-            Err(refused) => return self.refuse(reject::of_ingest(refused), ids, began).await,
+            Err(Ok(refusal)) => return self.refuse(refusal, ids, began).await,
+            Err(Err(full)) => return self.turn_away(full.code()),
         };
         let verified = match verify::verify(received) {
             Ok(verified) => verified,
@@ -122,6 +178,7 @@ impl Acceptor {
                     .await;
             }
         };
+        place.verified();
         let source = Arc::clone(verified.source());
         let (event_type, size) = (verified.event_type.clone(), verified.call().body_size);
         let routed = route::route(verified, &configuration, ids);

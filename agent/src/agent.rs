@@ -250,10 +250,7 @@ impl Agent {
             ("admin", outcome)
         });
 
-        let limits = IngestLimits {
-            in_flight: self.settings.in_flight,
-            ..IngestLimits::default()
-        };
+        let limits = IngestLimits::of(&self.settings);
         let acceptor = Acceptor::new(
             Arc::clone(&self.current),
             Arc::clone(&store),

@@ -20,6 +20,7 @@ use hookplane_proto::agent::v1::command_service_client::CommandServiceClient;
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::{CommandStreamRequest, CommandStreamResponse};
+use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,9 @@ use fault::Fault;
 const UNDER_WAY: usize = 64;
 const TAILS: usize = 16;
 const OUTGOING: usize = 64;
+/// A gRPC message may have 4 MiB, and a larger one would end the stream for all commands;
+/// the rest is room for what the control plane puts around an answer.
+const LARGEST_ANSWER: usize = 4 * 1_024 * 1_024 - 64 * 1_024;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -245,12 +249,18 @@ fn forget(under_way: &Mutex<HashMap<u64, CancellationToken>>, id: u64) {
         .remove(&id);
 }
 
+/// Every answer goes out here, so that none outgrows a message.
 async fn send(out: &Outgoing, id: u64, outcome: Result<Answer, Fault>) -> Result<(), ()> {
-    let result = outcome.unwrap_or_else(|fault| Answer::Error(fault.into()));
-    let message = CommandStreamRequest {
+    let message = |result| CommandStreamRequest {
         id,
         result: Some(result),
     };
+    let mut message = message(outcome.unwrap_or_else(|fault| Answer::Error(fault.into())));
+    let size = message.encoded_len();
+    if size > LARGEST_ANSWER {
+        tracing::warn!(bytes = size, "an answer is too large to be sent");
+        message.result = Some(Answer::Error(Fault::too_large(size).into()));
+    }
     out.send(message).await.map_err(drop)
 }
 

@@ -29,24 +29,9 @@ pub struct Configuration {
     pub revision: u64,
     pub sources: HashMap<String, Arc<Source>>,
     pub destinations: HashMap<String, Arc<Destination>>,
-    /// Sources that exist but are not in force: this agent refused every state of theirs it saw.
-    pub refused_sources: HashSet<String>,
-    /// Ids that were in force in an earlier epoch and did not come with this one: a
-    /// rebuilt or restored control plane forgot them, which is no person's deletion.
-    pub lost_connections: HashSet<String>,
-    /// Newer revisions were in force before, so what is missing here may well exist.
-    pub outdated: bool,
-}
-
-impl Configuration {
-    /// Whether a source or connection that is not here was deleted by a person.
-    #[must_use]
-    pub fn tells_deletions_of(&self, source_id: &str, connection_id: &str) -> bool {
-        !self.epoch.is_empty()
-            && !self.outdated
-            && !self.refused_sources.contains(source_id)
-            && !self.lost_connections.contains(connection_id)
-    }
+    /// Connections that a person deleted. What is merely absent may have moved to
+    /// another pool, be refused here, or be forgotten by a restored database.
+    pub deleted_connections: HashSet<String>,
 }
 
 /// Where requests come from and how they are judged.

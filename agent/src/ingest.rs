@@ -1,25 +1,44 @@
 //! Stage one: from the wire to a request within limits, raw bytes intact.
 //!
-//! Checks in this order: the source exists and is enabled, the method is
-//! allowed, the body fits. Refuses to know signatures, rules and the store.
+//! Checks in this order: the source exists and is enabled, the headers are
+//! few and short enough, the method is allowed, the path can only go down, the
+//! body fits. Refuses to know signatures, rules and the store.
 //! Header values and repeats are exact and names keep their order; hyper gives
 //! names in lower case.
 
+mod body;
+pub mod budget;
+pub mod client;
+mod path;
+
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use hookplane_signature::Verifier;
 use http::Method;
 use http::request::Parts;
-use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use crate::config::{Configuration, Source};
 use crate::store::Headers;
 
+use body::End;
+
+pub use body::Pace;
+pub use budget::{Budget, BudgetLimits, NoRoom, Place};
+pub use client::Client;
+
 /// Bytes of a refused body that are kept as evidence.
 pub const REFUSED_BODY_KEPT: usize = 64 * 1_024;
+
+/// Header pairs, and the bytes of a request's head.
+pub const MAX_HEADERS: usize = 128;
+pub const MAX_HEAD_BYTES: usize = 64 * 1_024;
+
+/// What stands in place of a credential that a source demands of its senders: neither
+/// kept nor passed on.
+pub const HIDDEN: &[u8] = b"[redacted]";
 
 /// Proof that a request is within its source's limits.
 #[derive(Debug)]
@@ -45,16 +64,36 @@ pub struct Call {
     pub config_revision: u64,
 }
 
+impl Call {
+    /// Takes out what the source's senders authenticate with. Whoever may see a request, and
+    /// whoever receives it, must not be able to send one.
+    pub(crate) fn hide_credentials(&mut self, verifier: &Verifier) {
+        for secret in verifier.credential_headers() {
+            for (name, value) in &mut self.headers {
+                if name.eq_ignore_ascii_case(secret) {
+                    *value = Bytes::from_static(HIDDEN);
+                }
+            }
+        }
+    }
+}
+
 /// Why a call goes no further.
 #[derive(Debug)]
 pub enum Refused {
     /// No such source: there is nobody to show it to.
     UnknownSource,
     Disabled(Arc<Source>, Call),
+    /// With why, in words.
+    HeadersTooLarge(Arc<Source>, Call, String),
     MethodNotAllowed(Arc<Source>, Call),
+    /// With why, in words.
+    PathInvalid(Arc<Source>, Call, &'static str),
     TooLarge(Arc<Source>, Call),
     /// The body did not arrive in time, or broke off.
     Incomplete(Arc<Source>, Call, &'static str),
+    /// Too much is under way; nothing is kept of it.
+    NoRoom(NoRoom),
 }
 
 impl Received {
@@ -76,13 +115,15 @@ impl Received {
 /// Reads one call.
 ///
 /// # Errors
-/// [`Refused`] with the source and what was read, except for an unknown source.
+/// [`Refused`] with the source and what was read, except for an unknown source and when
+/// there is no room.
 pub async fn receive(
     request: hyper::Request<Incoming>,
     configuration: &Configuration,
     client_ip: IpAddr,
     received_at: u64,
-    body_deadline: Duration,
+    pace: Pace,
+    place: &mut Place,
 ) -> Result<Received, Refused> {
     let (head, body) = request.into_parts();
     let (id, path) = split_path(head.uri.path());
@@ -92,56 +133,53 @@ pub async fn receive(
             .get(id)
             .ok_or(Refused::UnknownSource)?,
     );
+    place.for_source(&source.id).map_err(Refused::NoRoom)?;
     let announced = body.size_hint().lower();
     let mut call = describe(&head, path, client_ip, received_at, configuration.revision);
     call.body_size = announced;
     if !source.enabled {
         return Err(Refused::Disabled(source, call));
     }
+    if let Some(fault) = too_many_headers(&call.headers) {
+        call.headers.truncate(MAX_HEADERS);
+        return Err(Refused::HeadersTooLarge(source, call, fault));
+    }
     if !source.methods.contains(&head.method) {
         return Err(Refused::MethodNotAllowed(source, call));
     }
-    if announced > source.max_body_bytes as u64 {
+    if let Some(fault) = path::fault(&call.path) {
+        return Err(Refused::PathInvalid(source, call, fault));
+    }
+    let cap = source.max_body_bytes;
+    if announced > cap as u64 {
         return Err(Refused::TooLarge(source, call));
     }
-    let mut read = BytesMut::new();
-    let outcome = tokio::time::timeout(
-        body_deadline,
-        collect(body, &mut read, source.max_body_bytes),
-    )
-    .await;
-    call.body_size = read.len() as u64;
-    call.body = read.freeze();
-    match outcome {
-        Ok(End::Whole) => Ok(Received { source, call }),
-        Ok(End::TooLarge) => Err(Refused::TooLarge(source, cut(call))),
-        Ok(End::Broken) => Err(Refused::Incomplete(source, cut(call), "the body broke off")),
-        Err(_) => Err(Refused::Incomplete(
-            source,
-            cut(call),
-            "the body took too long",
-        )),
+    let (bytes, end) = body::read(body, cap, pace, place).await;
+    call.body_size = bytes.len() as u64;
+    call.body = bytes;
+    match end {
+        End::Whole => Ok(Received { source, call }),
+        End::TooLarge => Err(Refused::TooLarge(source, cut(call))),
+        End::Incomplete(why) => Err(Refused::Incomplete(source, cut(call), why)),
+        End::NoRoom(full) => Err(Refused::NoRoom(full)),
     }
 }
 
-enum End {
-    Whole,
-    TooLarge,
-    Broken,
-}
-
-async fn collect(mut body: Incoming, into: &mut BytesMut, cap: usize) -> End {
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return End::Broken };
-        if let Some(data) = frame.data_ref() {
-            let room = cap.saturating_sub(into.len());
-            into.extend_from_slice(&data[..data.len().min(room)]);
-            if data.len() > room {
-                return End::TooLarge;
-            }
-        }
+/// Both protocols alike: HTTP/1 stops at the same bounds while it reads, HTTP/2 has no
+/// bound on the number.
+fn too_many_headers(headers: &Headers) -> Option<String> {
+    if headers.len() > MAX_HEADERS {
+        return Some(format!(
+            "{} headers; {MAX_HEADERS} are allowed",
+            headers.len()
+        ));
     }
-    End::Whole
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    (bytes > MAX_HEAD_BYTES)
+        .then(|| format!("{bytes} bytes of headers; {MAX_HEAD_BYTES} are allowed"))
 }
 
 fn describe(head: &Parts, path: &str, client_ip: IpAddr, received_at: u64, revision: u64) -> Call {

@@ -90,7 +90,9 @@ fn log(settings: &Settings) -> Result<(), Box<dyn Error + Send + Sync>> {
         .map_err(|error| format!("`log`: {} is no filter: {error}", settings.log))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A log that cannot be written (a full disk) is no reason for a panic.
+        .log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => lines.with_ansi(false).try_init()?,
         LogFormat::Json => lines.json().try_init()?,

@@ -73,6 +73,16 @@ pub struct Options {
     /// Inbound requests at once; past it the answer is 503 [default: 1024]
     #[arg(long, env = "HOOKPLANE_IN_FLIGHT", value_name = "NUMBER")]
     pub in_flight: Option<usize>,
+    /// Of these, how many one caller or one source may have before the sender is verified
+    /// [default: a quarter]
+    #[arg(long, env = "HOOKPLANE_UNVERIFIED_IN_FLIGHT", value_name = "NUMBER")]
+    pub unverified_in_flight: Option<usize>,
+    /// Memory for the bodies of inbound requests; past it the answer is 503 [default: 256]
+    #[arg(long, env = "HOOKPLANE_BODY_MEMORY_MIB", value_name = "MIB")]
+    pub body_memory_mib: Option<usize>,
+    /// Inbound connections of one caller at once; past it new ones are closed [default: 2048]
+    #[arg(long, env = "HOOKPLANE_CONNECTIONS_PER_CLIENT", value_name = "NUMBER")]
+    pub connections_per_client: Option<usize>,
     /// What to log, `info,hookplane_agent=debug` for example [default: info]
     #[arg(long, env = "HOOKPLANE_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -107,6 +117,10 @@ pub struct Settings {
     pub allow_addresses: Vec<IpNet>,
     pub retention_days: u32,
     pub in_flight: usize,
+    /// A quarter of `in_flight` when `None`.
+    pub unverified_in_flight: Option<usize>,
+    pub body_memory_mib: usize,
+    pub connections_per_client: usize,
     pub log: String,
     pub log_format: LogFormat,
     /// The whole shutdown.
@@ -188,6 +202,9 @@ impl Settings {
             allow_addresses: Vec::new(),
             retention_days: 7,
             in_flight: 1_024,
+            unverified_in_flight: None,
+            body_memory_mib: 256,
+            connections_per_client: 2_048,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             drain: Duration::from_secs(30),
@@ -244,6 +261,11 @@ impl Settings {
             allow_addresses,
             retention_days: given.retention_days.unwrap_or(defaults.retention_days),
             in_flight: given.in_flight.unwrap_or(defaults.in_flight),
+            unverified_in_flight: given.unverified_in_flight,
+            body_memory_mib: given.body_memory_mib.unwrap_or(defaults.body_memory_mib),
+            connections_per_client: given
+                .connections_per_client
+                .unwrap_or(defaults.connections_per_client),
             log: given.log.unwrap_or(defaults.log),
             log_format: given.log_format.unwrap_or_default(),
             drain: given
@@ -296,6 +318,17 @@ impl Settings {
         if !(1..=65_536).contains(&self.in_flight) {
             return Err(invalid("in_flight", "1 to 65536 are possible".to_owned()));
         }
+        let needed = || "at least 1 is needed".to_owned();
+        if self.unverified_in_flight == Some(0) {
+            return Err(invalid("unverified_in_flight", needed()));
+        }
+        if self.connections_per_client == 0 {
+            return Err(invalid("connections_per_client", needed()));
+        }
+        if !(16..=1_048_576).contains(&self.body_memory_mib) {
+            let message = "16 to 1048576 are possible; one body may have 16 MiB".to_owned();
+            return Err(invalid("body_memory_mib", message));
+        }
         Ok(())
     }
 }
@@ -316,6 +349,9 @@ impl Options {
             allow_address: self.allow_address.or(other.allow_address),
             retention_days: self.retention_days.or(other.retention_days),
             in_flight: self.in_flight.or(other.in_flight),
+            unverified_in_flight: self.unverified_in_flight.or(other.unverified_in_flight),
+            body_memory_mib: self.body_memory_mib.or(other.body_memory_mib),
+            connections_per_client: self.connections_per_client.or(other.connections_per_client),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
             drain_seconds: self.drain_seconds.or(other.drain_seconds),

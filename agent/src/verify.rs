@@ -44,7 +44,7 @@ impl Verified {
 /// # Errors
 /// [`Disbelieved`] with the typed reason.
 pub fn verify(received: Received) -> Result<Verified, Box<Disbelieved>> {
-    let (source, call) = received.into_parts();
+    let (source, mut call) = received.into_parts();
     let now = i64::try_from(call.received_at / 1_000).unwrap_or(i64::MAX);
     let verdict = source.verifier.verify(
         &Inbound {
@@ -57,6 +57,8 @@ pub fn verify(received: Received) -> Result<Verified, Box<Disbelieved>> {
         Ok(verdict) => {
             let message_id = message_id(source.provider, &call.headers, &call.body);
             let event_type = event_type(source.provider, &call.headers, &call.body);
+            // From here on nobody needs them.
+            call.hide_credentials(&source.verifier);
             Ok(Verified {
                 source,
                 call,

@@ -247,6 +247,8 @@ fn log(filter: &str) -> Result<(), Failure> {
             .with_env_filter(filter)
             .with_ansi(false)
             .with_writer(std::io::stderr)
+            // A log that cannot be written (a full disk) is no reason for a panic.
+            .log_internal_errors(false)
             .try_init(),
     );
     Ok(())

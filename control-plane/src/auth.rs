@@ -6,6 +6,9 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use tonic::{Code, Status};
 
 use crate::domain::Agent;
@@ -47,6 +50,30 @@ impl Authenticator {
         Self { keys, agents }
     }
 
+    /// Judges the caller of a gRPC method by the head of the call, and leaves who
+    /// it is in the extensions. Extensions come from this process only, so
+    /// who was admitted there already is not looked up again.
+    ///
+    /// # Errors
+    /// What the caller is told.
+    pub async fn admit(&self, method: &str, head: &mut Parts) -> Result<(), Status> {
+        match demand(method) {
+            Demand::Nothing => Ok(()),
+            Demand::ApiKey if head.extensions.get::<Caller>().is_some() => Ok(()),
+            Demand::ApiKey => {
+                let caller = self.caller(bearer(&head.headers)).await?;
+                head.extensions.insert(caller);
+                Ok(())
+            }
+            Demand::Agent => {
+                let agent = self.agent(bearer(&head.headers)).await?;
+                head.extensions.insert(agent);
+                Ok(())
+            }
+            Demand::Closed => Err(Status::unimplemented("there is no such method")),
+        }
+    }
+
     async fn agent(&self, token: Option<&str>) -> Result<AgentIdentity, Status> {
         let known = match token.filter(|token| token.starts_with(CREDENTIAL_PREFIX)) {
             Some(token) => self.agents.by_credential(&api_key::hash(token)).await?,
@@ -81,30 +108,13 @@ impl Authenticator {
 /// The layer in front of every gRPC method.
 pub async fn authenticate(
     State(authenticator): State<Authenticator>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let token = bearer(&request).map(str::to_owned);
-    let outcome = match demand(request.uri().path()) {
-        Demand::Nothing => Ok(()),
-        Demand::ApiKey => match authenticator.caller(token.as_deref()).await {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                Ok(())
-            }
-            Err(refusal) => Err(refusal),
-        },
-        Demand::Agent => match authenticator.agent(token.as_deref()).await {
-            Ok(agent) => {
-                request.extensions_mut().insert(agent);
-                Ok(())
-            }
-            Err(refusal) => Err(refusal),
-        },
-        Demand::Closed => Err(Status::unimplemented("there is no such method")),
-    };
-    match outcome {
-        Ok(()) => next.run(request).await,
+    let (mut head, body) = request.into_parts();
+    let method = head.uri.path().to_owned();
+    match authenticator.admit(&method, &mut head).await {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
         Err(refusal) => refusal.into_http(),
     }
 }
@@ -127,12 +137,8 @@ fn demand(path: &str) -> Demand {
     }
 }
 
-fn bearer(request: &Request) -> Option<&str> {
-    let value = request
-        .headers()
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?;
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")

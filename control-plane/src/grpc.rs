@@ -7,7 +7,6 @@ pub mod attempts;
 pub mod commands;
 pub mod configuration;
 pub mod connections;
-pub mod convert;
 pub mod destinations;
 pub mod enrolment;
 pub mod events;
@@ -45,4 +44,15 @@ pub(crate) fn agent<T>(request: &Request<T>) -> Result<Agent, Status> {
 pub(crate) fn required<T>(field: &str, message: Option<T>) -> Result<T, Status> {
     message
         .ok_or_else(|| status::invalid(&[crate::domain::Violation::new(field, "this is needed")]))
+}
+
+/// What a list shall be narrowed to; an empty text narrows nothing.
+pub(crate) fn wanted(field: &str, text: String) -> Result<Option<String>, Status> {
+    if text.chars().any(char::is_control) {
+        let fault = "holds control characters, which nothing has";
+        return Err(status::invalid(&[crate::domain::Violation::new(
+            field, fault,
+        )]));
+    }
+    Ok((!text.is_empty()).then_some(text))
 }

@@ -69,7 +69,8 @@ pub fn write(path: &Path, text: &str) -> Result<(), InvalidKeyFile> {
             _ => {}
         }
         fill(create(&aside)?, text)?;
-        fs::rename(&aside, path)
+        fs::rename(&aside, path)?;
+        sync_folder(path)
     };
     write().map_err(|source| failed(path, source))
 }
@@ -114,6 +115,14 @@ fn create(path: &Path) -> io::Result<File> {
 fn fill(mut file: File, text: &str) -> io::Result<()> {
     writeln!(file, "{text}")?;
     file.sync_all()
+}
+
+/// Makes a new name in the file's folder outlast a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn failed(path: &Path, source: io::Error) -> InvalidKeyFile {

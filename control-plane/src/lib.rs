@@ -3,7 +3,7 @@
 //! Owns sources, destinations, connections, keys, the fleet and its reports.
 //! Refuses to know payloads: evidence stays with the agents and only passes
 //! through on the way to whoever asked. Layers, each using only those after
-//! it: `grpc` and `rest` → `service` and `fleet` → `store` → `domain`.
+//! it: `rest` → `grpc` → `fleet` → `wire` → `service` → `store` → `domain`.
 
 pub mod auth;
 pub mod clock;
@@ -19,3 +19,4 @@ pub mod server;
 pub mod service;
 pub mod settings;
 pub mod store;
+pub mod wire;

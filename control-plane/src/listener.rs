@@ -1,6 +1,9 @@
 //! The API's port: connections in, plain or TLS, HTTP/1.1 and HTTP/2, and a drain.
 //!
 //! Owns sockets and their bounds. Refuses to know what is served.
+//! Invariant: a connection that says nothing, or not enough, ends by itself.
+
+mod first_bytes;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,13 +21,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::settings::TlsFiles;
+use first_bytes::FirstBytes;
 
-const CONNECTIONS: usize = 4_096;
-const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
@@ -32,6 +35,23 @@ const MAX_HEAD_BYTES: usize = 64 * 1_024;
 const MAX_STREAMS: u32 = 256;
 /// A listener that fails at once (no file handles, say) must not spin.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many connections, and how long one may take to say what it wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub connections: usize,
+    /// For the TLS handshake, and again for the bytes that tell the protocol.
+    pub first_bytes: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            first_bytes: Duration::from_secs(10),
+        }
+    }
+}
 
 /// Why TLS cannot be set up.
 #[derive(Debug, Error)]
@@ -74,10 +94,11 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     router: axum::Router,
+    bounds: Bounds,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(bounds.connections));
     let acceptor = tls.map(TlsAcceptor::from);
     loop {
         let next = async {
@@ -90,14 +111,12 @@ pub async fn serve(
         };
         match accepted {
             Some((place, Ok((stream, _)))) => {
-                let (acceptor, router) = (acceptor.clone(), router.clone());
-                tasks.spawn(connection(
-                    stream,
-                    acceptor,
-                    router,
-                    shutdown.clone(),
-                    place,
-                ));
+                let serving = Serving {
+                    router: router.clone(),
+                    first_bytes: bounds.first_bytes,
+                    shutdown: shutdown.clone(),
+                };
+                tasks.spawn(serving.connection(stream, acceptor.clone(), place));
             }
             Some((_, Err(error))) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -108,39 +127,67 @@ pub async fn serve(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    acceptor: Option<TlsAcceptor>,
+/// What serves one connection.
+struct Serving {
     router: axum::Router,
+    first_bytes: Duration,
     shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "no delay could not be set");
-    }
-    match acceptor {
-        None => speak(stream, router, shutdown).await,
-        Some(acceptor) => match handshake(acceptor, stream).await {
-            Ok(stream) => speak(stream, router, shutdown).await,
+}
+
+impl Serving {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        acceptor: Option<TlsAcceptor>,
+        _place: OwnedSemaphorePermit,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(error = %error, "no delay could not be set");
+        }
+        let Some(acceptor) = acceptor else {
+            return self.speak(stream).await;
+        };
+        match self.handshake(acceptor, stream).await {
+            Ok(stream) => self.speak(stream).await,
             Err(error) => tracing::debug!(error = %error, "a TLS handshake failed"),
-        },
+        }
+    }
+
+    async fn handshake(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let done = tokio::time::timeout(self.first_bytes, acceptor.accept(stream));
+        tokio::select! {
+            done = done => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            () = self.shutdown.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    async fn speak<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = TokioIo::new(FirstBytes::new(stream, self.first_bytes));
+        let service = TowerToHyperService::new(self.router);
+        let builder = builder();
+        let serving = builder.serve_connection(stream, service);
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = %error, "a connection ended early");
+        }
     }
 }
 
-async fn handshake(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(done) => done,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-async fn speak<S>(stream: S, router: axum::Router, shutdown: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -154,17 +201,5 @@ where
         .keep_alive_timeout(KEEP_ALIVE_ANSWER)
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS);
-    let service = TowerToHyperService::new(router);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = %error, "a connection ended early");
-    }
+    builder
 }

@@ -32,7 +32,10 @@ fn log(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).context("log: this is no filter")?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A log that cannot be written (a full disk) is no reason for a panic.
+        .log_internal_errors(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     match settings.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
@@ -50,8 +53,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let signals = Signals::watch()?;
     let plane = ControlPlane::start(settings, Arc::new(SystemClock)).await?;
-    if let Some(path) = plane.new_key_file() {
-        tracing::info!(file = %path.display(), "the first API key was written");
+    if let Some(path) = plane.admin_key_file() {
+        tracing::info!(file = %path.display(), "the first API key is in this file; keep it elsewhere and delete it");
     }
     let shutdown = CancellationToken::new();
     tokio::select! {

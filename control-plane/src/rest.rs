@@ -1,23 +1,27 @@
 //! REST: the same service as gRPC, for callers who speak HTTP and JSON.
 //!
 //! One transcoder, driven by the descriptors: the `google.api.http` rules say
-//! which verb and path stand for which method ([`rules`], [`route`]), path,
-//! query and body become its message ([`request`]), the call goes through the
-//! same in-process router as any gRPC call ([`call`]), and the answer comes
-//! back as JSON or as server-sent events ([`events`], [`problem`]).
+//! which verb and path stand for which method ([`rules`], [`route`]), the
+//! caller is judged ([`gate`]), path, query and body become the message
+//! ([`body`], [`request`]), the call goes through the same in-process router
+//! as any gRPC call ([`call`]), and the answer comes back as JSON or as
+//! server-sent events ([`events`], [`problem`]).
 //!
 //! Owns the HTTP side and the JSON shapes. Refuses to know what any method
 //! does: authorisation, limits, validation and audit run once, behind the call.
 //!
-//! Invariants: bodies and waits have bounds; a caller without rights learns
-//! that and nothing else about a known path; nothing a caller sends becomes
-//! a 5xx of this module.
+//! Invariants: bodies and waits have bounds, alone and together; no byte of a
+//! body is read for a caller without rights, who learns that and nothing else
+//! about a known path; nothing a caller sends becomes a 5xx of this module but
+//! the refusal of more bodies than there is room for.
 
+mod body;
 mod call;
 mod codes;
 mod events;
 mod fault;
 mod frames;
+mod gate;
 mod json;
 mod problem;
 mod query;
@@ -37,15 +41,15 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
+use body::{Bodies, too_large};
 use call::Answer;
+pub use gate::Gate;
 use problem::Problem;
 use route::{Found, Missing, Routes};
 pub use rules::InvalidRules;
@@ -55,6 +59,8 @@ pub use rules::InvalidRules;
 pub struct Limits {
     /// Bytes of a request body, and of the message it becomes.
     pub body: usize,
+    /// Bytes of all request bodies in hand at once.
+    pub bodies: usize,
     /// From the first byte to the answer; for streams, to its first byte.
     pub call: Duration,
     /// Silence after which a stream sends a comment.
@@ -64,7 +70,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body: 4 * 1024 * 1024,
+            // Many times the largest thing that can be configured.
+            body: 1024 * 1024,
+            bodies: 32 * 1024 * 1024,
             call: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
         }
@@ -72,27 +80,22 @@ impl Default for Limits {
 }
 
 /// Serves gRPC and REST on one router: what is gRPC passes to `grpc`, all else
-/// is transcoded into calls of it. Everything hangs on the fallback, so routes
-/// added to the result (health, metrics) win.
+/// is judged by `gate` and transcoded into calls of it. Everything hangs on the
+/// fallback, so routes added to the result (health, metrics) win.
 ///
 /// # Errors
 /// [`InvalidRules`] when the annotations in the pool cannot be served.
-pub fn router(grpc: Router, pool: DescriptorPool) -> Result<Router, InvalidRules> {
-    router_with(grpc, pool, Limits::default())
-}
-
-/// The same with other bounds.
-///
-/// # Errors
-/// As [`router`].
-pub fn router_with(
+pub fn router(
     grpc: Router,
     pool: DescriptorPool,
+    gate: impl Gate,
     limits: Limits,
 ) -> Result<Router, InvalidRules> {
     let rest = Rest {
         grpc,
         routes: Routes::new(rules::rules(&pool)?),
+        gate: Box::new(gate),
+        bodies: Bodies::new(limits),
         limits,
     };
     Ok(Router::new().fallback(serve).with_state(Arc::new(rest)))
@@ -101,6 +104,8 @@ pub fn router_with(
 struct Rest {
     grpc: Router,
     routes: Routes,
+    gate: Box<dyn Gate>,
+    bodies: Bodies,
     limits: Limits,
 }
 
@@ -124,22 +129,22 @@ fn is_grpc(request: &Request<Body>) -> bool {
 
 impl Rest {
     async fn transcode(&self, request: Request<Body>) -> Result<Response, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let found = self
             .routes
             .find(&parts.method, parts.uri.path())
             .map_err(|missing| not_found(missing, &parts.method))?;
         let rule = &found.rule;
-        let frame = match self.frame(&found, &parts, body).await {
-            Ok(frame) => frame,
-            Err(problem) => {
-                return Err(self.refused_anyway(&found, &parts).await.unwrap_or(problem));
-            }
-        };
-        let called = self.in_time(call::call(&self.grpc, &rule.method, &parts, Some(frame)));
-        let answer = called
+        let told = |status| Problem::from_status(&status, rule);
+        let method = call::path(&rule.method);
+        self.in_time(self.gate.judge(&method, &mut parts))
             .await
-            .map_err(|status| Problem::from_status(&status, rule))?;
+            .map_err(told)?;
+        // Held until the call has ended, and with it the room it takes.
+        let body = self.bodies.collect(body).await?;
+        let frame = self.frame(&found, &parts, &body.bytes)?;
+        let called = self.in_time(call::call(&self.grpc, &method, &parts, frame));
+        let answer = called.await.map_err(told)?;
         if rule.method.is_server_streaming() {
             let Answer { headers, frames } = answer;
             let keep_alive = self.limits.keep_alive;
@@ -147,66 +152,23 @@ impl Rest {
             response.headers_mut().extend(headers);
             return Ok(response);
         }
-        self.in_time(unary(&found, answer))
-            .await
-            .map_err(|status| Problem::from_status(&status, rule))
+        self.in_time(unary(&found, answer)).await.map_err(told)
     }
 
     /// The call's message in its frame.
-    async fn frame(
+    fn frame(
         &self,
         found: &Found,
         parts: &http::request::Parts,
-        body: Body,
+        body: &[u8],
     ) -> Result<Bytes, Problem> {
-        let body = self.body(body).await?;
         let query = parts.uri.query().unwrap_or_default();
-        let message = request::message(found, query, &body).map_err(Problem::from_faults)?;
+        let message = request::message(found, query, body).map_err(Problem::from_faults)?;
         let bytes = message.encode_to_vec();
         if bytes.len() > self.limits.body {
             return Err(too_large(self.limits.body));
         }
         frames::frame(&bytes).ok_or_else(|| too_large(self.limits.body))
-    }
-
-    async fn body(&self, body: Body) -> Result<Bytes, Problem> {
-        let limit = self.limits.body;
-        if body.size_hint().lower() > limit as u64 {
-            return Err(too_large(limit));
-        }
-        let collected = timeout(self.limits.call, Limited::new(body, limit).collect());
-        match collected.await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-            Ok(Err(_)) => Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                codes::name(Code::InvalidArgument),
-                "the body broke off",
-            )
-            .hint("Send the whole body.")),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                codes::name(Code::DeadlineExceeded),
-                "the body did not arrive in time",
-            )
-            .hint("Send the whole body at once.")),
-        }
-    }
-
-    /// Before a caller is told what is wrong with a call, the layers in front
-    /// of the service judge the caller. A call without a message passes them
-    /// and ends before any handler.
-    async fn refused_anyway(&self, found: &Found, parts: &http::request::Parts) -> Option<Problem> {
-        let called = self.in_time(call::call(&self.grpc, &found.rule.method, parts, None));
-        let status = match called.await {
-            Ok(mut answer) => self.in_time(answer.frames.next()).await.err()?,
-            Err(status) => status,
-        };
-        let is_refusal = matches!(
-            status.code(),
-            Code::Unauthenticated | Code::PermissionDenied | Code::ResourceExhausted
-        );
-        is_refusal.then(|| Problem::from_status(&status, &found.rule))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
@@ -260,13 +222,4 @@ fn not_found(missing: Missing, verb: &Method) -> Problem {
         .hint(format!("Use one of {verbs}."))
         .allow(verbs),
     }
-}
-
-fn too_large(limit: usize) -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "BODY_TOO_LARGE",
-        format!("the body is larger than {limit} bytes"),
-    )
-    .hint("Send less in one call.")
 }

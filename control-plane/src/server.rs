@@ -4,6 +4,7 @@
 //! files, database, first key, socket. Stop: streams end, calls in hand finish
 //! within the deadline, the database closes.
 
+mod door;
 mod health;
 mod router;
 mod runtime;
@@ -41,7 +42,6 @@ pub struct ControlPlane {
     listener: TcpListener,
     api: SocketAddr,
     join_token: Zeroizing<String>,
-    new_key_file: Option<PathBuf>,
     database: Database,
     config: ConfigStore,
     keys: KeyStore,
@@ -105,7 +105,7 @@ impl ControlPlane {
         let database = Database::open(&settings.database, &birth(&clock)).await?;
         let config = ConfigStore::new(database.clone(), Sealer::new(&secret_key)).await?;
         let keys = KeyStore::new(database.clone());
-        let new_key_file = first_key(&settings, &config, &keys, &clock).await?;
+        first_key(&settings, &config, &keys, &clock).await?;
         let address = settings.api;
         let bound = TcpListener::bind(address).await;
         let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -115,7 +115,6 @@ impl ControlPlane {
             listener,
             api,
             join_token,
-            new_key_file,
             database,
             config,
             keys,
@@ -135,10 +134,11 @@ impl ControlPlane {
         &self.join_token
     }
 
-    /// The file with the first API key, if this start made it.
+    /// The file with the first API key, as long as it is there.
     #[must_use]
-    pub fn new_key_file(&self) -> Option<&Path> {
-        self.new_key_file.as_deref()
+    pub fn admin_key_file(&self) -> Option<&Path> {
+        let path = self.settings.admin_key_file.as_path();
+        path.exists().then_some(path)
     }
 
     /// Serves until `shutdown`, then drains.
@@ -153,7 +153,14 @@ impl ControlPlane {
         let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
         tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
         let refreshing = refresh(self.config.clone(), shutdown.clone());
-        let serving = listener::serve(self.listener, tls, router, tasks.clone(), shutdown.clone());
+        let serving = listener::serve(
+            self.listener,
+            tls,
+            router,
+            listener::Bounds::default(),
+            tasks.clone(),
+            shutdown.clone(),
+        );
         let ended = tokio::select! {
             () = serving => "listener",
             () = refreshing => "refresh",
@@ -212,21 +219,23 @@ fn birth(clock: &SharedClock) -> Birth {
     }
 }
 
+/// The key is in its file before it opens anything: were it the other way round,
+/// a full disk would leave an installation that nobody can enter.
 async fn first_key(
     settings: &Settings,
     config: &ConfigStore,
     keys: &KeyStore,
     clock: &SharedClock,
-) -> Result<Option<PathBuf>, StartError> {
+) -> Result<(), StartError> {
     if keys.any().await? {
-        return Ok(None);
+        return Ok(());
     }
     let team = config.first_team().await?;
-    let made = Keys::new(keys.clone(), Arc::clone(clock))
-        .create(&team, FIRST_KEY_NAME)
-        .await?;
-    keyfile::write(&settings.admin_key_file, &made.secret)?;
-    Ok(Some(settings.admin_key_file.clone()))
+    let service = Keys::new(keys.clone(), Arc::clone(clock));
+    let new = service.compose(&team, FIRST_KEY_NAME)?;
+    keyfile::write(&settings.admin_key_file, &new.secret)?;
+    service.keep(&new).await?;
+    Ok(())
 }
 
 async fn refresh(config: ConfigStore, shutdown: CancellationToken) {

@@ -108,6 +108,8 @@ pub enum ServiceError {
         id: String,
         by: u64,
     },
+    #[error("`{id}` is the last API key that is not revoked")]
+    LastKey { id: String },
     #[error("{}: {fault}", .fault.field())]
     Page { fault: InvalidPage },
     #[error(transparent)]

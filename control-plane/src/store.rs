@@ -18,6 +18,9 @@ pub mod reports;
 pub mod seal;
 mod sources;
 
+use std::borrow::Cow;
+
+use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 
 pub use agents::AgentStore;
@@ -34,7 +37,10 @@ pub use seal::Sealer;
 pub enum StoreError {
     /// It cannot be reached, or refused.
     #[error("the database did not answer as it should")]
-    Unavailable(#[from] sea_orm::DbErr),
+    Unavailable(#[source] sea_orm::DbErr),
+    /// It cannot hold or compare a value that the caller gave.
+    #[error("a value of the call does not fit the database: {0}")]
+    Value(String),
     /// A row that our own code cannot have written, or that another key sealed.
     #[error("{table} row {id} is broken: {fault}")]
     Broken {
@@ -42,6 +48,48 @@ pub enum StoreError {
         id: String,
         fault: String,
     },
+}
+
+/// Class 22 of the SQL standard: data exceptions, whose cause is a value in the statement.
+const DATA_EXCEPTION: &str = "22";
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        match data_exception(&error) {
+            Some(fault) => Self::Value(fault),
+            None => Self::Unavailable(error),
+        }
+    }
+}
+
+fn data_exception(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) =
+        error
+    else {
+        return None;
+    };
+    let fault = cause.as_database_error()?;
+    let is_data = fault.code()?.starts_with(DATA_EXCEPTION);
+    // SQLite has codes of its own, which are whole numbers.
+    let is_state = fault.try_downcast_ref::<sea_orm::sqlx::postgres::PgDatabaseError>();
+    (is_data && is_state.is_some()).then(|| fault.message().to_owned())
+}
+
+/// Whether there can be a row with this text in a column that names it. What
+/// holds control characters was never admitted, and PostgreSQL takes no NUL in a
+/// statement.
+fn can_be_stored(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// The text without what cannot be stored: for what agents tell, where refusing
+/// the whole for one character would lose the rest.
+fn storable(text: &str) -> Cow<'_, str> {
+    if can_be_stored(text) {
+        return Cow::Borrowed(text);
+    }
+    let printable = text.chars().filter(|letter| !letter.is_control());
+    Cow::Owned(printable.collect())
 }
 
 fn broken(table: &'static str, id: &str, fault: impl std::fmt::Display) -> StoreError {

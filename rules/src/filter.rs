@@ -15,6 +15,10 @@ use thiserror::Error;
 
 use compile::Condition;
 
+/// Longest text of a filter as JSON, in bytes. Configuration travels to agents in
+/// messages with a bound, and a number can grow sixfold on the way.
+pub const MAX_FILTER_BYTES: usize = 32 * 1_024;
+
 /// What a filter rule says, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +99,13 @@ impl Filter {
             return Err(InvalidRule::new(
                 "filter",
                 "has no condition; give at least one of headers, body, query and path",
+            ));
+        }
+        let length = serde_json::to_vec(spec).map_or(usize::MAX, |text| text.len());
+        if length > MAX_FILTER_BYTES {
+            return Err(InvalidRule::new(
+                "filter",
+                format!("has {length} bytes as JSON; {MAX_FILTER_BYTES} are possible"),
             ));
         }
         let mut compiler = compile::Compiler::default();

@@ -13,7 +13,7 @@ mod retry;
 mod retry_after;
 mod values;
 
-pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, Verdict};
+pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, MAX_FILTER_BYTES, Verdict};
 pub use retry::{Decision, DeliveryControl, History, Outcome, RetryPolicy, RetrySpec, Strategy};
 pub use retry_after::parse_retry_after;
 pub use values::{headers_value, query_value};

@@ -82,6 +82,21 @@ impl Verifier {
         })
     }
 
+    /// Names of headers that carry a shared credential as it is, as configured. A signature
+    /// is none: it proves one body and may be kept and passed on.
+    pub fn credential_headers(&self) -> impl Iterator<Item = &str> {
+        let name = match &*self.scheme {
+            Scheme::Basic { .. } => Some("authorization"),
+            Scheme::ApiKey { header, .. } => Some(header.as_str()),
+            Scheme::Open
+            | Scheme::Body(_)
+            | Scheme::Standard(_)
+            | Scheme::Stripe(_)
+            | Scheme::Slack(_) => None,
+        };
+        name.into_iter()
+    }
+
     /// Judges one request at a given Unix time in seconds.
     ///
     /// # Errors

@@ -17,6 +17,36 @@ fn provider_auth(secret: &str) -> AuthSpec {
 }
 
 #[test]
+fn only_shared_credentials_are_named_as_such_signatures_are_not() {
+    let named = |provider, auth| {
+        let verifier = Verifier::new(provider, auth, 300).unwrap();
+        let names: Vec<String> = verifier.credential_headers().map(str::to_owned).collect();
+        names
+    };
+    let key = AuthSpec::ApiKey {
+        header: "X-Key".into(),
+        key: "a-key-0123456789".into(),
+    };
+    let basic = AuthSpec::Basic {
+        username: "u".into(),
+        password: "a-password-0".into(),
+    };
+    let hmac = AuthSpec::Hmac(HmacSpec {
+        header: "x-signature".into(),
+        secret: "a-secret-0123456789".into(),
+        algorithm: Algorithm::Sha256,
+        encoding: Encoding::Hex,
+        prefix: String::new(),
+    });
+    let signed = provider_auth(&generate_secret([1; 32]));
+    assert_eq!(named(Provider::Webhook, key), ["x-key"]);
+    assert_eq!(named(Provider::Webhook, basic), ["authorization"]);
+    assert!(named(Provider::Webhook, hmac).is_empty());
+    assert!(named(Provider::Webhook, AuthSpec::None).is_empty());
+    assert!(named(Provider::Clerk, signed).is_empty());
+}
+
+#[test]
 fn secrets_that_cannot_work_are_refused_with_field_and_reason() {
     let cases = [
         ("", "secret_empty"),

@@ -18,14 +18,16 @@ pub struct Process {
     pub runtime: Value,
 }
 
-/// Path of one of our binaries, built beside the tests.
+/// Path of one of our binaries, built beside the program that asks.
 #[must_use]
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows its own path");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("tests stand in target/<profile>/deps");
+    let this = std::env::current_exe().expect("the program knows its own path");
+    let folder = this.parent().expect("a program stands in a folder");
+    // Tests stand one folder below the binaries.
+    let folder = match folder.parent() {
+        Some(above) if folder.ends_with("deps") => above,
+        _ => folder,
+    };
     let path = folder.join(name);
     assert!(
         path.exists(),

@@ -56,11 +56,14 @@ impl Drop for Running {
     }
 }
 
+/// A status, and headers beside it.
+type Planned = (u16, Vec<(&'static str, String)>);
+
 #[derive(Default)]
 struct State {
     got: Mutex<Vec<Delivery>>,
     /// Answers to come; then 200.
-    plan: Mutex<VecDeque<(u16, Vec<(&'static str, String)>)>>,
+    plan: Mutex<VecDeque<Planned>>,
     always: Mutex<Option<u16>>,
     delay: Mutex<Duration>,
 }

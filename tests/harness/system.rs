@@ -1,6 +1,6 @@
 //! A control plane and agents as processes, configured over the API.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hookplane_signature::Provider;
 use http::Method;
@@ -15,6 +15,7 @@ use crate::{Api, Receiver, until};
 /// The whole system. Everything ends when it is dropped.
 pub struct System {
     dir: TempDir,
+    agents_folder: PathBuf,
     control_plane: Option<Process>,
     agents: Vec<Option<Process>>,
     api_address: String,
@@ -30,7 +31,7 @@ impl System {
 
     /// A control plane and some agents.
     pub async fn with_agents(count: usize) -> Self {
-        let mut system = Self::prepare(None);
+        let mut system = Self::prepare(tempfile::tempdir().expect("a folder"), None);
         system.start_control_plane().await;
         for _ in 0..count {
             system.add_agent().await;
@@ -38,18 +39,36 @@ impl System {
         system
     }
 
-    /// The same, the two planes speaking TLS.
-    pub async fn with_tls() -> Self {
-        let mut system = Self::prepare(Some(()));
+    /// A control plane and one agent that keeps its data in a given folder.
+    pub async fn with_agent_on(folder: PathBuf) -> Self {
+        let mut system = Self::prepare(tempfile::tempdir().expect("a folder"), None);
+        system.agents_folder = folder;
         system.start_control_plane().await;
         system.add_agent().await;
         system
     }
 
-    fn prepare(tls: Option<()>) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
+    /// A control plane and one agent that keep their data on the disk of this folder.
+    pub async fn start_in(folder: &Path) -> Self {
+        let dir = tempfile::tempdir_in(folder).expect("a folder");
+        let mut system = Self::prepare(dir, None);
+        system.start_control_plane().await;
+        system.add_agent().await;
+        system
+    }
+
+    /// A control plane and one agent, the two speaking TLS.
+    pub async fn with_tls() -> Self {
+        let mut system = Self::prepare(tempfile::tempdir().expect("a folder"), Some(()));
+        system.start_control_plane().await;
+        system.add_agent().await;
+        system
+    }
+
+    fn prepare(dir: TempDir, tls: Option<()>) -> Self {
         let tls = tls.map(|()| certificates(dir.path()));
         Self {
+            agents_folder: dir.path().to_owned(),
             dir,
             control_plane: None,
             agents: Vec::new(),
@@ -96,6 +115,13 @@ impl System {
         self.control_plane = Some(process);
     }
 
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn control_plane(&self) -> &Process {
+        self.control_plane.as_ref().expect("the control plane runs")
+    }
+
     #[must_use]
     pub fn control_plane_address(&self) -> &str {
         &self.api_address
@@ -111,7 +137,7 @@ impl System {
 
     /// Starts an agent that was stopped, on the data it left.
     pub async fn start_agent(&mut self, place: usize) {
-        let data_dir = self.dir.path().join(format!("agent-{place}"));
+        let data_dir = self.agents_folder.join(format!("agent-{place}"));
         let token = self.dir.path().join("control-plane/join.token");
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut arguments = flags(&[

@@ -38,6 +38,9 @@ async fn two_agents_serve_the_same_source_and_lists_show_both() {
             .is_some_and(|text| text.contains("agent-1")),
         "{answer}"
     );
+    let trace = system.api().get(&format!("{path}/trace")).await;
+    assert_eq!(trace["partial"], true, "{trace}");
+    assert_eq!(trace["unreachable"][0]["name"], "agent-1");
     let path = format!("/v1/requests/{}", one.request_id());
     assert_eq!(
         system.api().get(&path).await["id"],

@@ -226,3 +226,104 @@ async fn a_resend_heals_exactly_the_branch_that_failed_for_good() {
         "the branch that had gone well was sent again"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_connection_cancels_what_it_had_pending() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let (source, connection) = system.clerk_to(&receiver, quick_retries()).await;
+    receiver.always_answers(Some(500));
+    let id = source.send(BODY).await.request_id();
+    receiver.got(1).await;
+    let path = format!("/v1/connections/{connection}");
+    system.api().ok(Method::DELETE, &path, None).await;
+    let trace = system
+        .trace_until(&id, "the event is cancelled", |trace| {
+            trace["events"][0]["event"]["status"] == "CANCELLED"
+        })
+        .await;
+    assert_eq!(trace["events"][0]["event"]["ignored_reason"], "OPERATOR");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_a_source_to_another_pool_and_back_loses_no_pending_event() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let (source, _) = system.clerk_to(&receiver, quick_retries()).await;
+    receiver.always_answers(Some(500));
+    source.send(BODY).await;
+    let before = receiver.got(1).await.len();
+    let path = format!("/v1/sources/{}", source.id);
+    let moved = |pool: &str| Some(json!({ "pool": pool }));
+    system
+        .api()
+        .ok(Method::PATCH, &path, moved("elsewhere"))
+        .await;
+    system.settled().await;
+    until("the agent does not take the source any more", || async {
+        (source.send(BODY).await.status == 404).then_some(())
+    })
+    .await;
+    let counts = system.api().get("/v1/events/count").await;
+    assert_eq!(counts["cancelled"], 0, "{counts}");
+    receiver.always_answers(None);
+    system
+        .api()
+        .ok(Method::PATCH, &path, moved("default"))
+        .await;
+    system.settled().await;
+    receiver.got(before + 1).await;
+    until("the event is delivered", || async {
+        let counts = system.api().get("/v1/events/count").await;
+        (counts["successful"] == counts["count"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_control_plane_begins_a_new_epoch_and_cancels_nothing() {
+    let mut system = System::start().await;
+    let receiver = Receiver::start().await;
+    let old = system.clerk("old").await;
+    system.settled().await;
+    system.stop_control_plane().await;
+    let data = system.dir().join("control-plane");
+    let database = data.join("control-plane.db");
+    let backup = std::fs::read(&database).expect("a backup");
+    system.start_control_plane().await;
+    system.settled().await;
+
+    let (source, _) = system.clerk_to(&receiver, quick_retries()).await;
+    receiver.always_answers(Some(500));
+    source.send(BODY).await;
+    receiver.got(1).await;
+    let epoch = system.api().get("/v1/status").await["epoch"].clone();
+    system.stop_control_plane().await;
+    std::fs::write(&database, backup).expect("the backup is put back");
+    for rest in ["control-plane.db-wal", "control-plane.db-shm"] {
+        drop(std::fs::remove_file(data.join(rest)));
+    }
+    system.start_control_plane().await;
+    system.settled().await;
+    let status = system.api().get("/v1/status").await;
+    assert_ne!(
+        status["epoch"], epoch,
+        "its revisions would mean two things"
+    );
+    assert_eq!(
+        old.send(BODY).await.status,
+        200,
+        "what the backup has works"
+    );
+    assert_eq!(
+        source.send(BODY).await.status,
+        404,
+        "what it has not is gone"
+    );
+    let counts = system.api().get("/v1/events/count").await;
+    assert_eq!(
+        (&counts["cancelled"], &counts["count"]),
+        (&json!(0), &json!(1)),
+        "{counts}"
+    );
+}

@@ -1,7 +1,7 @@
 //! Refusals of the stages in one form: what to tell the sender, what to keep for operators.
 
 use crate::config::Source;
-use crate::ingest::{Call, REFUSED_BODY_KEPT, Refused};
+use crate::ingest::{Call, NoRoom, REFUSED_BODY_KEPT, Refused};
 use crate::store::{NewRequest, Rejection, RequestRecord};
 use crate::verify::Disbelieved;
 use std::sync::Arc;
@@ -25,8 +25,10 @@ struct Kept {
     detail: String,
 }
 
-pub(super) fn of_ingest(refused: Refused) -> Refusal {
-    match refused {
+/// What ingest refused, or which bound it met: nothing is kept then, and it may come again.
+pub(super) fn of_ingest(refused: Refused) -> Result<Refusal, NoRoom> {
+    Ok(match refused {
+        Refused::NoRoom(full) => return Err(full),
         Refused::UnknownSource => Refusal {
             status: StatusCode::NOT_FOUND,
             code: "SOURCE_NOT_FOUND",
@@ -42,6 +44,14 @@ pub(super) fn of_ingest(refused: Refused) -> Refusal {
             );
             refusal(told, source, call, "disabled", String::new())
         }
+        Refused::HeadersTooLarge(source, call, why) => {
+            let told = (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "HEADERS_TOO_LARGE",
+                "the headers are too many or too large",
+            );
+            refusal(told, source, call, "headers_too_large", why)
+        }
         Refused::MethodNotAllowed(source, call) => {
             let allow = source.methods.clone();
             let told = (
@@ -54,6 +64,14 @@ pub(super) fn of_ingest(refused: Refused) -> Refusal {
                 allow,
                 ..refusal(told, source, call, "method", detail)
             }
+        }
+        Refused::PathInvalid(source, call, why) => {
+            let told = (
+                StatusCode::BAD_REQUEST,
+                "PATH_INVALID",
+                "the path cannot be taken",
+            );
+            refusal(told, source, call, "path_invalid", why.to_owned())
         }
         Refused::TooLarge(source, call) => {
             let cap = source.max_body_bytes;
@@ -78,7 +96,7 @@ pub(super) fn of_ingest(refused: Refused) -> Refusal {
             );
             refusal(told, source, call, "body_incomplete", why.to_owned())
         }
-    }
+    })
 }
 
 pub(super) fn of_verify(disbelieved: Disbelieved) -> Refusal {
@@ -106,10 +124,12 @@ impl Refusal {
     pub(super) fn into_record(self, id: String) -> Option<NewRequest> {
         let Kept {
             source,
-            call,
+            mut call,
             reason,
             detail,
         } = self.kept?;
+        // A refused one too: a wrong method does not make the key a wrong one.
+        call.hide_credentials(&source.verifier);
         let mut body = call.body;
         body.truncate(REFUSED_BODY_KEPT);
         let request = RequestRecord {

@@ -1,8 +1,16 @@
 //! The listener: connections in, answers out, a drain that finishes what is in flight.
+//!
+//! Invariant: a connection lives as long as it brings requests and not much
+//! longer, whatever the other side does or leaves undone.
+
+mod first_bytes;
+mod idle;
+mod open;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -12,12 +20,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Acceptor;
+use super::{Acceptor, IngestLimits};
+use crate::ingest::{MAX_HEAD_BYTES, MAX_HEADERS};
+use first_bytes::FirstBytes;
+use idle::Activity;
+use open::{Open, OpenConnections};
 
-const MAX_HEADERS: usize = 128;
-const MAX_HEAD_BYTES: usize = 64 * 1_024;
+/// HTTP/2 pings, and how long the answer to one may take.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_ANSWER: Duration = Duration::from_secs(20);
+/// What HTTP/2 may send ahead of our reading it, for a stream and for all of a connection.
+const STREAM_WINDOW: u32 = 256 * 1_024;
+const CONNECTION_WINDOW: u32 = 512 * 1_024;
+/// For a connection that was told to end.
+const GRACE: Duration = Duration::from_secs(5);
 /// A listener that fails at once (no file handles, say) must not spin.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown`, then lets open connections end their request in hand.
 /// Connections run on `tasks`: wait for it, with a deadline, to know that all are done.
@@ -27,7 +45,9 @@ pub async fn serve(
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(acceptor.limits().connections));
+    let limits = *acceptor.limits();
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let open = OpenConnections::at_most(limits.connections_per_client);
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.ok()?;
@@ -39,8 +59,12 @@ pub async fn serve(
         };
         match accepted {
             Some((place, Ok((stream, peer)))) => {
-                let acceptor = Arc::clone(&acceptor);
-                tasks.spawn(connection(stream, peer, acceptor, shutdown.clone(), place));
+                let Some(open) = open.open(peer.ip()) else {
+                    tracing::debug!(client.ip = %peer.ip(), "a caller has too many connections");
+                    continue;
+                };
+                let (acceptor, held) = (Arc::clone(&acceptor), (place, open));
+                tasks.spawn(connection(stream, peer, acceptor, shutdown.clone(), held));
             }
             Some((_, Err(error))) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -56,37 +80,61 @@ async fn connection(
     peer: SocketAddr,
     acceptor: Arc<Acceptor>,
     shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Open),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "no delay could not be set");
     }
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(acceptor.limits().header_deadline)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEAD_BYTES as u32)
-        .max_concurrent_streams(256);
+    let limits = *acceptor.limits();
+    let activity = Activity::new();
     let service = service_fn(|request| {
-        let acceptor = Arc::clone(&acceptor);
-        async move { Ok::<_, Infallible>(acceptor.accept(request, peer.ip()).await) }
+        let (acceptor, in_hand) = (Arc::clone(&acceptor), activity.begin());
+        async move {
+            let answer = acceptor.accept(request, peer.ip()).await;
+            drop(in_hand);
+            Ok::<_, Infallible>(answer)
+        }
     });
+    let stream = FirstBytes::within(limits.header_deadline, stream);
+    let builder = protocols(&limits);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        ended = serving.as_mut() => Some(ended),
+        () = shutdown.cancelled() => None,
+        () = activity.idle_for(limits.idle) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                ended = serving => ended,
+                () = activity.had_its_time(GRACE) => return,
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(error = %error, "a connection ended early");
     }
+}
+
+fn protocols(limits: &IngestLimits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_deadline)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .max_concurrent_streams(256);
+    builder
 }

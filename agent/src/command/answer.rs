@@ -10,6 +10,7 @@ use hookplane_proto::v1::{
 use prost::Message;
 
 use super::fault::Fault;
+use super::render::Share;
 use super::{Desk, query, render, trace};
 use crate::clock::timestamp;
 use crate::ids::Kind;
@@ -53,7 +54,7 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
         Command::GetAttempt(asked) => {
             let found = desk.store.attempt(team, &asked.id).await?;
             let record = found.ok_or_else(|| Fault::not_found("attempt", &asked.id))?;
-            Ok(Answer::GetAttempt(render::attempt(&record, true)))
+            Ok(Answer::GetAttempt(render::attempt(&record, Share::Whole)))
         }
         Command::TailRequests(_) | Command::Cancel(_) => Err(Fault::unknown_command()),
     }
@@ -144,7 +145,9 @@ async fn list_attempts(
     let asked_for = query::list_attempts(team, &asked, desk.clock.now_millis())?;
     let limit = asked_for.limit;
     let found = desk.store.attempts(asked_for).await?;
-    let rows = found.iter().map(|record| render::attempt(record, true));
+    let rows = found
+        .iter()
+        .map(|record| render::attempt(record, Share::Whole));
     let (models, pagination) = page(rows, limit, |row| &row.id);
     Ok(Answer::ListAttempts(ListAttemptsResponse {
         count: count(&models),

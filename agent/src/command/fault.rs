@@ -46,6 +46,14 @@ impl Fault {
         Self::unavailable("the store did not answer within the deadline")
     }
 
+    pub(super) fn too_large(bytes: usize) -> Self {
+        Self {
+            code: tonic::Code::ResourceExhausted,
+            message: format!("the answer has {bytes} bytes, more than a message may have"),
+            hint: "ask for a smaller page, or for its parts one by one",
+        }
+    }
+
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self {
             code: tonic::Code::Unavailable,

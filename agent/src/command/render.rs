@@ -1,5 +1,6 @@
 //! Records of the store in wire form.
 
+use bytes::Bytes;
 use hookplane_proto::v1::{self, AttemptStatus, Header, RequestData, RequestStatus};
 
 use crate::clock::timestamp;
@@ -10,6 +11,8 @@ use crate::store::{
 
 /// Bytes of a body that fit an answer beside everything else.
 const MAX_BODY: usize = 3 * 1_024 * 1_024;
+/// Bytes of a receiver's headers.
+const MAX_ANSWER_HEADERS: usize = 16 * 1_024;
 /// A body up to here is given as text too.
 const MAX_TEXT: usize = 768 * 1_024;
 
@@ -119,19 +122,33 @@ pub(super) fn event(record: &EventRecord) -> v1::Event {
     }
 }
 
-/// `with_body` false leaves the receiver's answer out, which then counts as cut.
-pub(super) fn attempt(record: &AttemptRecord, with_body: bool) -> v1::Attempt {
+/// How much of an attempt to give. What is left out of an answer counts as cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    Whole,
+    WithoutAnswer,
+    WithoutHeaders,
+}
+
+pub(super) fn attempt(record: &AttemptRecord, share: Share) -> v1::Attempt {
     let status = if record.successful {
         AttemptStatus::Successful
     } else {
         AttemptStatus::Failed
     };
-    let body: &[u8] = if with_body {
-        &record.response_body
-    } else {
-        &[]
+    let (body, answered): (&[u8], _) = match share {
+        Share::Whole => (
+            &record.response_body,
+            within(&record.response_headers, MAX_ANSWER_HEADERS),
+        ),
+        Share::WithoutAnswer | Share::WithoutHeaders => (&[], &[][..]),
     };
-    let left_out = body.len() < record.response_body.len();
+    let sent = match share {
+        Share::Whole | Share::WithoutAnswer => record.request_headers.as_slice(),
+        Share::WithoutHeaders => &[],
+    };
+    let left_out =
+        body.len() < record.response_body.len() || answered.len() < record.response_headers.len();
     v1::Attempt {
         id: record.id.clone(),
         team_id: record.team_id.clone(),
@@ -148,8 +165,8 @@ pub(super) fn attempt(record: &AttemptRecord, with_body: bool) -> v1::Attempt {
         error_message: record.error_message.clone().unwrap_or_default(),
         requested_url: record.requested_url.clone(),
         http_method: record.http_method.clone(),
-        request_headers: headers(&record.request_headers),
-        response_headers: headers(&record.response_headers),
+        request_headers: headers(sent),
+        response_headers: headers(answered),
         response_body: body.to_vec(),
         body: std::str::from_utf8(body).unwrap_or_default().to_owned(),
         response_truncated: record.response_truncated || left_out,
@@ -161,7 +178,20 @@ pub(super) fn attempt(record: &AttemptRecord, with_body: bool) -> v1::Attempt {
     }
 }
 
-fn headers(kept: &Headers) -> Vec<Header> {
+/// The headers that come first and have so many bytes.
+fn within(all: &Headers, most: usize) -> &[(String, Bytes)] {
+    let mut size = 0;
+    let count = all
+        .iter()
+        .take_while(|(name, value)| {
+            size += name.len() + value.len();
+            size <= most
+        })
+        .count();
+    &all[..count]
+}
+
+fn headers(kept: &[(String, Bytes)]) -> Vec<Header> {
     kept.iter()
         .map(|(name, value)| Header {
             name: name.clone(),

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::fault::Fault;
+use super::render::Share;
 use super::{Desk, query, render};
 use crate::store::{EventRecord, EventStatus, RequestCounts, RequestRecord, StoreEvent};
 
@@ -62,7 +63,7 @@ impl Tail {
                 let wanted = self.wants(&attempt.team_id, &attempt.source_id, false);
                 wanted.then(|| {
                     Item::Attempt(AttemptEnded {
-                        attempt: Some(render::attempt(attempt, false)),
+                        attempt: Some(render::attempt(attempt, Share::WithoutAnswer)),
                         event: Some(render::event(event)),
                     })
                 })

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use hookplane_proto::agent::v1::{Delta, Held, Resource, ResourceKey, SnapshotChunk};
+use hookplane_proto::agent::v1::{Delta, Held, Resource, SnapshotChunk};
 use prost::Message as _;
 use thiserror::Error;
 
@@ -34,8 +34,7 @@ pub(super) struct Generation {
     pub(super) applied: Vec<Resource>,
     /// Refused ones, so that a newer release can try them again.
     pub(super) parked: Vec<Resource>,
-    /// Connections that an earlier epoch had and this one forgot.
-    pub(super) lost_connections: Vec<String>,
+    pub(super) deleted_connections: Vec<String>,
 }
 
 #[derive(Debug, Error)]
@@ -104,15 +103,11 @@ impl DiskCopy {
         };
         let mut body = part(&generation.applied).encode_length_delimited_to_vec();
         body.extend(part(&generation.parked).encode_length_delimited_to_vec());
-        let lost = generation.lost_connections.iter().map(|id| ResourceKey {
-            id: id.clone(),
-            ..ResourceKey::default()
-        });
-        let lost = Delta {
-            removals: lost.collect(),
+        let deleted = Delta {
+            deleted_connections: generation.deleted_connections.clone(),
             ..Delta::default()
         };
-        body.extend(lost.encode_length_delimited_to_vec());
+        body.extend(deleted.encode_length_delimited_to_vec());
         let nonce = self
             .key
             .seal_in_place_append_tag(Aad::from(MAGIC), &mut body)
@@ -147,12 +142,12 @@ impl DiskCopy {
             .ok()?;
         let applied = SnapshotChunk::decode_length_delimited(&mut body).ok()?;
         let parked = SnapshotChunk::decode_length_delimited(&mut body).ok()?;
-        let lost = Delta::decode_length_delimited(&mut body).ok()?;
+        let deleted = Delta::decode_length_delimited(&mut body).ok()?;
         Some(Generation {
             held: applied.held?,
             applied: applied.resources,
             parked: parked.resources,
-            lost_connections: lost.removals.into_iter().map(|key| key.id).collect(),
+            deleted_connections: deleted.deleted_connections,
         })
     }
 }
@@ -175,7 +170,7 @@ mod tests {
             held,
             applied: vec![resource],
             parked: Vec::new(),
-            lost_connections: vec!["web_1".to_owned()],
+            deleted_connections: vec!["web_1".to_owned()],
         }
     }
 

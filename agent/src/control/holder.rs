@@ -49,8 +49,6 @@ impl Holder {
     ) -> Self {
         let mut disk = DiskCopy::new(dir, &identity.seal_key());
         let (found, faults) = disk.load();
-        // Something newer stood there.
-        let outdated = !faults.is_empty();
         for fault in faults {
             let text = chain(&fault);
             tracing::error!(error = text, "a copy of the configuration cannot be used");
@@ -64,7 +62,7 @@ impl Holder {
             clock,
         };
         if let Some(generation) = found {
-            let ledger = Ledger::restore(generation, outdated);
+            let ledger = Ledger::restore(generation);
             tracing::info!(
                 revision = ledger.configuration.revision,
                 "the last good configuration is in force"
@@ -86,8 +84,6 @@ impl Holder {
         if !self.ledger.agrees_with(theirs) {
             return false;
         }
-        self.ledger = std::mem::take(&mut self.ledger).confirmed();
-        self.current.store(Arc::clone(&self.ledger.configuration));
         let now = self.clock.now_millis();
         self.readiness.update(|facts| {
             facts.origin = Origin::ControlPlane;

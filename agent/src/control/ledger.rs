@@ -17,6 +17,9 @@ use super::convert::{Key, Kind, Prepared, Unfit, prepare};
 use super::disk::Generation;
 use crate::config::Configuration;
 
+/// Deletions remembered; the control plane tells of the past 60 days.
+const MAX_DELETED: usize = 100_000;
+
 /// Everything held. Cheap to clone next to a change.
 #[derive(Clone, Default)]
 pub(super) struct Ledger {
@@ -35,6 +38,8 @@ pub(super) struct Change {
     pub(super) base: Option<u64>,
     pub(super) upserts: Vec<Resource>,
     pub(super) removals: Vec<ResourceKey>,
+    /// Connections that a person deleted.
+    pub(super) deleted_connections: Vec<String>,
 }
 
 /// What a change came to.
@@ -56,20 +61,20 @@ pub(super) enum Misfit {
 }
 
 impl Ledger {
-    /// From the copy on disk; what this release cannot use is parked. `outdated` when newer
-    /// revisions had been in force.
-    pub(super) fn restore(generation: Generation, outdated: bool) -> Self {
+    /// From the copy on disk; what this release cannot use is parked.
+    pub(super) fn restore(generation: Generation) -> Self {
         let Generation {
             held,
             applied,
             parked,
-            lost_connections,
+            deleted_connections,
         } = generation;
         let change = Change {
             held,
             base: None,
             upserts: applied,
             removals: Vec::new(),
+            deleted_connections,
         };
         let mut restored = Self::default().replace(change).ledger;
         for resource in parked {
@@ -77,40 +82,7 @@ impl Ledger {
                 restored.parked.entry(key).or_insert(Arc::new(resource));
             }
         }
-        let lost_connections = lost_connections.into_iter().collect();
-        restored.mark(lost_connections, outdated);
         restored
-    }
-
-    /// The control plane said that nothing newer exists.
-    pub(super) fn confirmed(mut self) -> Self {
-        if self.configuration.outdated {
-            let lost_connections = self.configuration.lost_connections.clone();
-            self.mark(lost_connections, false);
-        }
-        self
-    }
-
-    fn mark(&mut self, lost_connections: HashSet<String>, outdated: bool) {
-        let refused_sources = self.sources_not_in_force();
-        let before = &self.configuration;
-        self.configuration = Arc::new(Configuration {
-            epoch: before.epoch.clone(),
-            revision: before.revision,
-            sources: before.sources.clone(),
-            destinations: before.destinations.clone(),
-            refused_sources,
-            lost_connections,
-            outdated,
-        });
-    }
-
-    fn sources_not_in_force(&self) -> HashSet<String> {
-        self.parked
-            .keys()
-            .filter(|key| key.kind == Kind::Source && !self.applied.contains_key(key))
-            .map(|key| key.id.clone())
-            .collect()
     }
 
     pub(super) fn generation(&self) -> Generation {
@@ -123,9 +95,9 @@ impl Ledger {
             held: self.held(),
             applied: copy(&self.applied),
             parked: copy(&self.parked),
-            lost_connections: self
+            deleted_connections: self
                 .configuration
-                .lost_connections
+                .deleted_connections
                 .iter()
                 .cloned()
                 .collect(),
@@ -238,8 +210,8 @@ impl Ledger {
                 }
             }
         }
-        configuration.refused_sources = next.sources_not_in_force();
-        configuration.lost_connections = self.lost_with(&configuration);
+        configuration.deleted_connections =
+            self.deleted_with(change.deleted_connections, &configuration);
         next.configuration = Arc::new(configuration);
         Changed {
             ledger: next,
@@ -247,19 +219,25 @@ impl Ledger {
         }
     }
 
-    /// What was in force in an earlier epoch and is neither here nor deleted since.
-    fn lost_with(&self, next: &Configuration) -> HashSet<String> {
-        let before = &self.configuration;
-        let mut lost = before.lost_connections.clone();
-        if !before.epoch.is_empty() && before.epoch != next.epoch {
-            lost.extend(connection_ids(before));
+    /// What is known to be deleted: as before, and what the change tells; not what is there.
+    fn deleted_with(&self, told: Vec<String>, next: &Configuration) -> HashSet<String> {
+        let mut deleted = self.configuration.deleted_connections.clone();
+        deleted.extend(told);
+        if deleted.len() > MAX_DELETED {
+            // Ids sort by their time: the oldest connections are the likeliest to be done with.
+            let mut sorted: Vec<String> = deleted.into_iter().collect();
+            sorted.sort_unstable();
+            deleted = sorted
+                .split_off(sorted.len() - MAX_DELETED)
+                .into_iter()
+                .collect();
         }
-        if !lost.is_empty() {
+        if !deleted.is_empty() {
             for id in connection_ids(next) {
-                lost.remove(&id);
+                deleted.remove(&id);
             }
         }
-        lost
+        deleted
     }
 
     fn keep_previous(&self, key: &Key, next: &mut Self, configuration: &mut Configuration) {

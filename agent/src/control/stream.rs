@@ -27,6 +27,8 @@ use crate::link::{Link, Pass, SessionEnd, Stream};
 const OUTGOING: usize = 16;
 /// Most bytes of resources in one snapshot.
 const MAX_SNAPSHOT: usize = 256 * 1_024 * 1_024;
+/// Largest message taken; the control plane keeps well below it.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// The agent's side of the stream, over all its sessions.
 pub(crate) struct ConfigurationStream {
@@ -44,6 +46,7 @@ struct Incoming {
     chunks: u32,
     bytes: usize,
     resources: Vec<hookplane_proto::agent::v1::Resource>,
+    deleted_connections: Vec<String>,
 }
 
 /// Why a session cannot go on.
@@ -96,7 +99,9 @@ impl ConfigurationStream {
         if say(&out, Told::Hello(hello)).await.is_err() {
             return SessionEnd::lost(false, "the stream closed before the hello");
         }
-        let mut client = ConfigurationServiceClient::new(channel);
+        // One source with all its connections is one message.
+        let mut client =
+            ConfigurationServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let call = client.stream(pass.request(ReceiverStream::new(rest)));
         let heard = match tokio::time::timeout(self.link.pace.call, call).await {
             Err(_) => return SessionEnd::lost(false, "no answer to the hello in time"),
@@ -203,6 +208,7 @@ impl ConfigurationStream {
                     base: None,
                     upserts: incoming.resources,
                     removals: Vec::new(),
+                    deleted_connections: incoming.deleted_connections,
                 };
                 self.apply(change, nonce, out).await?;
                 self.resync = false;
@@ -265,6 +271,7 @@ impl Incoming {
             return Err(Fault::Broken(why));
         }
         self.resources.extend(chunk.resources);
+        self.deleted_connections.extend(chunk.deleted_connections);
         Ok(())
     }
 }
@@ -275,6 +282,7 @@ fn of_delta(delta: Delta) -> Change {
         base: Some(delta.base_revision),
         upserts: delta.upserts,
         removals: delta.removals,
+        deleted_connections: delta.deleted_connections,
     }
 }
 

@@ -7,6 +7,7 @@ use hookplane_rules::{
     Decision, DeliveryControl, History, Outcome, RetryPolicy, parse_retry_after,
 };
 use http::{HeaderMap, Method, StatusCode, Uri};
+use url::Url;
 
 use super::gate::{Ending, Verdict};
 use super::headers;
@@ -55,7 +56,7 @@ pub(super) async fn attempt(
     let mut outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
 
     let began = Instant::now();
-    let result = match url.parse::<Uri>() {
+    let result = match address(&url, destination) {
         Ok(uri) => {
             let body = due.request.body.clone();
             let limit = destination.timeout;
@@ -63,11 +64,7 @@ pub(super) async fn attempt(
             let answer = tokio::time::timeout(limit, exchange).await;
             answer.unwrap_or_else(|_| Err(timed_out(limit)))
         }
-        Err(_) => Err(NoAnswer {
-            code: "url_invalid",
-            message: "the path of the request makes no valid URL with the receiver's".to_owned(),
-            permanent: true,
-        }),
+        Err(refused) => Err(refused),
     };
     let latency = began.elapsed();
     let request_headers = headers::kept(&outbound, &destination.auth);
@@ -254,6 +251,37 @@ fn target(due: &DueEvent, destination: &Destination) -> String {
         }
     }
     url.into()
+}
+
+/// The target as an address, which must lie below the receiver's URL: a sender may choose
+/// what follows it, never another place on the host. Ingest refuses such paths; this is the
+/// second lock, on what is really sent.
+fn address(target: &str, destination: &Destination) -> Result<Uri, NoAnswer> {
+    let refused = |code, message: &str| NoAnswer {
+        code,
+        message: message.to_owned(),
+        permanent: true,
+    };
+    let own = &destination.url;
+    let below = |url: &Url| {
+        let base = own.path().trim_end_matches('/');
+        let rest = url.path().strip_prefix(base);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let inside = Url::parse(target).is_ok_and(|url| {
+        url.origin() == own.origin()
+            && url.username() == own.username()
+            && url.password() == own.password()
+            && below(&url)
+    });
+    if !inside {
+        let message = "the path of the request leads away from the receiver's URL";
+        return Err(refused("path_escapes", message));
+    }
+    target.parse().map_err(|_| {
+        let message = "the path of the request makes no valid URL with the receiver's";
+        refused("url_invalid", message)
+    })
 }
 
 fn trigger(due: &DueEvent) -> &'static str {

@@ -8,6 +8,7 @@ use hookplane_signature::hookplane_signature;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::DestinationAuth;
+use crate::ingest::HIDDEN;
 use crate::store::{DueEvent, Headers};
 
 /// Meant for one hop, or made anew by the client.
@@ -56,7 +57,9 @@ pub(super) fn outbound(
         // Receivers look at the other spelling first, or refuse both at once.
         let in_the_way = OTHER_SPELLING.contains(&lower.as_str())
             && matches!(auth, DestinationAuth::StandardWebhooks(_));
-        if DROPPED.contains(&lower.as_str()) || listed.contains(&lower) || in_the_way {
+        let hidden = value.as_ref() == HIDDEN;
+        let dropped = DROPPED.contains(&lower.as_str()) || listed.contains(&lower);
+        if hidden || dropped || in_the_way {
             continue;
         }
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(lower), HeaderValue::from_bytes(value))

@@ -208,7 +208,7 @@ impl Deliverer {
                     .or_default()
                     .push(lane);
             } else {
-                self.stop_orphans(&known.configuration, &lane, now).await?;
+                self.stop_orphans(&known.configuration, &lane).await?;
             }
         }
         let free = parts.places.available_permits();
@@ -398,22 +398,10 @@ impl Deliverer {
         &self,
         configuration: &Configuration,
         lane: &PendingLane,
-        now: u64,
     ) -> Result<(), StoreError> {
         let store = &self.parts.store;
         let id = &lane.connection_id;
-        let query = DueQuery {
-            destination_id: lane.destination_id.clone(),
-            connection_id: id.clone(),
-            now,
-            limit: 1,
-            ..DueQuery::default()
-        };
-        let one = store.due(query).await?;
-        let Some(DueEvent { event, .. }) = one.first() else {
-            return Ok(());
-        };
-        if !configuration.tells_deletions_of(&event.source_id, id) {
+        if !configuration.deleted_connections.contains(id) {
             return Ok(());
         }
         let stopped = store

@@ -76,6 +76,7 @@ pub(crate) fn configuration(
     };
     Arc::new(ArcSwap::from_pointee(Configuration {
         epoch: "e".into(),
+        deleted_connections: ["web_des_gone".to_owned()].into(),
         revision: 1,
         sources: [(source.id.clone(), Arc::new(source))].into(),
         destinations: destinations
@@ -123,6 +124,15 @@ impl Running {
         put(&self.store, destination, &format!("web_{destination}")).await
     }
 
+    pub(crate) async fn put_changed(
+        &self,
+        destination: &str,
+        change: impl FnOnce(&mut RequestRecord),
+    ) -> EventRecord {
+        let connection = format!("web_{destination}");
+        put_changed(&self.store, destination, &connection, change).await
+    }
+
     pub(crate) async fn reaches(&self, event: &EventRecord, wanted: EventStatus) -> EventRecord {
         let mut last = None;
         for _ in 0..400 {
@@ -167,7 +177,16 @@ impl Running {
 
 /// Stores a request with one event of a branch.
 pub(crate) async fn put(store: &SqliteStore, destination: &str, connection: &str) -> EventRecord {
-    let request = RequestRecord {
+    put_changed(store, destination, connection, |_| {}).await
+}
+
+async fn put_changed(
+    store: &SqliteStore,
+    destination: &str,
+    connection: &str,
+    change: impl FnOnce(&mut RequestRecord),
+) -> EventRecord {
+    let mut request = RequestRecord {
         id: IDS.mint(Kind::Request, 1_000),
         team_id: TEAM.into(),
         source_id: "src_1".into(),
@@ -202,6 +221,7 @@ pub(crate) async fn put(store: &SqliteStore, destination: &str, connection: &str
         body: Bytes::from_static(b"\x00raw \xff bytes"),
         body_size: 12,
     };
+    change(&mut request);
     let event = EventRecord {
         id: IDS.mint(Kind::Event, 1_000),
         team_id: TEAM.into(),

@@ -197,6 +197,7 @@ impl Conversation {
             index,
             last,
             resources,
+            deleted_connections: Vec::new(),
         })
     }
 
@@ -225,6 +226,7 @@ impl Conversation {
             base_revision,
             upserts,
             removals,
+            deleted_connections: Vec::new(),
         })
     }
 

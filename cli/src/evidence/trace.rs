@@ -40,11 +40,29 @@ pub(crate) async fn trace(
     if output.is_json() {
         return output.json(&to_json(&trace));
     }
+    if trace.request.is_none() {
+        return Err(out_of_reach(&trace));
+    }
     let names = Names::fetch(client).await;
     for line in draw(&trace, &names, !args.no_timeline, output) {
         output.untrusted(&line)?;
     }
     Ok(())
+}
+
+/// The one agent that holds the request could not be asked.
+fn out_of_reach(trace: &RequestTrace) -> Failure {
+    let away = trace
+        .unreachable
+        .iter()
+        .map(|agent| format!("{} ({})", agent.name, agent.reason));
+    let away: Vec<String> = away.collect();
+    let message = format!(
+        "the request is held by an agent out of reach: {}",
+        away.join(", ")
+    );
+    Failure::new("AGENT_UNREACHABLE", message)
+        .hint("it keeps its evidence; ask again when `hookplane status` shows it connected")
 }
 
 /// The trace of a request.

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod api_key;
 pub mod connection;
+pub mod deleted_connection;
 pub mod destination;
 pub mod destination_minute;
 pub mod destination_standing;

@@ -66,6 +66,15 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut refers("connections", "source_id", "sources"))
             .foreign_key(&mut refers("connections", "destination_id", "destinations"))
             .take(),
+            table(
+                "deleted_connections",
+                vec![
+                    text("id").primary_key().take(),
+                    text("pool"),
+                    bigint("revision"),
+                    bigint("deleted_at"),
+                ],
+            ),
         ];
         for table in tables {
             manager.create_table(table).await?;
@@ -76,6 +85,8 @@ impl MigrationTrait for Migration {
             unique("connections", &["source_id", "name"]),
             index("connections", &["destination_id"]),
             index("sources", &["pool"]),
+            index("deleted_connections", &["pool"]),
+            index("deleted_connections", &["deleted_at"]),
         ];
         for index in indexes {
             manager.create_index(index).await?;

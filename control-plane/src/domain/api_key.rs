@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::Millis;
+use super::violation::{self, Violation};
 
 /// What every key starts with.
 pub const KEY_PREFIX: &str = "hpk_";
@@ -19,6 +20,14 @@ pub struct ApiKey {
     pub masked: String,
     pub created_at: Millis,
     pub revoked_at: Option<Millis>,
+}
+
+/// Every fault of a name for a key.
+#[must_use]
+pub fn faults(name: &str) -> Vec<Violation> {
+    let mut found = Vec::new();
+    violation::name("name", name, &mut found);
+    found
 }
 
 /// A fresh key. The caller brings the randomness.

@@ -9,6 +9,12 @@ use super::Millis;
 use super::violation::{self, Violation};
 
 const MAX_RULES: usize = 16;
+/// Bytes of a connection's rules as JSON.
+const MAX_RULES_BYTES: usize = 64 * 1_024;
+/// Bytes of all connections of one source as JSON. A source and its connections
+/// travel to agents as one message of at most 4 MiB, in which a number of two
+/// bytes has eleven.
+pub const MAX_GROUP_BYTES: u64 = 512 * 1_024;
 
 /// A connection as stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +86,14 @@ impl ConnectionSpec {
                 "rules",
                 format!("{} rules; {MAX_RULES} are allowed", self.rules.len()),
             ));
+            return found;
+        }
+        let length = json_length(&self.rules);
+        if length > MAX_RULES_BYTES {
+            found.push(Violation::new(
+                "rules",
+                format!("{length} bytes as JSON; {MAX_RULES_BYTES} are possible"),
+            ));
         }
         let mut retries = 0;
         for (place, rule) in self.rules.iter().enumerate() {
@@ -105,6 +119,28 @@ impl ConnectionSpec {
         }
         found
     }
+}
+
+impl ConnectionSpec {
+    /// What it adds to the bytes of its source's connections.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        json_length(self) as u64
+    }
+}
+
+/// The fault of a connection whose source would have this many bytes of connections with it.
+#[must_use]
+pub fn group_fault(bytes: u64) -> Option<Violation> {
+    let message = format!(
+        "all connections of the source together would have {bytes} bytes as JSON; {MAX_GROUP_BYTES} are possible"
+    );
+    (bytes > MAX_GROUP_BYTES).then(|| Violation::new("rules", message))
+}
+
+fn json_length(value: &impl Serialize) -> usize {
+    // What cannot be written has no length that would be allowed.
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
 
 impl RetryRule {

@@ -102,6 +102,7 @@ impl DestinationSpec {
                 format!("{}; at most {MAX_RATE} are possible", self.rate_limit),
             ));
         }
+        violation::auth(auth, &mut found);
         auth.faults(self.url.starts_with("https:"), &mut found);
         found
     }
@@ -114,6 +115,10 @@ pub(super) fn callable_url(text: &str) -> Result<(), String> {
     }
     if text.len() > MAX_URL {
         return Err(format!("at most {MAX_URL} characters are possible"));
+    }
+    // The parser would leave some of them out, and the URL would not be what was given.
+    if text.chars().any(char::is_control) {
+        return Err(format!("control characters are not possible: {RIGHT}"));
     }
     let url = Url::parse(text).map_err(|fault| format!("{fault}: {RIGHT}"))?;
     if !matches!(url.scheme(), "http" | "https") {

@@ -108,14 +108,10 @@ impl SourceSpec {
         violation::description(&self.description, &mut found);
         violation::labels(&self.labels, &mut found);
         violation::slug("pool", &self.pool, &mut found);
-        if self.environment.chars().count() > violation::MAX_NAME {
-            found.push(Violation::new(
-                "environment",
-                "at most 155 characters are kept",
-            ));
-        }
+        violation::short("environment", &self.environment, &mut found);
         self.method_faults(&mut found);
         self.limit_faults(&mut found);
+        violation::auth(auth, &mut found);
         if let Err(fault) = Verifier::new(self.provider, auth.spec(), self.tolerance_seconds) {
             let field = match (fault.field.as_str(), auth) {
                 // Without a scheme it is the choice of the scheme that is wrong.
@@ -174,6 +170,11 @@ impl SourceSpec {
             ));
         }
         if let Some(response) = &self.custom_response {
+            violation::printable(
+                "config.custom_response.content_type",
+                &response.content_type,
+                found,
+            );
             if response.body.len() > MAX_RESPONSE_BYTES {
                 found.push(Violation::new(
                     "config.custom_response.body",

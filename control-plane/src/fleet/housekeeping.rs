@@ -25,6 +25,13 @@ async fn prune(fleet: &Fleet) {
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         turn.tick().await;
+        if let Err(error) = fleet
+            .config()
+            .forget_deletions(fleet.clock().now_millis())
+            .await
+        {
+            tracing::warn!(error = %error, "old deletions were not forgotten");
+        }
         loop {
             match fleet.report_store().prune(fleet.clock().now_millis()).await {
                 // Others write in between: each step is a transaction of its own.

@@ -20,9 +20,9 @@ use crate::clock::SharedClock;
 use crate::domain::{
     Agent, CircuitState, DestinationNumbers, DestinationState, Histogram, Report, SourceNumbers,
 };
-use crate::grpc::convert::millis;
 use crate::store::ReportStore;
 use crate::store::reports::Counted;
+use crate::wire::millis;
 
 const QUEUE: usize = 16;
 /// Characters of an event type that are kept.

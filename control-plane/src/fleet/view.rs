@@ -12,9 +12,9 @@ use prost::Message as _;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::held::{self, Key, Kind, Versions};
-use crate::grpc::convert::{Secrets, connection, destination, source};
-use crate::store::config::Head;
+use crate::store::config::{DeletedConnection, Head};
 use crate::store::{self, ConfigStore, PoolConfiguration, StoreError};
+use crate::wire::{Secrets, connection, destination, source};
 
 /// Older sets that are remembered per pool.
 const REMEMBERED: usize = 64;
@@ -25,6 +25,7 @@ pub(super) struct PoolView {
     pub(super) digest: String,
     pub(super) versions: Arc<Versions>,
     resources: BTreeMap<Key, Arc<Prepared>>,
+    deleted: Vec<DeletedConnection>,
 }
 
 /// A resource in its wire form, secrets revealed. Has no `Debug` on purpose.
@@ -166,7 +167,14 @@ impl PoolView {
             digest: held::digest(&versions),
             versions: Arc::new(versions),
             resources,
+            deleted: read.deleted,
         }
+    }
+
+    /// Connections that a person deleted after a revision; 0 for all that are remembered.
+    pub(super) fn deleted_since(&self, revision: u64) -> Vec<String> {
+        let since = self.deleted.iter().filter(|one| one.revision > revision);
+        since.map(|one| one.id.clone()).collect()
     }
 
     /// One resource by its key.

@@ -4,12 +4,12 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::connection_service_server::ConnectionService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{connection, mask, pagination};
-use super::{caller, required};
+use super::{caller, required, wanted};
 use crate::domain::{Connection, ResourceKind};
 use crate::service::{ConnectionDraft, Connections, ServiceError};
 use crate::store::PageRequest;
 use crate::store::config::ConnectionFilter;
+use crate::wire::{connection, mask, pagination};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -109,11 +109,10 @@ impl ConnectionService for ConnectionApi {
         let asked = request.into_inner();
         let page = PageRequest::parse(&asked.order_by, &asked.dir, asked.limit, &asked.page_token)
             .map_err(ServiceError::from)?;
-        let given = |text: String| (!text.is_empty()).then_some(text);
         let filter = ConnectionFilter {
-            name: given(asked.name),
-            source_id: given(asked.source_id),
-            destination_id: given(asked.destination_id),
+            name: wanted("name", asked.name)?,
+            source_id: wanted("source_id", asked.source_id)?,
+            destination_id: wanted("destination_id", asked.destination_id)?,
         };
         let found = self
             .connections

@@ -4,11 +4,11 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::destination_service_server::DestinationService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{Secrets, destination, mask, pagination};
-use super::{caller, required};
+use super::{caller, required, wanted};
 use crate::domain::{Destination, ResourceKind};
 use crate::service::{DestinationDraft, Destinations, ServiceError};
 use crate::store::PageRequest;
+use crate::wire::{Secrets, destination, mask, pagination};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -77,7 +77,8 @@ impl DestinationService for DestinationApi {
         let asked = request.into_inner();
         let page = PageRequest::parse(&asked.order_by, &asked.dir, asked.limit, &asked.page_token)
             .map_err(ServiceError::from)?;
-        let name = (!asked.name.is_empty()).then_some(asked.name.as_str());
+        let name = wanted("name", asked.name)?;
+        let name = name.as_deref();
         let found = self
             .destinations
             .store()

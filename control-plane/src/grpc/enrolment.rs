@@ -62,7 +62,7 @@ impl EnrolmentService for Enrolment {
             id: Id::new(Kind::Agent, millis, 0, rand::random()).to_string(),
             name: asked.name,
             pool,
-            version: asked.version.chars().take(MAX_VERSION).collect(),
+            version: printable(&asked.version).take(MAX_VERSION).collect(),
             credential_hash: asked.credential_hash,
             store: (1..=MAX_STORE)
                 .contains(&asked.store)
@@ -83,4 +83,8 @@ impl EnrolmentService for Enrolment {
             epoch: head.epoch,
         }))
     }
+}
+
+fn printable(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|letter| !letter.is_control())
 }

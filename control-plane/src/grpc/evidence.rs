@@ -48,14 +48,34 @@ pub(super) async fn holder_of<T>(
     collect(fleet.ask_these(agents, team_id, &command).await, pick)
 }
 
-/// Asks the one agent that holds what an id names.
+/// What the one agent that holds something said, if it said anything.
+pub(super) enum FromHolder<T> {
+    Answered(T),
+    Away(Box<(Agent, AskError)>),
+}
+
+/// Asks the one agent that holds what an id names; without it there is no answer.
 pub(super) async fn one<T>(
+    fleet: &Fleet,
+    team_id: &str,
+    named: (Kind, &str),
+    command: Command,
+    pick: fn(Answer) -> Option<T>,
+) -> Result<T, Status> {
+    match from_holder(fleet, team_id, named, command, pick).await? {
+        FromHolder::Answered(found) => Ok(found),
+        FromHolder::Away(away) => Err(unanswered(&away.0, away.1)),
+    }
+}
+
+/// Asks the one agent that holds what an id names, where a gap can be part of the answer.
+pub(super) async fn from_holder<T>(
     fleet: &Fleet,
     team_id: &str,
     (kind, id): (Kind, &str),
     command: Command,
     pick: fn(Answer) -> Option<T>,
-) -> Result<T, Status> {
+) -> Result<FromHolder<T>, Status> {
     let parsed = Id::parse(kind, id)
         .map_err(|fault| status::invalid(&[Violation::new("id", fault.to_string())]))?;
     let Some(agent) = fleet.agents().by_store(parsed.store()).await? else {
@@ -67,8 +87,12 @@ pub(super) async fn one<T>(
         ));
     };
     match fleet.ask(&agent.id, team_id, command).await {
-        Ok(answer) => pick(answer).ok_or_else(|| unanswered(&agent, AskError::Mismatch)),
-        Err(error) => Err(unanswered(&agent, error)),
+        Ok(answer) => Ok(match pick(answer) {
+            Some(found) => FromHolder::Answered(found),
+            None => FromHolder::Away(Box::new((agent, AskError::Mismatch))),
+        }),
+        Err(error @ AskError::Refused(_)) => Err(unanswered(&agent, error)),
+        Err(error) => Ok(FromHolder::Away(Box::new((agent, error)))),
     }
 }
 
@@ -98,7 +122,7 @@ fn collect<T>(gathered: Gathered, pick: fn(Answer) -> Option<T>) -> Result<Colle
     Ok(Collected { parts, unreachable })
 }
 
-fn unreachable((agent, error): (Agent, AskError)) -> UnreachableAgent {
+pub(super) fn unreachable((agent, error): (Agent, AskError)) -> UnreachableAgent {
     UnreachableAgent {
         agent_id: agent.id,
         name: agent.name,

@@ -6,13 +6,13 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::fleet_service_server::FleetService;
 use tonic::{Code, Request, Response, Status};
 
-use super::convert::{pagination, timestamp};
-use super::{caller, status};
+use super::{caller, status, wanted};
 use crate::domain::{Agent, Histogram, Violation};
 use crate::fleet::Fleet;
 use crate::store::config::Head;
 use crate::store::reports::{MINUTE, SourceSum};
 use crate::store::{PageRequest, StoreError};
+use crate::wire::{pagination, timestamp};
 
 mod standing;
 
@@ -111,8 +111,8 @@ impl FleetService for FleetApi {
         let asked = request.into_inner();
         let page = PageRequest::parse("name", "asc", asked.limit, &asked.page_token)
             .map_err(|fault| status::page(&fault))?;
-        let pool = (!asked.pool.is_empty()).then_some(asked.pool.as_str());
-        let found = self.fleet.agents().list(pool, &page).await?;
+        let pool = wanted("pool", asked.pool)?;
+        let found = self.fleet.agents().list(pool.as_deref(), &page).await?;
         let head = self.fleet.config().head().await?;
         let pagination = Some(pagination(&found));
         let models: Vec<_> = found
@@ -136,7 +136,7 @@ impl FleetService for FleetApi {
             None => Err(status::refused(
                 Code::NotFound,
                 "RESOURCE_NOT_FOUND",
-                format!("there is no agent `{id}`"),
+                format!("there is no agent `{}`", status::shown(&id)),
                 "list the agents to see which there are",
             )),
         }

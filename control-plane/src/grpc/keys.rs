@@ -5,9 +5,9 @@ use hookplane_proto::v1::api_key_service_server::ApiKeyService;
 use tonic::{Request, Response, Status};
 
 use super::caller;
-use super::convert::{api_key, pagination};
 use crate::service::{Keys, ServiceError};
 use crate::store::PageRequest;
+use crate::wire::{api_key, pagination};
 
 type Reply<T> = Result<Response<T>, Status>;
 

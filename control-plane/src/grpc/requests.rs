@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::caller;
 use super::evidence::merge::{self, Part};
 use super::evidence::query::Check;
-use super::evidence::{add, everyone, one};
+use super::evidence::{FromHolder, add, everyone, from_holder, one, unreachable};
 use crate::fleet::Fleet;
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -30,17 +30,21 @@ impl RequestApi {
     async fn trace(&self, team: &str, id: &str) -> Result<v1::RequestTrace, Status> {
         let asked = v1::GetRequestTraceRequest { id: id.to_owned() };
         let command = Command::GetRequestTrace(asked);
-        one(
-            &self.fleet,
-            team,
-            (Kind::Request, id),
-            command,
-            |answer| match answer {
-                Answer::GetRequestTrace(found) => Some(found),
-                _ => None,
+        let named = (Kind::Request, id);
+        let pick = |answer| match answer {
+            Answer::GetRequestTrace(found) => Some(found),
+            _ => None,
+        };
+        Ok(
+            match from_holder(&self.fleet, team, named, command, pick).await? {
+                FromHolder::Answered(found) => found,
+                FromHolder::Away(away) => v1::RequestTrace {
+                    partial: true,
+                    unreachable: vec![unreachable(*away)],
+                    ..v1::RequestTrace::default()
+                },
             },
         )
-        .await
     }
 }
 
@@ -165,7 +169,7 @@ impl RequestService for RequestApi {
         let team = caller(&request)?.team_id;
         let trace = self.trace(&team, &request.into_inner().id).await?;
         let routed = trace.events.into_iter().filter_map(|branch| branch.event);
-        Ok(Response::new(whole(routed.collect())))
+        Ok(Response::new(whole(routed.collect(), trace.unreachable)))
     }
 
     async fn list_ignored_events(
@@ -174,7 +178,10 @@ impl RequestService for RequestApi {
     ) -> Reply<v1::ListEventsResponse> {
         let team = caller(&request)?.team_id;
         let trace = self.trace(&team, &request.into_inner().id).await?;
-        Ok(Response::new(whole(trace.ignored_events)))
+        Ok(Response::new(whole(
+            trace.ignored_events,
+            trace.unreachable,
+        )))
     }
 
     async fn get_request_trace(
@@ -188,7 +195,10 @@ impl RequestService for RequestApi {
 }
 
 /// The branches of one request: there is one page, newest first as in every list.
-fn whole(mut events: Vec<v1::Event>) -> v1::ListEventsResponse {
+fn whole(
+    mut events: Vec<v1::Event>,
+    unreachable: Vec<v1::UnreachableAgent>,
+) -> v1::ListEventsResponse {
     events.sort_by(|one, other| other.id.cmp(&one.id));
     v1::ListEventsResponse {
         pagination: Some(v1::Pagination {
@@ -199,6 +209,8 @@ fn whole(mut events: Vec<v1::Event>) -> v1::ListEventsResponse {
         }),
         count: events.len() as u32,
         models: events,
+        partial: !unreachable.is_empty(),
+        unreachable,
         ..v1::ListEventsResponse::default()
     }
 }

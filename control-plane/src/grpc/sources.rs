@@ -4,11 +4,11 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::source_service_server::SourceService;
 use tonic::{Request, Response, Status};
 
-use super::convert::{Secrets, mask, pagination, source};
-use super::{caller, required};
+use super::{caller, required, wanted};
 use crate::domain::{ResourceKind, Source};
 use crate::service::{ServiceError, SourceDraft, Sources};
 use crate::store::PageRequest;
+use crate::wire::{Secrets, mask, pagination, source};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -75,7 +75,8 @@ impl SourceService for SourceApi {
         let asked = request.into_inner();
         let page = PageRequest::parse(&asked.order_by, &asked.dir, asked.limit, &asked.page_token)
             .map_err(ServiceError::from)?;
-        let name = (!asked.name.is_empty()).then_some(asked.name.as_str());
+        let name = wanted("name", asked.name)?;
+        let name = name.as_deref();
         let found = self.sources.store().sources(&team, name, &page).await?;
         let models: Vec<_> = found
             .rows

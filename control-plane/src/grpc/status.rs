@@ -13,6 +13,8 @@ use crate::service::ServiceError;
 use crate::store::{InvalidPage, StoreError};
 
 const DOMAIN: &str = "hookplane";
+/// More of them would help nobody, and they travel in a header.
+const MAX_FAULTS: usize = 16;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// A status with a machine-readable reason and a hint that says what to do next.
@@ -21,7 +23,7 @@ pub fn refused(code: Code, reason: &str, message: impl Into<String>, hint: &str)
     status(code, reason, message, hint, &[], Vec::new())
 }
 
-/// INVALID_ARGUMENT with every fault; the message is the first one.
+/// INVALID_ARGUMENT with the faults; the message is the first one.
 #[must_use]
 pub fn invalid(faults: &[Violation]) -> Status {
     let message = faults
@@ -30,6 +32,7 @@ pub fn invalid(faults: &[Violation]) -> Status {
         .unwrap_or_default();
     let fields = faults
         .iter()
+        .take(MAX_FAULTS)
         .map(|fault| tonic_types::FieldViolation::new(&fault.field, &fault.message))
         .collect();
     let hint = "correct the named fields and send the call again";
@@ -55,6 +58,13 @@ pub fn unavailable(reason: &str, message: impl Into<String>, hint: &str) -> Stat
 
 impl From<ServiceError> for Status {
     fn from(error: ServiceError) -> Self {
+        let error = match error {
+            ServiceError::NotFound { kind, id } => ServiceError::NotFound {
+                kind,
+                id: shown(&id),
+            },
+            other => other,
+        };
         let message = error.to_string();
         match error {
             ServiceError::Invalid(faults) => invalid(&faults),
@@ -83,6 +93,14 @@ impl From<ServiceError> for Status {
                 &[("id", &id), ("resource_type", kind.noun())],
                 Vec::new(),
             ),
+            ServiceError::LastKey { id } => status(
+                Code::FailedPrecondition,
+                "LAST_API_KEY",
+                message,
+                "make another key first, then revoke this one with it",
+                &[("id", &id), ("resource_type", ResourceKind::ApiKey.noun())],
+                Vec::new(),
+            ),
             ServiceError::Store(error) => error.into(),
         }
     }
@@ -90,6 +108,15 @@ impl From<ServiceError> for Status {
 
 impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Value(_) = error {
+            tracing::debug!(error = %error, "the database refused a value");
+            return refused(
+                Code::InvalidArgument,
+                "VALIDATION_FAILED",
+                "a value of the call can neither be stored nor looked up",
+                "send no control characters, and numbers within their range",
+            );
+        }
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::error!(error = %error, cause, "the database failed a call");
         match error {
@@ -98,7 +125,7 @@ impl From<StoreError> for Status {
                 "the database did not answer",
                 "try again; if it lasts, look at the database and the control plane's log",
             ),
-            StoreError::Broken { .. } => refused(
+            StoreError::Value(_) | StoreError::Broken { .. } => refused(
                 Code::Internal,
                 "INTERNAL",
                 "a stored value cannot be read",
@@ -106,6 +133,12 @@ impl From<StoreError> for Status {
             ),
         }
     }
+}
+
+/// What a caller gave as an id, as far as it helps to see it again.
+pub(super) fn shown(id: &str) -> String {
+    let printable = id.chars().filter(|letter| !letter.is_control());
+    printable.take(64).collect()
 }
 
 /// INVALID_ARGUMENT for a parameter of a list.

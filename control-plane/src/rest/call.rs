@@ -47,15 +47,19 @@ pub(crate) struct Answer {
     pub(crate) frames: Frames,
 }
 
-/// Calls a method with one frame; without one, the service refuses the call
-/// before its handler runs, but after every layer in front of it.
+/// The path of a method.
+pub(crate) fn path(method: &MethodDescriptor) -> String {
+    format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+/// Calls the method at a path with one frame.
 pub(crate) async fn call(
     grpc: &Router,
-    method: &MethodDescriptor,
+    path: &str,
     parts: &request::Parts,
-    frame: Option<Bytes>,
+    frame: Bytes,
 ) -> Result<Answer, Status> {
-    let request = request(method, parts, frame)?;
+    let request = request(path, parts, frame)?;
     let answer: Result<_, Infallible> = grpc.clone().oneshot(request).await;
     let (head, body) = match answer {
         Ok(response) => response.into_parts(),
@@ -72,15 +76,9 @@ pub(crate) async fn call(
     Ok(Answer { headers, frames })
 }
 
-fn request(
-    method: &MethodDescriptor,
-    parts: &request::Parts,
-    frame: Option<Bytes>,
-) -> Result<Request<Body>, Status> {
-    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+fn request(path: &str, parts: &request::Parts, frame: Bytes) -> Result<Request<Body>, Status> {
     let uri = Uri::try_from(path).map_err(|_| Status::internal("a method without a path"))?;
-    let body = frame.map_or_else(Body::empty, Body::from);
-    let mut request = Request::new(body);
+    let mut request = Request::new(Body::from(frame));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;

@@ -33,12 +33,17 @@ impl Faults {
     }
 
     pub(crate) fn push_named(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        if self.0.len() < MAX_FAULTS {
+        if !self.is_full() {
             self.0.push(FieldFault {
                 field: field.into(),
                 message: message.into(),
             });
         }
+    }
+
+    /// Whether more of them would help nobody: then the rest needs no reading.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_FAULTS
     }
 
     /// Says which kind of value was expected instead of this one.

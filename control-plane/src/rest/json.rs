@@ -9,6 +9,7 @@
 //! decoded by every receiver (depth and numbers are checked here).
 
 pub(crate) mod number;
+pub(crate) mod parse;
 pub(crate) mod read;
 pub(crate) mod timestamp;
 pub(crate) mod value;

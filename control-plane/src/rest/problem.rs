@@ -57,6 +57,13 @@ impl Problem {
         }
     }
 
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
+    }
+
     pub(crate) fn allow(self, verbs: String) -> Self {
         Self {
             allow: Some(verbs),

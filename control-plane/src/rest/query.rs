@@ -17,6 +17,9 @@ pub(crate) fn read(rule: &Rule, query: &str, message: &mut DynamicMessage, fault
     let fields = settable(rule);
     let mut given = HashSet::new();
     for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
+        if faults.is_full() {
+            break;
+        }
         let at = Path::ROOT.field(&name);
         let Some(field) = find(&fields, &name) else {
             faults.push(&at, unknown(&fields));

@@ -7,7 +7,7 @@ use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _
 use serde_json::Value;
 
 use super::fault::{Faults, FieldFault, Path};
-use super::json::read;
+use super::json::{parse, read};
 use super::query;
 use super::route::Found;
 use super::rules::Body;
@@ -53,7 +53,7 @@ fn with_body(
             return message;
         }
         Body::Whole => {
-            return match parse(body, faults) {
+            return match json(body, faults) {
                 Some(json) => read::message(input, json, &root, faults),
                 None => message,
             };
@@ -61,7 +61,7 @@ fn with_body(
         Body::Field(field) => field,
     };
     let kind = field.kind();
-    let (Some(json), Some(inner)) = (parse(body, faults), kind.as_message()) else {
+    let (Some(json), Some(inner)) = (json(body, faults), kind.as_message()) else {
         return message;
     };
     if input.get_field_by_name(MASK).is_some() {
@@ -75,16 +75,15 @@ fn with_body(
 /// Clients that always send JSON send `{}` where nothing is asked for.
 fn is_blank(body: &[u8]) -> bool {
     let body = body.trim_ascii();
-    body.is_empty()
-        || matches!(serde_json::from_slice(body), Ok(Value::Object(map)) if map.is_empty())
+    body.is_empty() || matches!(parse::parse(body), Ok(Value::Object(map)) if map.is_empty())
 }
 
-fn parse(body: &[u8], faults: &mut Faults) -> Option<Value> {
+fn json(body: &[u8], faults: &mut Faults) -> Option<Value> {
     if body.trim_ascii().is_empty() {
         faults.push(&Path::ROOT, "must be a JSON object; the call has none");
         return None;
     }
-    match serde_json::from_slice(body) {
+    match parse::parse(body) {
         Ok(json) => Some(json),
         Err(error) => {
             faults.push(&Path::ROOT, format!("must be JSON: {error}"));

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::ControlPlane;
+use super::door::Door;
 use super::health::Health;
 use crate::auth::{self, Authenticator};
 use crate::fleet::Fleet;
@@ -34,7 +35,7 @@ pub(super) fn assemble(
             metrics::count,
         ))
         .layer(axum::middleware::from_fn_with_state(
-            authenticator,
+            authenticator.clone(),
             auth::authenticate,
         ));
     let health = Health {
@@ -42,7 +43,9 @@ pub(super) fn assemble(
         metrics,
         shutdown: shutdown.clone(),
     };
-    Ok(rest::router(grpc, hookplane_proto::descriptor_pool())?.merge(health.router()))
+    let pool = hookplane_proto::descriptor_pool();
+    let limits = rest::Limits::default();
+    Ok(rest::router(grpc, pool, Door { authenticator }, limits)?.merge(health.router()))
 }
 
 /// What people and programs configure.

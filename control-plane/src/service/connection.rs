@@ -4,6 +4,7 @@ use hookplane_proto::id::Kind;
 
 use super::resource::{Resource, Stamp, not_found};
 use super::{ConnectionDraft, ServiceError};
+use crate::domain::connection::group_fault;
 use crate::domain::{Connection, Millis, ResourceKind, Violation};
 use crate::store::{Change, StoreError};
 
@@ -74,6 +75,11 @@ impl Resource for Connection {
                 &draft.destination_id,
             ));
         }
+        let own = stored.map_or("", |stored| stored.id.as_str());
+        let others = change
+            .connection_bytes_of_source(&draft.source_id, own)
+            .await?;
+        faults.extend(group_fault(others.saturating_add(draft.spec.bytes())));
         if !faults.is_empty() {
             return Err(faults.into());
         }
@@ -121,8 +127,8 @@ impl Resource for Connection {
         change.update_connection(self).await
     }
 
-    async fn delete(&self, change: &Change) -> Result<(), StoreError> {
-        change.delete_connection(self).await
+    async fn delete(&self, change: &Change, now: Millis) -> Result<(), StoreError> {
+        change.delete_connection(self, now).await
     }
 
     async fn users(&self, _change: &Change) -> Result<u64, StoreError> {

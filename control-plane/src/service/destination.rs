@@ -96,7 +96,7 @@ impl Resource for Destination {
         change.update_destination(self).await
     }
 
-    async fn delete(&self, change: &Change) -> Result<(), StoreError> {
+    async fn delete(&self, change: &Change, _now: Millis) -> Result<(), StoreError> {
         change.delete_destination(&self.id).await
     }
 

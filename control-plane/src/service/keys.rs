@@ -5,10 +5,9 @@ use hookplane_proto::id::Kind;
 use super::ServiceError;
 use super::resource::mint;
 use crate::clock::SharedClock;
-use crate::domain::{ApiKey, ResourceKind, Violation, api_key};
+use crate::domain::{ApiKey, ResourceKind, api_key};
+use crate::store::keys::Revoked;
 use crate::store::{KeyStore, Page, PageRequest};
-
-const MAX_NAME: usize = 155;
 
 /// Operations on keys. Cheap to clone.
 #[derive(Clone)]
@@ -30,10 +29,20 @@ impl Keys {
     }
 
     pub async fn create(&self, team_id: &str, name: &str) -> Result<NewKey, ServiceError> {
-        let length = name.chars().count();
-        if length == 0 || length > MAX_NAME {
-            let fault = format!("a name of 1 to {MAX_NAME} characters is needed");
-            return Err(vec![Violation::new("name", fault)].into());
+        let new = self.compose(team_id, name)?;
+        self.keep(&new).await?;
+        Ok(new)
+    }
+
+    /// A key that opens nothing until it is kept, so that whoever needs it can
+    /// put it in a safe place first.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] for a name that cannot be one.
+    pub fn compose(&self, team_id: &str, name: &str) -> Result<NewKey, ServiceError> {
+        let faults = api_key::faults(name);
+        if !faults.is_empty() {
+            return Err(faults.into());
         }
         let now = self.clock.now_millis();
         let secret = api_key::compose(rand::random());
@@ -45,8 +54,14 @@ impl Keys {
             created_at: now,
             revoked_at: None,
         };
-        self.store.insert(&key, &api_key::hash(&secret)).await?;
         Ok(NewKey { key, secret })
+    }
+
+    pub async fn keep(&self, new: &NewKey) -> Result<(), ServiceError> {
+        Ok(self
+            .store
+            .insert(&new.key, &api_key::hash(&new.secret))
+            .await?)
     }
 
     pub async fn get(&self, team_id: &str, id: &str) -> Result<ApiKey, ServiceError> {
@@ -62,13 +77,15 @@ impl Keys {
         Ok(self.store.list(team_id, page).await?)
     }
 
-    /// From the next call on the key is refused. Cannot be undone.
+    /// From the next call on the key is refused. Cannot be undone, so the last
+    /// key of a team stays: without one nobody could make another.
     pub async fn revoke(&self, team_id: &str, id: &str) -> Result<ApiKey, ServiceError> {
-        let revoked = self
-            .store
-            .revoke(team_id, id, self.clock.now_millis())
-            .await?;
-        revoked.ok_or_else(|| not_found(id))
+        let now = self.clock.now_millis();
+        match self.store.revoke(team_id, id, now).await? {
+            Revoked::Done(key) => Ok(key),
+            Revoked::Unknown => Err(not_found(id)),
+            Revoked::Last => Err(ServiceError::LastKey { id: id.to_owned() }),
+        }
     }
 }
 

@@ -53,7 +53,11 @@ pub trait Resource: Clone + PartialEq + Send + Sync + Sized + 'static {
     fn disabled_at(&self) -> Option<Millis>;
     fn insert(&self, change: &Change) -> impl Future<Output = Result<(), StoreError>> + Send;
     fn update(&self, change: &Change) -> impl Future<Output = Result<(), StoreError>> + Send;
-    fn delete(&self, change: &Change) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn delete(
+        &self,
+        change: &Change,
+        now: Millis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// How many connections refer to it.
     fn users(&self, change: &Change) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
@@ -174,7 +178,7 @@ impl<R: Resource> Resources<R> {
                 by,
             });
         }
-        stored.delete(&change).await?;
+        stored.delete(&change, self.clock.now_millis()).await?;
         Ok(change.commit().await?)
     }
 

@@ -88,7 +88,7 @@ impl Resource for Source {
         change.update_source(self).await
     }
 
-    async fn delete(&self, change: &Change) -> Result<(), StoreError> {
+    async fn delete(&self, change: &Change, _now: Millis) -> Result<(), StoreError> {
         change.delete_source(&self.id).await
     }
 

@@ -11,7 +11,9 @@ use thiserror::Error;
 
 use super::database::INSTALLATION;
 use super::page::Place;
-use super::{Database, Page, PageRequest, StoreError, broken, signed, unsigned};
+use super::{
+    Database, Page, PageRequest, StoreError, broken, can_be_stored, signed, storable, unsigned,
+};
 use crate::domain::{Agent, Millis, RefusedResource};
 
 const TABLE: &str = "agents";
@@ -138,6 +140,9 @@ impl AgentStore {
     }
 
     pub async fn get(&self, id: &str) -> Result<Option<Agent>, StoreError> {
+        if !can_be_stored(id) {
+            return Ok(None);
+        }
         self.one(Column::Id.eq(id)).await
     }
 
@@ -190,10 +195,10 @@ impl AgentStore {
             return Ok(());
         };
         let mut row = row.into_active_model();
-        row.version = Set(observed.version.clone());
-        row.epoch = Set(observed.epoch.clone());
+        row.version = Set(storable(&observed.version).into_owned());
+        row.epoch = Set(storable(&observed.epoch).into_owned());
         row.revision = Set(signed(observed.revision));
-        row.digest = Set(observed.digest.clone());
+        row.digest = Set(storable(&observed.digest).into_owned());
         row.refused = Set(refused);
         row.connected_at = Set(Some(observed.connected_at));
         row.last_seen_at = Set(Some(observed.last_seen_at));

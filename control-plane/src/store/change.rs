@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use hookplane_entity::{connection, destination, installation, source};
+use hookplane_entity::{connection, deleted_connection, destination, installation, source};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _,
+    QueryFilter as _, Set,
 };
 use tokio::sync::watch;
 
 use super::database::INSTALLATION;
 use super::{Sealer, StoreError, connections, destinations, signed, sources, unsigned};
-use crate::domain::{Connection, Destination, Source};
+use crate::domain::{Connection, Destination, Millis, Source};
 
 /// A change under way. Changes of one database run one after the other.
 pub struct Change {
@@ -73,6 +73,17 @@ impl Change {
         Ok(())
     }
 
+    /// Begins another lineage of revisions, unless the one it is to end has ended already.
+    pub(super) async fn begin_epoch(&self, ends: &str, begins: &str) -> Result<bool, StoreError> {
+        let changed = installation::Entity::update_many()
+            .col_expr(installation::Column::Epoch, Expr::value(begins))
+            .filter(installation::Column::Id.eq(INSTALLATION))
+            .filter(installation::Column::Epoch.eq(ends))
+            .exec(&self.tx)
+            .await?;
+        Ok(changed.rows_affected > 0)
+    }
+
     pub async fn source(&self, team_id: &str, id: &str) -> Result<Option<Source>, StoreError> {
         sources::get(&self.tx, &self.sealer, team_id, id).await
     }
@@ -103,6 +114,15 @@ impl Change {
     /// How many connections refer to a source.
     pub async fn connections_of_source(&self, id: &str) -> Result<u64, StoreError> {
         connections::of_source(&self.tx, id).await
+    }
+
+    /// Bytes that the settings of a source's connections have, but for one of them.
+    pub async fn connection_bytes_of_source(
+        &self,
+        id: &str,
+        except: &str,
+    ) -> Result<u64, StoreError> {
+        connections::bytes_of_source(&self.tx, id, except).await
     }
 
     pub async fn destination(
@@ -174,8 +194,22 @@ impl Change {
         self.touch(&connection.source_id).await
     }
 
-    /// Also marks the source's group as changed.
-    pub async fn delete_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+    /// Also marks the source's group as changed, and notes the deletion for the agents.
+    pub async fn delete_connection(
+        &self,
+        connection: &Connection,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let from = source::Entity::find_by_id(&connection.source_id)
+            .one(&self.tx)
+            .await?;
+        let note = deleted_connection::ActiveModel {
+            id: Set(connection.id.clone()),
+            pool: Set(from.map(|source| source.pool).unwrap_or_default()),
+            revision: Set(signed(self.revision)),
+            deleted_at: Set(now),
+        };
+        note.insert(&self.tx).await?;
         connection::Entity::delete_by_id(&connection.id)
             .exec(&self.tx)
             .await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use hookplane_entity::{connection, destination, installation, source, team};
+use hookplane_entity::{connection, deleted_connection, destination, installation, source, team};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _,
@@ -17,7 +17,10 @@ use super::{
     Database, Page, PageRequest, Sealer, StoreError, broken, connections, destinations, sources,
     unsigned,
 };
-use crate::domain::{Connection, Destination, Source};
+use crate::domain::{Connection, Destination, Millis, Source};
+
+/// Longer than any retry policy lasts.
+const DELETIONS_KEPT_MILLIS: Millis = 60 * 86_400_000;
 
 /// A handle; clones share the database.
 #[derive(Clone)]
@@ -42,6 +45,15 @@ pub struct PoolConfiguration {
     pub sources: Vec<SourceGroup>,
     /// Those that a connection of the pool refers to, sorted by id.
     pub destinations: Vec<Destination>,
+    /// Connections that a person deleted lately, oldest deletion first.
+    pub deleted: Vec<DeletedConnection>,
+}
+
+/// A connection that a person deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedConnection {
+    pub id: String,
+    pub revision: u64,
 }
 
 /// A source with its connections.
@@ -226,6 +238,11 @@ impl ConfigStore {
             .order_by_asc(destination::Column::Id)
             .all(&view)
             .await?;
+        let deleted = deleted_connection::Entity::find()
+            .filter(deleted_connection::Column::Pool.eq(name))
+            .order_by_asc(deleted_connection::Column::Revision)
+            .all(&view)
+            .await?;
         // Only read: nothing to keep.
         view.rollback().await?;
         let sources = rows
@@ -249,7 +266,41 @@ impl ConfigStore {
             head,
             sources,
             destinations,
+            deleted: deleted
+                .into_iter()
+                .map(|row| DeletedConnection {
+                    id: row.id,
+                    revision: unsigned(row.revision),
+                })
+                .collect(),
         })
+    }
+
+    /// Begins another lineage: the database was restored, so agents may hold revisions
+    /// of the old one that it does not know. Gives whether this call did it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn begin_epoch(&self, ends: &str, begins: &str) -> Result<bool, StoreError> {
+        let change = self.change().await?;
+        let begun = change.begin_epoch(ends, begins).await?;
+        if begun {
+            change.commit().await?;
+        }
+        Ok(begun)
+    }
+
+    /// Forgets deletions that every agent has learnt of or that nobody waits for any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn forget_deletions(&self, now: Millis) -> Result<(), StoreError> {
+        let tx = self.database.write().await?;
+        deleted_connection::Entity::delete_many()
+            .filter(deleted_connection::Column::DeletedAt.lt(now - DELETIONS_KEPT_MILLIS))
+            .exec(&tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Rows of connections.
 
 use hookplane_entity::connection::{ActiveModel, Column, Entity, Model};
+use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QuerySelect as _, Set,
 };
 
 use super::page::Place;
-use super::{Page, PageRequest, StoreError, broken, signed, unsigned};
+use super::{Page, PageRequest, StoreError, broken, can_be_stored, signed, unsigned};
 use crate::domain::Connection;
 
 const TABLE: &str = "connections";
@@ -59,6 +61,9 @@ pub(super) async fn get(
     team_id: &str,
     id: &str,
 ) -> Result<Option<Connection>, StoreError> {
+    if !can_be_stored(id) {
+        return Ok(None);
+    }
     let found = Entity::find_by_id(id)
         .filter(Column::TeamId.eq(team_id))
         .one(db)
@@ -72,6 +77,9 @@ pub(super) async fn by_name(
     source_id: &str,
     name: &str,
 ) -> Result<Option<Connection>, StoreError> {
+    if !can_be_stored(name) || !can_be_stored(source_id) {
+        return Ok(None);
+    }
     let named = Entity::find()
         .filter(Column::TeamId.eq(team_id))
         .filter(Column::SourceId.eq(source_id))
@@ -116,6 +124,28 @@ pub(super) async fn of_source(
         .filter(Column::SourceId.eq(source_id))
         .count(db)
         .await?)
+}
+
+/// Bytes that the settings of a source's connections have, but for one of them.
+pub(super) async fn bytes_of_source(
+    db: &impl ConnectionTrait,
+    source_id: &str,
+    except: &str,
+) -> Result<u64, StoreError> {
+    if !can_be_stored(source_id) {
+        return Ok(0);
+    }
+    let length = Func::cust("OCTET_LENGTH").arg(Expr::col(Column::Settings));
+    let sum = Entity::find()
+        .select_only()
+        // On PostgreSQL a sum of whole numbers has a type of its own.
+        .expr(Func::cast_as(Expr::expr(length).sum(), "BIGINT"))
+        .filter(Column::SourceId.eq(source_id))
+        .filter(Column::Id.ne(except))
+        .into_tuple::<Option<i64>>()
+        .one(db)
+        .await?;
+    Ok(unsigned(sum.flatten().unwrap_or(0)))
 }
 
 pub(super) async fn of_destination(

@@ -4,7 +4,7 @@ use hookplane_entity::destination::{ActiveModel, Column, Entity, Model};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Set};
 
 use super::page::Place;
-use super::{Page, PageRequest, Sealer, StoreError, broken, signed, unsigned};
+use super::{Page, PageRequest, Sealer, StoreError, broken, can_be_stored, signed, unsigned};
 use crate::domain::Destination;
 
 const TABLE: &str = "destinations";
@@ -49,6 +49,9 @@ pub(super) async fn get(
     team_id: &str,
     id: &str,
 ) -> Result<Option<Destination>, StoreError> {
+    if !can_be_stored(id) {
+        return Ok(None);
+    }
     let found = Entity::find_by_id(id)
         .filter(Column::TeamId.eq(team_id))
         .one(db)
@@ -62,6 +65,9 @@ pub(super) async fn by_name(
     team_id: &str,
     name: &str,
 ) -> Result<Option<Destination>, StoreError> {
+    if !can_be_stored(name) {
+        return Ok(None);
+    }
     let named = Entity::find()
         .filter(Column::TeamId.eq(team_id))
         .filter(Column::Name.eq(name));

@@ -1,19 +1,30 @@
 //! API keys: looked up by their hash, never deleted, revoked for good.
 
 use hookplane_entity::api_key::{ActiveModel, Column, Entity, Model};
+use hookplane_entity::installation;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _,
-    PaginatorTrait as _, QueryFilter as _, Set,
+    PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Set,
 };
 
+use super::database::INSTALLATION;
 use super::page::Place;
-use super::{Database, Page, PageRequest, StoreError};
+use super::{Database, Page, PageRequest, StoreError, can_be_stored};
 use crate::domain::{ApiKey, Millis};
 
 /// A handle; clones share the database.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     database: Database,
+}
+
+/// What a revocation came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    Done(ApiKey),
+    Unknown,
+    /// It is the team's last one that is not revoked.
+    Last,
 }
 
 impl KeyStore {
@@ -52,6 +63,9 @@ impl KeyStore {
     }
 
     pub async fn get(&self, team_id: &str, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        if !can_be_stored(id) {
+            return Ok(None);
+        }
         let found = Entity::find_by_id(id)
             .filter(Column::TeamId.eq(team_id))
             .one(self.database.read())
@@ -81,21 +95,39 @@ impl KeyStore {
         team_id: &str,
         id: &str,
         now: Millis,
-    ) -> Result<Option<ApiKey>, StoreError> {
+    ) -> Result<Revoked, StoreError> {
+        if !can_be_stored(id) {
+            return Ok(Revoked::Unknown);
+        }
         let tx = self.database.write().await?;
+        // On PostgreSQL this lock makes revocations take turns, so that two of
+        // them cannot take each other for the key that is left.
+        installation::Entity::find_by_id(INSTALLATION)
+            .lock_exclusive()
+            .one(&tx)
+            .await?;
         let found = Entity::find_by_id(id)
             .filter(Column::TeamId.eq(team_id))
             .one(&tx)
             .await?;
-        let Some(row) = found else { return Ok(None) };
+        let Some(row) = found else {
+            return Ok(Revoked::Unknown);
+        };
         if row.revoked_at.is_some() {
-            return Ok(Some(domain(row)));
+            return Ok(Revoked::Done(domain(row)));
+        }
+        let others = Entity::find()
+            .filter(Column::TeamId.eq(team_id))
+            .filter(Column::RevokedAt.is_null())
+            .filter(Column::Id.ne(id));
+        if others.count(&tx).await? == 0 {
+            return Ok(Revoked::Last);
         }
         let mut row = row.into_active_model();
         row.revoked_at = Set(Some(now));
         let row = row.update(&tx).await?;
         tx.commit().await?;
-        Ok(Some(domain(row)))
+        Ok(Revoked::Done(domain(row)))
     }
 }
 

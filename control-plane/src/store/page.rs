@@ -10,6 +10,8 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::can_be_stored;
+
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 255;
 const MAX_TOKEN: usize = 1_024;
@@ -128,7 +130,7 @@ impl PageRequest {
             .transpose()?;
         if after
             .as_ref()
-            .is_some_and(|token| token.order_by != order_by || token.ascending != ascending)
+            .is_some_and(|token| !token.continues(order_by, ascending))
         {
             return Err(InvalidPage::Token);
         }
@@ -210,6 +212,19 @@ pub(super) struct Place<'a> {
 }
 
 impl Token {
+    /// Whether it can be of a list in this order: callers may have made it up.
+    fn continues(&self, order_by: OrderBy, ascending: bool) -> bool {
+        let of_the_order = match (&self.value, order_by) {
+            (Key::Time(_), OrderBy::CreatedAt | OrderBy::UpdatedAt) => true,
+            (Key::Name(name), OrderBy::Name) => can_be_stored(name),
+            (Key::Time(_), OrderBy::Name) | (Key::Name(_), _) => false,
+        };
+        of_the_order
+            && self.order_by == order_by
+            && self.ascending == ascending
+            && can_be_stored(&self.id)
+    }
+
     fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
@@ -222,5 +237,41 @@ impl Token {
             .decode(text)
             .map_err(|_| InvalidPage::Token)?;
         serde_json::from_slice(&bytes).map_err(|_| InvalidPage::Token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn asked(
+        order_by: &str,
+        value: serde_json::Value,
+        id: &str,
+    ) -> Result<PageRequest, InvalidPage> {
+        let token = json!({"order_by": order_by, "ascending": true, "value": value, "id": id});
+        let token = URL_SAFE_NO_PAD.encode(token.to_string());
+        PageRequest::parse(order_by, "asc", 0, &token)
+    }
+
+    #[test]
+    fn a_token_whose_place_is_not_of_its_order_is_refused() {
+        assert!(asked("name", json!("a"), "src_1").is_ok());
+        assert!(asked("created_at", json!(5), "src_1").is_ok());
+        for (order_by, value, id) in [
+            ("name", json!(5), "src_1"),
+            ("created_at", json!("a"), "src_1"),
+            ("updated_at", json!("5"), "src_1"),
+            ("name", json!("a\u{0}"), "src_1"),
+            ("name", json!("a"), "src_\u{0}"),
+        ] {
+            let refused = asked(order_by, value.clone(), id);
+            assert_eq!(
+                refused,
+                Err(InvalidPage::Token),
+                "{order_by} {value} {id:?}"
+            );
+        }
     }
 }

@@ -13,7 +13,7 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Set,
 };
 
-use super::{Database, StoreError, signed, unsigned};
+use super::{Database, StoreError, can_be_stored, signed, storable, unsigned};
 use crate::domain::{Millis, Report};
 
 pub use standings::Standing;
@@ -74,8 +74,20 @@ impl ReportStore {
             .await?;
         // An agent with a fast clock must not put numbers into minutes that no window ends.
         let minute = start_of_minute(report.minute.clamp(0, now));
-        rows::add_sources(&tx, agent_id, minute, &report.sources).await?;
-        rows::add_destinations(&tx, agent_id, minute, &report.destinations).await?;
+        // Types of events are chosen by whoever sends them.
+        let mut sources = report.sources.clone();
+        for one in &mut sources {
+            for text in [&mut one.team_id, &mut one.source_id, &mut one.event_type] {
+                keep_storable(text);
+            }
+        }
+        let mut destinations = report.destinations.clone();
+        for one in &mut destinations {
+            keep_storable(&mut one.team_id);
+            keep_storable(&mut one.destination_id);
+        }
+        rows::add_sources(&tx, agent_id, minute, &sources).await?;
+        rows::add_destinations(&tx, agent_id, minute, &destinations).await?;
         if let Some(backlog) = report.backlog {
             agent::Entity::update_many()
                 .col_expr(agent::Column::Backlog, Expr::value(signed(backlog)))
@@ -202,6 +214,12 @@ async fn cursor(tx: &impl ConnectionTrait, agent_id: &str) -> Result<u64, StoreE
         .one(tx)
         .await?;
     Ok(found.map_or(0, |row| unsigned(row.sequence)))
+}
+
+fn keep_storable(text: &mut String) {
+    if !can_be_stored(text) {
+        *text = storable(text).into_owned();
+    }
 }
 
 const fn start_of_minute(at: Millis) -> Millis {

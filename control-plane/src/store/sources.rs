@@ -5,7 +5,7 @@ use hookplane_entity::source::{ActiveModel, Entity, Model};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Set};
 
 use super::page::Place;
-use super::{Page, PageRequest, Sealer, StoreError, broken, signed, unsigned};
+use super::{Page, PageRequest, Sealer, StoreError, broken, can_be_stored, signed, unsigned};
 use crate::domain::Source;
 
 const TABLE: &str = "sources";
@@ -51,6 +51,9 @@ pub(super) async fn get(
     team_id: &str,
     id: &str,
 ) -> Result<Option<Source>, StoreError> {
+    if !can_be_stored(id) {
+        return Ok(None);
+    }
     let found = Entity::find_by_id(id)
         .filter(Column::TeamId.eq(team_id))
         .one(db)
@@ -64,6 +67,9 @@ pub(super) async fn by_name(
     team_id: &str,
     name: &str,
 ) -> Result<Option<Source>, StoreError> {
+    if !can_be_stored(name) {
+        return Ok(None);
+    }
     let named = Entity::find()
         .filter(Column::TeamId.eq(team_id))
         .filter(Column::Name.eq(name));

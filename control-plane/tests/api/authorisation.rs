@@ -1,10 +1,16 @@
 //! Every method there is, as the descriptors tell: refused without a key and with a wrong one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use hookplane_control_plane::clock::SystemClock;
+use hookplane_control_plane::server::ControlPlane;
+use hookplane_control_plane::settings::Settings;
 use hookplane_proto::v1;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tonic_types::StatusExt as _;
 
 use super::plane::{Plane, clerk};
 
@@ -150,4 +156,54 @@ async fn the_first_key_is_made_once_and_its_file_is_for_its_owner_only() {
         .create_source(clerk("Clerk"))
         .await
         .expect("the key still works");
+}
+
+#[tokio::test]
+async fn a_first_key_that_cannot_be_written_is_not_in_force_and_comes_with_the_next_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = || Settings {
+        api: ([127, 0, 0, 1], 0).into(),
+        ..Settings::in_dir(dir.path())
+    };
+    let misplaced = Settings {
+        admin_key_file: dir.path().join("no such folder/admin.key"),
+        ..settings()
+    };
+    let failed = ControlPlane::start(misplaced, Arc::new(SystemClock)).await;
+    let fault = failed.err().expect("the key has no place").to_string();
+    assert!(fault.contains("no such folder"), "{fault}");
+    let plane = ControlPlane::start(settings(), Arc::new(SystemClock)).await;
+    let plane = plane.expect("it starts");
+    let path = plane.admin_key_file().expect("now there is a key");
+    let key = std::fs::read_to_string(path).expect("it can be read");
+    assert!(key.starts_with("hpk_"), "{key}");
+}
+
+#[tokio::test]
+async fn the_last_key_cannot_be_revoked() {
+    for plane in Plane::on_each_database().await {
+        let list = async || {
+            let asked = v1::ListApiKeysRequest::default();
+            let page = plane.keys().list_api_keys(asked).await.expect("a page");
+            page.into_inner().models
+        };
+        let revoke = async |id: String| {
+            let asked = v1::RevokeApiKeyRequest { id };
+            plane.keys().revoke_api_key(asked).await
+        };
+        let first = list().await.remove(0).id;
+        let refused = revoke(first.clone()).await.expect_err("it is the last");
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        let info = refused.get_error_details().error_info().cloned();
+        let info = info.expect("a reason");
+        assert_eq!(info.reason, "LAST_API_KEY");
+        assert!(info.metadata["hint"].contains("another key first"));
+
+        let asked = v1::CreateApiKeyRequest {
+            name: "second".to_owned(),
+        };
+        let second = plane.keys().create_api_key(asked).await.expect("right");
+        revoke(second.into_inner().id).await.expect("one is left");
+        assert!(revoke(first).await.is_err(), "a revoked key counts as one");
+    }
 }

@@ -2,7 +2,11 @@
 
 mod authorisation;
 mod configuration;
+mod connections;
 mod delivery;
+mod fuzz;
+#[path = "../rest/inputs.rs"]
+mod inputs;
 mod plane;
 mod postgres;
 mod refusals;

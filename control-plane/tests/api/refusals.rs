@@ -203,6 +203,87 @@ async fn rules_are_refused_by_their_place_and_path() {
     assert_refuses(&refused, "rules[1].count", "50");
 }
 
+/// A filter whose JSON has about this many bytes.
+fn long_filter(bytes: usize) -> v1::Rule {
+    let text = "x".repeat(bytes);
+    let filter = v1::FilterRule {
+        path: Some(prost_types::Value {
+            kind: Some(Kind::StringValue(text)),
+        }),
+        ..v1::FilterRule::default()
+    };
+    v1::Rule {
+        rule: Some(Rule::Filter(filter)),
+    }
+}
+
+#[tokio::test]
+async fn rules_are_bounded_alone_per_connection_and_per_source() {
+    for plane in Plane::on_each_database().await {
+        let source = plane.create_source(clerk("Clerk")).await.expect("right");
+        let to = plane.create_destination("users").await;
+        let create = async |name: &str, rules: Vec<v1::Rule>| {
+            let connection = Some(v1::Connection {
+                rules,
+                ..connection(name, &source.id, &to.id)
+            });
+            let asked = v1::CreateConnectionRequest { connection };
+            let made = plane.connections().create_connection(asked).await;
+            made.map(tonic::Response::into_inner)
+        };
+        let refused = create("one", vec![long_filter(33 << 10)]).await;
+        assert_refuses(
+            &refused.expect_err("a long filter"),
+            "rules[0].filter",
+            "32768",
+        );
+        let rules = vec![long_filter(22 << 10); 3];
+        let refused = create("one", rules).await;
+        assert_refuses(&refused.expect_err("long rules"), "rules", "65536");
+
+        let nearly = || vec![long_filter(30 << 10); 2];
+        for number in 0..8 {
+            create(&number.to_string(), nearly()).await.expect("room");
+        }
+        let refused = create("9", nearly()).await.expect_err("no room is left");
+        assert_refuses(&refused, "rules", "524288");
+        // What is there may change, only not grow beyond the bound.
+        let last = create("last", vec![long_filter(20 << 10)]).await;
+        let mut last = last.expect("there is room for less");
+        last.description = "ü".repeat(1_000);
+        let mut replace = v1::ReplaceConnectionRequest {
+            id: last.id.clone(),
+            connection: Some(last),
+        };
+        let replaced = plane
+            .connections()
+            .replace_connection(replace.clone())
+            .await;
+        replaced.expect("its own bytes do not count twice");
+        if let Some(connection) = &mut replace.connection {
+            connection.rules = nearly();
+        }
+        let refused = plane.connections().replace_connection(replace).await;
+        assert_refuses(&refused.expect_err("it grew"), "rules", "524288");
+    }
+}
+
+#[tokio::test]
+async fn credentials_have_a_bound() {
+    let plane = Plane::on_sqlite().await;
+    let mut wanted = destination("users");
+    let bearer = v1::BearerToken {
+        token: "x".repeat(17 << 10),
+    };
+    wanted.config.get_or_insert_default().auth = Some(v1::DestinationAuth {
+        scheme: Some(v1::destination_auth::Scheme::BearerToken(bearer)),
+    });
+    let destination = Some(wanted);
+    let asked = v1::CreateDestinationRequest { destination };
+    let refused = plane.destinations().create_destination(asked).await;
+    assert_refuses(&refused.expect_err("too long"), "config.auth", "16384");
+}
+
 #[tokio::test]
 async fn ends_that_do_not_exist_are_named() {
     let plane = Plane::on_sqlite().await;

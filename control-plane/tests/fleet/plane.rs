@@ -13,7 +13,6 @@ use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::clock::{Clock, SharedClock};
 use hookplane_control_plane::domain::{Connection, Destination, Source};
 use hookplane_control_plane::fleet::{Fleet, Parts, Timings};
-use hookplane_control_plane::grpc::convert::{connection, destination, source};
 use hookplane_control_plane::grpc::{attempts, commands, configuration, enrolment};
 use hookplane_control_plane::grpc::{events, fleet, reports, requests};
 use hookplane_control_plane::listener;
@@ -22,6 +21,7 @@ use hookplane_control_plane::store::database::Birth;
 use hookplane_control_plane::store::{
     AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
 };
+use hookplane_control_plane::wire::{connection, destination, source};
 use hookplane_proto::agent::v1 as agent_v1;
 use hookplane_proto::v1;
 use sea_orm::ConnectionTrait as _;
@@ -144,7 +144,14 @@ impl Plane {
         let address = listener.local_addr().expect("an address");
         let authenticator = Authenticator::new(keys, agents);
         let router = router(&fleet, authenticator);
-        let serving = listener::serve(listener, None, router, tasks.clone(), shutdown.clone());
+        let serving = listener::serve(
+            listener,
+            None,
+            router,
+            listener::Bounds::default(),
+            tasks.clone(),
+            shutdown.clone(),
+        );
         tasks.spawn(serving);
         Self {
             clock,
@@ -252,11 +259,8 @@ impl Plane {
 
     /// Changes a source in a way that nobody notices but the revision.
     pub(crate) async fn touch(&self, source: &Source, description: &str) {
-        let mut message = source::message(
-            source,
-            "",
-            hookplane_control_plane::grpc::convert::Secrets::Revealed,
-        );
+        let mut message =
+            source::message(source, "", hookplane_control_plane::wire::Secrets::Revealed);
         message.description = description.to_owned();
         let draft = source::draft(message).expect("a valid source");
         let changed = self.sources().replace(&self.team, &source.id, draft).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hookplane_control_plane::rest::{Limits, router_with};
+use hookplane_control_plane::rest::{Limits, router};
 use hookplane_proto::descriptor_pool;
 use hookplane_proto::v1::connection_service_server::ConnectionServiceServer;
 use hookplane_proto::v1::request_service_server::RequestServiceServer;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 
-use crate::services::{Echo, GOOD_KEY, judge};
+use crate::services::{Echo, GOOD_KEY, Judge, judge};
 
 /// REST in front of [`Echo`].
 pub(crate) struct Api {
@@ -42,7 +42,7 @@ impl Api {
             .add_service(RequestServiceServer::new(echo.clone()))
             .into_axum_router()
             .layer(axum::middleware::from_fn(judge));
-        let router = router_with(grpc, descriptor_pool(), limits).expect("our own rules");
+        let router = router(grpc, descriptor_pool(), Judge, limits).expect("our own rules");
         Self { echo, router }
     }
 
@@ -88,6 +88,7 @@ pub(crate) fn request(verb: &str, path: &str) -> http::request::Builder {
 pub(crate) fn short_limits() -> Limits {
     Limits {
         body: 4 * 1024,
+        bodies: 6 * 1024,
         call: Duration::from_millis(200),
         keep_alive: Duration::from_millis(10),
     }

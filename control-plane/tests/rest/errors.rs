@@ -171,6 +171,7 @@ async fn input_that_cannot_be_read_names_the_field_and_never_reaches_the_service
         ("POST", "/sources", "{\"name\":", "body"),
         ("POST", "/sources", "[]", "body"),
         ("POST", "/sources", "null", "body"),
+        ("POST", "/sources", r#"{"name":"a","name":"b"}"#, "body"),
         ("POST", "/sources", r#"{"nam":"x"}"#, "nam"),
         (
             "POST",

@@ -1,14 +1,15 @@
 //! Bounds: bodies, messages and waits.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream;
+use futures::stream::{self, StreamExt as _};
 use hookplane_control_plane::rest::Limits;
 use serde_json::json;
 
-use crate::api::{Api, short_limits};
+use crate::api::{Api, request, short_limits};
 use crate::services::Echo;
 
 /// Kibibytes of blanks, one by one.
@@ -62,6 +63,48 @@ async fn a_body_that_does_not_arrive_ends() {
     let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
     let answer = api.call("POST", "/v1/sources", never).await.json(408);
     assert_eq!(answer["code"], "DEADLINE_EXCEEDED");
+}
+
+#[tokio::test]
+async fn no_byte_of_a_body_is_read_for_a_caller_without_rights() {
+    let api = Api::new();
+    let untouched = stream::poll_fn(|_| -> Poll<Option<Result<Bytes, std::io::Error>>> {
+        panic!("the body was asked for")
+    });
+    let call = request("POST", "/v1/sources");
+    let answer = api.send(call.body(Body::from_stream(untouched)).unwrap());
+    answer.await.json(401);
+}
+
+#[tokio::test]
+async fn all_bodies_together_have_a_bound_and_what_is_beyond_may_come_again() {
+    let limits = Limits {
+        call: Duration::from_secs(60),
+        ..short_limits()
+    };
+    let api = Api::with(Echo::default(), limits);
+    let (more, held) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let held = stream::unfold(held, |mut held| async {
+        held.recv().await.map(|chunk| (chunk, held))
+    });
+    let slow = Body::from_stream(held.map(Ok::<_, std::io::Error>));
+    let (slow, refused) = tokio::join!(api.call("POST", "/v1/sources", slow), async {
+        more.send(Bytes::from_static(&[b' '; 4_000])).await.unwrap();
+        // Taken when there is room for the next one.
+        more.reserve()
+            .await
+            .unwrap()
+            .send(Bytes::from_static(b"{}"));
+        let refused = api.call("POST", "/v1/sources", chunks(3)).await;
+        api.call("POST", "/v1/sources", chunks(1)).await.json(400);
+        drop(more);
+        refused
+    });
+    slow.json(200);
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.json(503)["code"], "TOO_MANY_BODIES");
+    // With the call its room came back.
+    api.call("POST", "/v1/sources", chunks(3)).await.json(400);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod api;
 mod calls;
 mod errors;
 mod fuzz;
+mod inputs;
 mod limits;
 mod patches;
 mod services;

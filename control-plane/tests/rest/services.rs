@@ -1,21 +1,24 @@
 //! Services that remember what they were asked and answer it back, and the
-//! layer in front of them that judges the caller.
+//! gate in front of them that judges the caller.
 
 use std::any::Any;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::middleware::Next;
 use axum::response::Response as HttpResponse;
 use futures::Stream;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
+use hookplane_control_plane::rest::Gate;
 use hookplane_proto::v1;
 use hookplane_proto::v1::connection_service_server::ConnectionService;
 use hookplane_proto::v1::request_service_server::RequestService;
 use hookplane_proto::v1::source_auth::Scheme;
 use hookplane_proto::v1::source_service_server::SourceService;
+use http::HeaderMap;
+use http::request::Parts;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -105,12 +108,32 @@ impl Echo {
 }
 
 /// Lets callers through who have the good key.
+pub(crate) struct Judge;
+
+/// The same judgement as a layer in front of gRPC.
 pub(crate) async fn judge(request: HttpRequest, next: Next) -> HttpResponse {
-    let key = request.headers().get("authorization");
+    match verdict(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(status) => status.into_http(),
+    }
+}
+
+fn verdict(headers: &HeaderMap) -> Result<(), Status> {
+    let key = headers.get("authorization");
     match key.and_then(|key| key.to_str().ok()) {
-        Some(GOOD_KEY) => next.run(request).await,
-        Some(WEAK_KEY) => Status::permission_denied("this key may not").into_http::<Body>(),
-        _ => Status::unauthenticated("no valid API key").into_http::<Body>(),
+        Some(GOOD_KEY) => Ok(()),
+        Some(WEAK_KEY) => Err(Status::permission_denied("this key may not")),
+        _ => Err(Status::unauthenticated("no valid API key")),
+    }
+}
+
+impl Gate for Judge {
+    fn judge<'a>(
+        &'a self,
+        _call: &'a str,
+        head: &'a mut Parts,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(std::future::ready(verdict(&head.headers)))
     }
 }
 

@@ -155,6 +155,19 @@ fn faults_are_named_with_their_place() {
     );
 }
 
+#[test]
+fn a_filter_is_refused_once_its_text_is_larger_than_the_bound() {
+    let with = |length: usize| FilterSpec {
+        path: Some(json!("x".repeat(length))),
+        ..FilterSpec::default()
+    };
+    let frame = serde_json::to_vec(&with(0)).expect("it is JSON").len();
+    assert!(Filter::compile(&with(MAX_FILTER_BYTES - frame)).is_ok());
+    let error = Filter::compile(&with(MAX_FILTER_BYTES - frame + 1)).expect_err("one too many");
+    assert_eq!(error.path, "filter");
+    assert!(error.message.contains("32769 bytes"), "{error}");
+}
+
 fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!(null)),

@@ -70,6 +70,7 @@ fn whole(revision: u64, upserts: Vec<Resource>) -> Change {
         base: None,
         upserts,
         removals: Vec::new(),
+        deleted_connections: Vec::new(),
     }
 }
 
@@ -171,7 +172,7 @@ fn a_body_under_another_key_is_refused() {
 fn what_was_parked_is_on_disk_and_is_tried_again_after_a_restart() {
     let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
     assert_eq!(changed.refused[0].reason, "destination_missing");
-    let restored = Ledger::restore(changed.ledger.generation(), false);
+    let restored = Ledger::restore(changed.ledger.generation());
     assert_eq!(restored.refused_count(), 1);
     let mut change = whole(2, vec![destination("des_1", 2, at("http://h/"))]);
     change.base = Some(1);
@@ -184,23 +185,7 @@ fn what_was_parked_is_on_disk_and_is_tried_again_after_a_restart() {
 }
 
 #[test]
-fn what_is_refused_or_outdated_is_not_taken_for_deleted() {
-    let changed = applied(vec![source("src_1", 1, open(), Some("des_1"))]);
-    let tells = |ledger: &Ledger, id: &str| ledger.configuration.tells_deletions_of(id, "web_any");
-    assert!(
-        !tells(&changed.ledger, "src_1"),
-        "a refused source is no deleted one"
-    );
-    assert!(tells(&changed.ledger, "src_gone"));
-    let restored = Ledger::restore(changed.ledger.generation(), false);
-    assert!(!tells(&restored, "src_1") && tells(&restored, "src_gone"));
-    let outdated = Ledger::restore(changed.ledger.generation(), true);
-    assert!(!tells(&outdated, "src_gone"), "newer revisions may have it");
-    assert!(tells(&outdated.confirmed(), "src_gone"));
-}
-
-#[test]
-fn what_a_new_epoch_forgot_is_not_taken_for_deleted_until_it_is_seen_again() {
+fn only_what_is_told_to_be_deleted_is_and_that_is_remembered() {
     let full = || {
         vec![
             destination("des_1", 1, at("https://h/x")),
@@ -211,26 +196,32 @@ fn what_a_new_epoch_forgot_is_not_taken_for_deleted_until_it_is_seen_again() {
     let branch = before.configuration.sources["src_1"].connections[0]
         .id
         .clone();
-    let tells = |ledger: &Ledger| ledger.configuration.tells_deletions_of("src_1", &branch);
-    let of_epoch = |epoch: &str, revision, resources| {
-        let mut change = whole(revision, resources);
-        change.held.epoch = epoch.to_owned();
-        change
-    };
+    let is_deleted = |ledger: &Ledger| ledger.configuration.deleted_connections.contains(&branch);
     let apply = |ledger: &Ledger, change| {
         let changed = ledger.apply(change);
         changed.unwrap_or_else(|misfit| panic!("{misfit}")).ledger
     };
-    let forgotten = apply(&before, of_epoch("rebuilt", 1, Vec::new()));
+    let absent = apply(&before, whole(2, Vec::new()));
     assert!(
-        !tells(&forgotten),
-        "a rebuilt control plane deletes nothing"
+        !is_deleted(&absent),
+        "a source that is not sent any more is no deleted one"
     );
-    let restored = Ledger::restore(forgotten.generation(), false);
-    assert!(!tells(&restored), "it is forgotten over a restart");
-    let back = apply(&restored, of_epoch("rebuilt", 2, full()));
-    let deleted = apply(&back, of_epoch("rebuilt", 3, Vec::new()));
-    assert!(tells(&deleted), "a deletion in the same epoch is one");
+    let mut change = whole(3, Vec::new());
+    change.deleted_connections = vec![branch.clone()];
+    let deleted = apply(&absent, change);
+    assert!(is_deleted(&deleted));
+    let restored = Ledger::restore(deleted.generation());
+    assert!(is_deleted(&restored), "it is forgotten over a restart");
+    let mut rebuilt = whole(1, Vec::new());
+    rebuilt.held.epoch = "another".to_owned();
+    let rebuilt = apply(&restored, rebuilt);
+    assert!(is_deleted(&rebuilt), "it is forgotten with the epoch");
+    let back = apply(&rebuilt, {
+        let mut change = whole(2, full());
+        change.held.epoch = "another".to_owned();
+        change
+    });
+    assert!(!is_deleted(&back), "what is there again is not deleted");
 }
 
 #[test]

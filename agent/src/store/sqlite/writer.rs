@@ -74,7 +74,19 @@ impl Writer {
     }
 }
 
+/// Without its writer an agent could only refuse; started again it works.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 fn run(connection: &Connection, queue: &Receiver<Job>) {
+    let _guard = EndsTheProcess;
     while let Ok(first) = queue.recv() {
         let group = std::iter::once(first).chain(queue.try_iter().take(GROUP - 1));
         commit(connection, group);

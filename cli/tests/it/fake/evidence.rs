@@ -148,6 +148,7 @@ pub(crate) fn trace() -> RequestTrace {
             },
         ],
         attempts_count: 2,
+        ..RequestTrace::default()
     }
 }
 

@@ -57,6 +57,7 @@ where
             base_revision: self.observed.revision,
             upserts: changed().map(|one| one.resource.clone()).collect(),
             removals: step.removals.iter().map(wire_key).collect(),
+            deleted_connections: view.deleted_since(self.observed.revision),
         };
         self.say(Told::Delta(delta)).await?;
         self.await_answer(view, step.result);
@@ -98,6 +99,11 @@ where
             index,
             last,
             resources,
+            deleted_connections: if last {
+                view.deleted_since(0)
+            } else {
+                Vec::new()
+            },
         };
         self.say(Told::Snapshot(chunk)).await
     }

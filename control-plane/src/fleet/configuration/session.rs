@@ -27,8 +27,8 @@ use crate::fleet::Ending;
 use crate::fleet::held::{self, Key, Versions};
 use crate::fleet::outbound::Outbound;
 use crate::fleet::view::read_key;
-use crate::grpc::convert::timestamp;
 use crate::store::agents::Observed;
+use crate::wire::timestamp;
 
 /// A heartbeat alone is written this often at most.
 const WRITE_EVERY_MILLIS: i64 = 5_000;
@@ -110,15 +110,12 @@ where
             // Another replica may be ahead of what is known here.
             self.streams.config.refresh().await?;
         }
-        let view = self.streams.views.newest(&self.agent.pool).await?;
-        let same_lineage = claimed.epoch == view.head.epoch;
-        if same_lineage && claimed.revision > view.head.revision {
-            tracing::warn!(
-                agent.id = %self.agent.id,
-                config.revision = claimed.revision,
-                "an agent holds a newer configuration than the database: was it restored?"
-            );
+        let mut view = self.streams.views.newest(&self.agent.pool).await?;
+        if claimed.epoch == view.head.epoch && claimed.revision > view.head.revision {
+            self.begin_epoch(&claimed).await?;
+            view = self.streams.views.newest(&self.agent.pool).await?;
         }
+        let same_lineage = claimed.epoch == view.head.epoch;
         if same_lineage && claimed.revision <= view.head.revision {
             self.held = self
                 .streams
@@ -138,6 +135,27 @@ where
             _ if first_contact => self.say_snapshot(view).await,
             _ => self.say_delta(view).await,
         }
+    }
+
+    /// The agent holds a revision that this database never made: it was restored from an
+    /// older copy. Its revisions would come to mean two things, so they start anew.
+    async fn begin_epoch(&mut self, claimed: &Held) -> Result<(), Ending> {
+        let begins = hex::encode(rand::random::<[u8; 16]>());
+        if self
+            .streams
+            .config
+            .begin_epoch(&claimed.epoch, &begins)
+            .await?
+        {
+            tracing::warn!(
+                agent.id = %self.agent.id,
+                config.revision = claimed.revision,
+                "an agent holds a newer revision than the database: it was restored; a new epoch begins"
+            );
+        }
+        self.streams.config.refresh().await?;
+        self.changes.mark_unchanged();
+        Ok(())
     }
 
     /// Talks until the stream has a reason to end.

@@ -7,8 +7,8 @@ use time::format_description::well_known::Rfc3339;
 use tonic::Status;
 
 use crate::domain::{Millis, Violation};
-use crate::grpc::convert::timestamp;
 use crate::grpc::status;
+use crate::wire::timestamp;
 
 pub(in crate::grpc) const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 255;

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use hookplane_proto::v1;
 
-use super::super::convert::timestamp;
 use super::millis;
 use crate::domain::{CircuitState, DestinationState, Millis};
 use crate::fleet::Fleet;
 use crate::store::StoreError;
 use crate::store::reports::DestinationSum;
+use crate::wire::timestamp;
 
 /// Rows beyond those that were attempted.
 const MOST_NEWS: usize = 100;

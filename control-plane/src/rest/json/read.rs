@@ -1,4 +1,5 @@
-//! JSON → message. Collects every fault instead of stopping at the first.
+//! JSON → message. Collects every fault instead of stopping at the first, and
+//! stops reading when more of them would not be told.
 
 use std::collections::HashMap;
 
@@ -39,6 +40,9 @@ pub(crate) fn message(
     };
     shape::read(descriptor, &mut map, at, faults);
     for (key, value) in map {
+        if faults.is_full() {
+            break;
+        }
         let Some(field) = descriptor.get_field_by_name(&key) else {
             faults.push(&at.field(&key), unknown(descriptor));
             continue;
@@ -89,11 +93,14 @@ fn field(
         faults.expected(at, "a list", &value);
         return None;
     };
-    let items = items
-        .into_iter()
-        .enumerate()
-        .filter_map(|(place, item)| single(&field.kind(), item, &at.index(place), faults));
-    Some(Field::List(items.collect()))
+    let mut list = Vec::with_capacity(items.len());
+    for (place, item) in items.into_iter().enumerate() {
+        if faults.is_full() {
+            break;
+        }
+        list.extend(single(&field.kind(), item, &at.index(place), faults));
+    }
+    Some(Field::List(list))
 }
 
 fn entries(
@@ -108,6 +115,9 @@ fn entries(
     let value_kind = entry.map_entry_value_field().kind();
     let mut fields: HashMap<MapKey, Field> = HashMap::new();
     for (key, value) in map {
+        if faults.is_full() {
+            break;
+        }
         let place = at.field(&key);
         let name = single(&key_kind, Value::String(key.clone()), &place, faults)
             .and_then(Field::into_map_key);

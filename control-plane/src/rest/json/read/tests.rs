@@ -208,3 +208,25 @@ fn the_deepest_conditions_taken_can_be_decoded_on_their_whole_way() {
     hookplane_proto::agent::v1::ConfigurationStreamResponse::decode(bytes.as_slice())
         .expect("what is admitted reaches the agents");
 }
+
+#[test]
+fn nothing_is_read_once_more_faults_would_not_be_told() {
+    let unknown = (0..300_000).map(|number| (format!("a{number}"), json!(1)));
+    let mut object: Map<String, Value> = unknown.collect();
+    object.insert("name".to_owned(), json!("read last"));
+    let mut faults = Faults::default();
+    let read = message(
+        &descriptor("hookplane.v1.Source"),
+        Value::Object(object),
+        &Path::ROOT,
+        &mut faults,
+    );
+    assert!(faults.is_full());
+    assert!(!read.has_field_by_name("name"), "the reading went on");
+    let mut faults = Faults::default();
+    let numbers = json!({"config": {"allowed_http_methods": vec![1; 100_000]}});
+    let source = descriptor("hookplane.v1.Source");
+    message(&source, numbers, &Path::ROOT, &mut faults);
+    let last = faults.into_vec().pop().map(|fault| fault.field);
+    assert_eq!(last.as_deref(), Some("config.allowed_http_methods[15]"));
+}

@@ -1,0 +1,12 @@
+//! Through a real listener and a real store: what senders are told, what is kept, and what
+//! those who mean harm come to.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod answers;
+mod connections;
+mod credentials;
+mod crowding;
+mod headers;
+mod path;
+mod world;
