@@ -13,7 +13,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hookplane_proto::agent::v1::{Gauges, ReportStreamRequest};
+use hookplane_proto::agent::v1::{DestinationState, Gauges, ReportStreamRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
@@ -156,10 +156,41 @@ impl Reporter {
     }
 }
 
-/// Bytes on disk change all the time and are no news by themselves.
+/// What is news when it changes. Bytes on disk change all the time, and moments are
+/// told anew by the clock each time.
 fn unsized_gauges(gauges: &Gauges) -> Gauges {
+    let lasting = |state: &DestinationState| DestinationState {
+        open_since: None,
+        next_probe_at: None,
+        held_until: None,
+        ..state.clone()
+    };
     Gauges {
         store_bytes: 0,
-        ..gauges.clone()
+        destinations: gauges.destinations.iter().map(lasting).collect(),
+        ..*gauges
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::timestamp;
+
+    #[test]
+    fn a_clock_that_ticks_is_no_news_and_a_circuit_that_opens_is() {
+        let gauges = |millis, circuit| Gauges {
+            store_bytes: millis,
+            destinations: vec![DestinationState {
+                circuit,
+                open_since: Some(timestamp(millis)),
+                next_probe_at: Some(timestamp(millis)),
+                ..DestinationState::default()
+            }],
+            ..Gauges::default()
+        };
+        let shown = |millis, circuit| unsized_gauges(&gauges(millis, circuit));
+        assert_eq!(shown(1_000, 2), shown(1_001, 2));
+        assert_ne!(shown(1_000, 2), shown(1_000, 1));
     }
 }

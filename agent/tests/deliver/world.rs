@@ -83,7 +83,6 @@ pub(crate) fn configuration(
             .into_iter()
             .map(|to| (to.id.clone(), Arc::new(to)))
             .collect(),
-        ..Configuration::default()
     }))
 }
 
