@@ -142,7 +142,9 @@ impl Rest {
             .map_err(told)?;
         // Held until the call has ended, and with it the room it takes.
         let body = self.bodies.collect(body).await?;
-        let frame = self.frame(&found, &parts, &body.bytes)?;
+        let frame = self
+            .frame(&found, &parts, &body.bytes)
+            .map_err(|problem| *problem)?;
         let called = self.in_time(call::call(&self.grpc, &method, &parts, frame));
         let answer = called.await.map_err(told)?;
         if rule.method.is_server_streaming() {
@@ -161,14 +163,13 @@ impl Rest {
         found: &Found,
         parts: &http::request::Parts,
         body: &[u8],
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<Bytes, Box<Problem>> {
         let query = parts.uri.query().unwrap_or_default();
         let message = request::message(found, query, body).map_err(Problem::from_faults)?;
         let bytes = message.encode_to_vec();
-        if bytes.len() > self.limits.body {
-            return Err(too_large(self.limits.body));
-        }
-        frames::frame(&bytes).ok_or_else(|| too_large(self.limits.body))
+        let frame = (bytes.len() <= self.limits.body).then(|| frames::frame(&bytes));
+        let too_large = || Box::new(too_large(self.limits.body));
+        frame.flatten().ok_or_else(too_large)
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

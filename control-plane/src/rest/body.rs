@@ -68,7 +68,7 @@ impl Bodies {
             if bytes.len() + data.len() > self.limits.body {
                 return Err(too_large(self.limits.body));
             }
-            let room = self.take(data.len())?;
+            let room = self.take(data.len()).ok_or_else(full)?;
             match &mut held {
                 Some(held) => held.merge(room),
                 None => held = Some(room),
@@ -81,11 +81,10 @@ impl Bodies {
         })
     }
 
-    fn take(&self, length: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let length = u32::try_from(length).map_err(|_| too_large(self.limits.body))?;
-        Arc::clone(&self.room)
-            .try_acquire_many_owned(length)
-            .map_err(|_| full())
+    fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
+        let length = u32::try_from(length).ok()?;
+        let room = Arc::clone(&self.room);
+        room.try_acquire_many_owned(length).ok()
     }
 }
 
