@@ -42,6 +42,8 @@ pub struct Bounds {
     pub connections: usize,
     /// For the TLS handshake, and again for the bytes that tell the protocol.
     pub first_bytes: Duration,
+    /// After a shutdown, for the other side to let go of a connection.
+    pub linger: Duration,
 }
 
 impl Default for Bounds {
@@ -49,6 +51,7 @@ impl Default for Bounds {
         Self {
             connections: 4_096,
             first_bytes: Duration::from_secs(10),
+            linger: Duration::from_secs(20),
         }
     }
 }
@@ -113,7 +116,7 @@ pub async fn serve(
             Some((place, Ok((stream, _)))) => {
                 let serving = Serving {
                     router: router.clone(),
-                    first_bytes: bounds.first_bytes,
+                    bounds,
                     shutdown: shutdown.clone(),
                 };
                 tasks.spawn(serving.connection(stream, acceptor.clone(), place));
@@ -130,7 +133,7 @@ pub async fn serve(
 /// What serves one connection.
 struct Serving {
     router: axum::Router,
-    first_bytes: Duration,
+    bounds: Bounds,
     shutdown: CancellationToken,
 }
 
@@ -158,7 +161,7 @@ impl Serving {
         acceptor: TlsAcceptor,
         stream: TcpStream,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let done = tokio::time::timeout(self.first_bytes, acceptor.accept(stream));
+        let done = tokio::time::timeout(self.bounds.first_bytes, acceptor.accept(stream));
         tokio::select! {
             done = done => done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
             () = self.shutdown.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -169,7 +172,7 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = TokioIo::new(FirstBytes::new(stream, self.first_bytes));
+        let stream = TokioIo::new(FirstBytes::new(stream, self.bounds.first_bytes));
         let service = TowerToHyperService::new(self.router);
         let builder = builder();
         let serving = builder.serve_connection(stream, service);
@@ -178,7 +181,12 @@ impl Serving {
             ended = serving.as_mut() => ended,
             () = self.shutdown.cancelled() => {
                 serving.as_mut().graceful_shutdown();
-                serving.await
+                // HTTP/2 waits for the other side to answer, which it may never do.
+                let Ok(ended) = tokio::time::timeout(self.bounds.linger, serving).await else {
+                    tracing::warn!("a connection was cut off: the other side did not let go of it");
+                    return;
+                };
+                ended
             }
         };
         if let Err(error) = ended {

@@ -168,7 +168,11 @@ impl ControlPlane {
             self.listener,
             tls,
             router,
-            listener::Bounds::default(),
+            listener::Bounds {
+                // Longer than any call, shorter than the drain.
+                linger: self.settings.drain * 3 / 4,
+                ..listener::Bounds::default()
+            },
             tasks.clone(),
             shutdown.clone(),
         );

@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::plane::Plane;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -24,6 +26,7 @@ async fn one_place(tls: Option<Arc<rustls::ServerConfig>>) -> (SocketAddr, DropG
     let bounds = Bounds {
         connections: 1,
         first_bytes: Duration::from_millis(50),
+        ..Bounds::default()
     };
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let serving = listener::serve(
@@ -58,6 +61,19 @@ async fn silent_connections_and_halves_of_a_preface_give_their_place_back() {
     let url = format!("http://{address}/").parse().expect("a URL");
     let answer = client.get(url).await.expect("there is a place");
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_any_more_holds_up_no_stop() {
+    let plane = Plane::with_drain(Duration::from_secs(2)).await;
+    let mut stream = TcpStream::connect(plane.address).await.expect("it listens");
+    stream.write_all(PREFACE).await.expect("it is taken");
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&settings).await.expect("it is taken");
+    stream.read_u8().await.expect("it speaks HTTP/2");
+    // From here on it neither answers nor goes away, and the stop goes well.
+    plane.stop().await;
+    drop(stream);
 }
 
 #[tokio::test]
