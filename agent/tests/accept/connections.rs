@@ -13,17 +13,21 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const SETTINGS_ACK: &[u8] = &[0, 0, 0, 4, 1, 0, 0, 0, 0];
 const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 
-fn impatient() -> IngestLimits {
+const LONG: Duration = Duration::from_secs(3_600);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Each test has one limit that can end a connection; the other one is out of its way.
+fn limits(header_deadline: Duration, idle: Duration) -> IngestLimits {
     IngestLimits {
-        header_deadline: Duration::from_millis(300),
-        idle: Duration::from_millis(300),
+        header_deadline,
+        idle,
         ..IngestLimits::default()
     }
 }
 
 #[tokio::test]
 async fn who_says_nothing_or_only_the_beginning_of_a_greeting_is_not_waited_for() {
-    let agent = start(impatient()).await;
+    let agent = start(limits(SHORT, LONG)).await;
     for said in [&b""[..], b"P", &PREFACE[..20]] {
         let mut stream = connect(&agent).await;
         stream.write_all(said).await.unwrap();
@@ -33,7 +37,7 @@ async fn who_says_nothing_or_only_the_beginning_of_a_greeting_is_not_waited_for(
 
 #[tokio::test]
 async fn a_greeting_letter_by_letter_has_one_deadline_in_all() {
-    let agent = start(impatient()).await;
+    let agent = start(limits(SHORT, LONG)).await;
     let (mut hear, mut say) = connect(&agent).await.into_split();
     let talker = tokio::task::JoinSet::from_iter([async move {
         for byte in PREFACE {
@@ -53,7 +57,7 @@ async fn a_greeting_letter_by_letter_has_one_deadline_in_all() {
 
 #[tokio::test]
 async fn a_connection_of_version_two_without_requests_is_ended_though_it_pings() {
-    let agent = start(impatient()).await;
+    let agent = start(limits(LONG, SHORT)).await;
     let mut silent = connect(&agent).await;
     silent.write_all(PREFACE).await.unwrap();
     let (mut hear, mut say) = connect(&agent).await.into_split();
@@ -76,7 +80,7 @@ async fn a_connection_of_version_two_without_requests_is_ended_though_it_pings()
 async fn one_caller_cannot_take_every_connection() {
     let agent = start(IngestLimits {
         connections_per_client: 2,
-        ..IngestLimits::default()
+        ..limits(LONG, LONG)
     })
     .await;
     let (one, two) = (connect(&agent).await, connect(&agent).await);
