@@ -320,12 +320,15 @@ async fn a_restored_control_plane_begins_a_new_epoch_and_cancels_nothing() {
         drop(std::fs::remove_file(data.join(rest)));
     }
     system.start_control_plane().await;
+    until(
+        "a new epoch begins, as its revisions would mean two things",
+        || async {
+            let status = system.api().get("/v1/status").await;
+            (status["epoch"] != epoch).then_some(())
+        },
+    )
+    .await;
     system.settled().await;
-    let status = system.api().get("/v1/status").await;
-    assert_ne!(
-        status["epoch"], epoch,
-        "its revisions would mean two things"
-    );
     assert_eq!(
         old.send(BODY).await.status,
         200,
