@@ -13,6 +13,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
+/// A few segments, so that old ones can go while new ones are written.
+const LEAST_STORE: u64 = 256 << 20;
+
 /// The command line of `hookplane-agent`.
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -70,6 +73,9 @@ pub struct Options {
     /// Days that delivered requests are kept [default: 7]
     #[arg(long, env = "HOOKPLANE_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
+    /// Bytes on disk past which evidence goes early [default: 80 % of the file system]
+    #[arg(long, env = "HOOKPLANE_STORE_BYTES", value_name = "BYTES")]
+    pub store_bytes: Option<u64>,
     /// Inbound requests at once; past it the answer is 503 [default: 1024]
     #[arg(long, env = "HOOKPLANE_IN_FLIGHT", value_name = "NUMBER")]
     pub in_flight: Option<usize>,
@@ -106,6 +112,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     pub allow_addresses: Vec<IpNet>,
     pub retention_days: u32,
+    /// `None`: 80 % of the file system.
+    pub store_bytes: Option<u64>,
     pub in_flight: usize,
     pub log: String,
     pub log_format: LogFormat,
@@ -187,6 +195,7 @@ impl Settings {
             admin: local(8089),
             allow_addresses: Vec::new(),
             retention_days: 7,
+            store_bytes: None,
             in_flight: 1_024,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -243,6 +252,7 @@ impl Settings {
             admin: given.admin.unwrap_or(defaults.admin),
             allow_addresses,
             retention_days: given.retention_days.unwrap_or(defaults.retention_days),
+            store_bytes: given.store_bytes,
             in_flight: given.in_flight.unwrap_or(defaults.in_flight),
             log: given.log.unwrap_or(defaults.log),
             log_format: given.log_format.unwrap_or_default(),
@@ -254,6 +264,14 @@ impl Settings {
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Bounds of the store.
+    pub(crate) fn store(&self) -> crate::store::journal::Options {
+        crate::store::journal::Options {
+            most_bytes: self.store_bytes,
+            ..crate::store::journal::Options::default()
+        }
     }
 
     /// Whether the values can work together.
@@ -293,6 +311,10 @@ impl Settings {
             let message = "1 to 3650 days are possible".to_owned();
             return Err(invalid("retention_days", message));
         }
+        if self.store_bytes.is_some_and(|bytes| bytes < LEAST_STORE) {
+            let message = format!("at least {LEAST_STORE} bytes are needed");
+            return Err(invalid("store_bytes", message));
+        }
         if !(1..=65_536).contains(&self.in_flight) {
             return Err(invalid("in_flight", "1 to 65536 are possible".to_owned()));
         }
@@ -315,6 +337,7 @@ impl Options {
             admin: self.admin.or(other.admin),
             allow_address: self.allow_address.or(other.allow_address),
             retention_days: self.retention_days.or(other.retention_days),
+            store_bytes: self.store_bytes.or(other.store_bytes),
             in_flight: self.in_flight.or(other.in_flight),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),

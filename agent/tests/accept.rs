@@ -16,7 +16,7 @@ use hookplane_agent::config::{
 };
 use hookplane_agent::ids::IdMint;
 use hookplane_agent::meter::Meter;
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_agent::store::{EventQuery, EventStatus, RequestQuery, RequestRecord, Store as _};
 use hookplane_rules::{Filter, FilterSpec, RetryPolicy};
 use hookplane_signature::{AuthSpec, Provider, Verifier, generate_secret, sign};
@@ -40,7 +40,7 @@ impl Clock for SetClock {
 
 struct Agent {
     _dir: tempfile::TempDir,
-    store: SqliteStore,
+    store: JournalStore,
     base: String,
     secret: String,
     shutdown: CancellationToken,
@@ -165,7 +165,7 @@ fn configuration(secret: &str) -> Configuration {
 
 async fn start(limits: IngestLimits) -> Agent {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
     let secret = generate_secret([5; 32]);
     let acceptor = Arc::new(Acceptor::new(
         Arc::new(ArcSwap::from_pointee(configuration(&secret))),

@@ -14,7 +14,7 @@ pub mod simulated;
 use std::io;
 use std::sync::Arc;
 
-pub use real::RealDirectory;
+pub use real::{RealDirectory, volume_bytes};
 
 /// A directory that belongs to one journal.
 pub trait Directory: Send + Sync + 'static {

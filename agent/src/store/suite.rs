@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::sqlite::SqliteStore;
+use super::journal::{JournalStore, Options};
 use super::*;
 use crate::ids::{IdMint, Kind};
 
@@ -16,11 +16,20 @@ const TEAM: &str = "tm_1";
 const IDS: IdMint = IdMint::new(7);
 const WINDOW: u64 = 1_000;
 
-fn open(dir: &Path) -> SqliteStore {
-    SqliteStore::open(&dir.join("store.db")).expect("the store opens")
+/// Small, so that tests need little space and reach its bounds.
+fn options() -> Options {
+    let mut options = Options::default();
+    options.journal.segment_bytes = 1 << 20;
+    options.journal.batch_bytes = 512 << 10;
+    options.journal.spare_segments = 1;
+    options
 }
 
-fn fresh() -> (TempDir, SqliteStore) {
+fn open(dir: &Path) -> JournalStore {
+    JournalStore::open(&dir.join("store"), &options()).expect("the store opens")
+}
+
+fn fresh() -> (TempDir, JournalStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     (dir, store)
@@ -126,7 +135,7 @@ fn completion(event: &EventRecord, status: EventStatus, next: Option<u64>) -> Co
     }
 }
 
-async fn totals(store: &SqliteStore) -> EventTotals {
+async fn totals(store: &JournalStore) -> EventTotals {
     store
         .count_events(EventQuery {
             team_id: TEAM.into(),

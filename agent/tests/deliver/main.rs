@@ -17,7 +17,7 @@ use hookplane_agent::config::{
 use hookplane_agent::deliver::{AddressPolicy, Deliverer, Sender};
 use hookplane_agent::ids::{IdMint, Kind};
 use hookplane_agent::meter::Meter;
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_agent::store::{EventRecord, EventStatus, NewRequest, RequestRecord, Store as _};
 use hookplane_rules::{RetryPolicy, Strategy};
 use hookplane_signature::{AuthSpec, Provider, Verifier, hookplane_signature};
@@ -86,13 +86,13 @@ fn configuration(destinations: Vec<Destination>, retry: &RetryPolicy) -> Current
 }
 
 struct Running {
-    store: SqliteStore,
+    store: JournalStore,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 fn run(dir: &Path, config: &CurrentConfiguration, allow: &[&str]) -> Running {
-    let store = SqliteStore::open(&dir.join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.join("store"), &Options::default()).unwrap();
     let policy = AddressPolicy::new(allow.iter().map(|net| net.parse().unwrap()).collect());
     let sender = Sender::new(policy).unwrap();
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());

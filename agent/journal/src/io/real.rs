@@ -52,6 +52,15 @@ impl RealDirectory {
     }
 }
 
+/// Bytes of the whole file system that a path is on.
+///
+/// # Errors
+/// What the file system says.
+pub fn volume_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_blocks.saturating_mul(found.f_frsize))
+}
+
 /// Makes the directory and those above it, their names flushed: without them all in it is lost.
 fn create_durably(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path
