@@ -163,6 +163,7 @@ async fn what_is_appended_reads_back_exactly_even_after_reopening() {
     });
     store.append(new(&refused, Vec::new()), IDS).await.unwrap();
     store.close().await;
+    drop(store);
 
     let store = open(dir.path());
     let history = store

@@ -189,7 +189,7 @@ impl Drop for Claim {
         let waiting = self.doors.lock().claimed.remove(&self.key);
         for told in waiting.into_iter().flatten() {
             // Who does not wait any longer needs no word.
-            drop(told.send(()));
+            told.send(()).ok();
         }
     }
 }

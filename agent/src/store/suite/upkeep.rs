@@ -63,6 +63,7 @@ async fn reports_keep_their_numbers_until_acknowledged_and_over_restarts() {
     assert_eq!(store.spool_report(b"b".to_vec()).await.unwrap(), 2);
     store.acknowledge_reports(2).await.unwrap();
     store.close().await;
+    drop(store);
     let store = open(dir.path());
     assert_eq!(
         store.spool_report(b"c".to_vec()).await.unwrap(),

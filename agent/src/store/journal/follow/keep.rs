@@ -58,6 +58,9 @@ impl Volume {
 impl Follower {
     /// Deletes the rows of old requests, and has segments given up afterwards.
     pub(super) fn retain(&mut self, before: u64, limit: u32) -> Result<u64, StoreError> {
+        if !self.reach_the_end() {
+            return Err(StoreError::Closed);
+        }
         let old = upkeep::old_requests(&self.reader, before, limit)?;
         let gone = self.delete(old)?;
         self.indexer
