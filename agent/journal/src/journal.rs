@@ -278,6 +278,7 @@ impl Inner {
             if thread.join().is_err() {
                 tracing::error!("journal writer ended in a panic");
             }
+            self.catalog.release();
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -21,7 +21,7 @@ pub struct RealDirectory {
     /// Kept open to flush names.
     handle: File,
     /// Released by the operating system when it is closed, however the process ends.
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl RealDirectory {
@@ -47,7 +47,7 @@ impl RealDirectory {
         Ok(Self {
             handle: File::open(path)?,
             path: path.to_owned(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 }
@@ -123,6 +123,11 @@ impl Directory for RealDirectory {
 
     fn sync_directory(&self) -> io::Result<()> {
         self.handle.sync_all()
+    }
+
+    fn release(&self) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(lock.take());
     }
 }
 

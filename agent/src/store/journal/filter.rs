@@ -69,7 +69,11 @@ impl Filter {
     }
 
     pub(super) fn insert(&mut self, key: &Key, expires_at: u64) {
-        if self.generations.back().is_none_or(|last| last.keys >= self.most) {
+        if self
+            .generations
+            .back()
+            .is_none_or(|last| last.keys >= self.most)
+        {
             if self.generations.len() == GENERATIONS
                 && let Some(oldest) = self.generations.pop_front()
             {
