@@ -155,6 +155,12 @@ impl JournalStore {
         }
     }
 
+    /// Bytes written to the journal since it was opened.
+    #[cfg(test)]
+    pub(super) fn written(&self) -> u64 {
+        self.parts().journal.figures().written_bytes
+    }
+
     fn parts(&self) -> &Arc<Parts> {
         &self.handle.parts
     }

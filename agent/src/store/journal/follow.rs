@@ -35,6 +35,8 @@ pub(super) use keep::Volume;
 const TURN: usize = 512;
 /// A table waits this long for more.
 const AGE: Duration = Duration::from_millis(200);
+/// How long the index may name an older position than it reflects.
+const IDLE: Duration = Duration::from_secs(30);
 /// Rows after which a table does not wait any longer.
 const ROWS: usize = 8_192;
 /// Rows above which the follower waits for the indexer instead of reading on.
@@ -150,15 +152,19 @@ impl Follower {
                 break;
             }
             if !more {
-                let rest = self.since + AGE;
-                let rest = rest.saturating_duration_since(Instant::now());
-                let idle = !self.has_news();
-                self.parts
-                    .progress
-                    .park(if idle { PAUSE } else { rest.min(PAUSE) });
+                self.parts.progress.park(self.rest());
             }
         }
         self.finish();
+    }
+
+    /// How long nothing has to be done unless somebody raises the signal.
+    fn rest(&self) -> Duration {
+        if self.taken.is_some() || self.table.rows() == 0 {
+            return PAUSE;
+        }
+        let due = (self.since + AGE).saturating_duration_since(Instant::now());
+        due.clamp(Duration::from_millis(1), PAUSE)
     }
 
     pub(super) fn closing(&self) -> bool {
@@ -245,8 +251,9 @@ impl Follower {
             return;
         }
         let wanted = self.parts.progress.wanted() > *self.parts.progress.indexed.borrow();
-        // A mark or a probe alone is worth no transaction of its own.
-        let due = self.table.rows() > 0 && self.since.elapsed() >= AGE;
+        // A position alone is worth no transaction for now.
+        let age = if self.table.rows() > 0 { AGE } else { IDLE };
+        let due = self.since.elapsed() >= age;
         if wanted || due || self.table.rows() >= ROWS {
             self.hand_over();
         }

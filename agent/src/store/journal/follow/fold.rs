@@ -124,7 +124,10 @@ impl Follower {
             return;
         }
         for event in head.events {
-            self.enter(Arc::new(event), Some(place));
+            // Those made since by records of their own are there, in a newer state.
+            if self.event(&event.id).is_none() {
+                self.enter(Arc::new(event), Some(place));
+            }
         }
     }
 
