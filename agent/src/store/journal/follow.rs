@@ -232,9 +232,10 @@ impl Follower {
     /// Says how far memory is.
     fn publish(&mut self) {
         let applied = self.scan.position().to_u64();
-        let last = self.parts.progress.applied.send_replace(applied);
-        if last != applied {
+        if *self.parts.progress.applied.borrow() != applied {
+            // First what it says, then that it says so.
             self.parts.pending().backlog = self.facts.backlog;
+            self.parts.progress.applied.send_replace(applied);
         }
     }
 

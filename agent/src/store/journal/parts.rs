@@ -162,15 +162,16 @@ impl Parts {
         std::process::abort();
     }
 
-    /// Journal, spare files and index.
+    /// Journal, spare files and index, its log included.
     pub(super) fn bytes_on_disk(&self) -> u64 {
-        let length = |suffix: &str| {
-            let mut name = self.index_path.as_os_str().to_owned();
-            name.push(suffix);
-            // The log is absent after a clean close.
-            std::fs::metadata(name).map_or(0, |file| file.len())
-        };
-        self.journal.size_on_disk() + length("") + length("-wal")
+        let mut log = self.index_path.as_os_str().to_owned();
+        log.push("-wal");
+        self.bytes_kept() + length(log.as_ref())
+    }
+
+    /// As `bytes_on_disk`, without what the index gives back by itself.
+    pub(super) fn bytes_kept(&self) -> u64 {
+        self.journal.size_on_disk() + length(&self.index_path)
     }
 
     /// Whether new requests may be written.
@@ -245,6 +246,11 @@ impl Parts {
             Err(_) => Err(StoreError::Busy),
         }
     }
+}
+
+/// Absent is empty: the log of the index is, after a clean close.
+fn length(path: &std::path::Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 impl Pending {

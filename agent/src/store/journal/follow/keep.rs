@@ -34,6 +34,7 @@ pub(in super::super) struct Volume {
     seen: u32,
     /// Keys that expire before are not needed any more: the time of the newest request.
     pub(super) newest: u64,
+    over: bool,
     looked: Instant,
 }
 
@@ -50,6 +51,7 @@ impl Volume {
             work: None,
             seen: 0,
             newest: 0,
+            over: false,
             looked: Instant::now(),
         }
     }
@@ -74,11 +76,10 @@ impl Follower {
         let newest = self.parts.journal.end().unwrap_or(Position::START).segment;
         if newest != self.volume.seen {
             self.volume.seen = newest;
-            self.weigh(true);
+            self.weigh();
         }
-        // While nobody may write no new segment tells when there is room.
-        let full = self.parts.over_volume.load(Ordering::Relaxed);
-        if full && self.volume.work.is_none() && self.volume.looked.elapsed() >= LOOK {
+        // What could not be given up then may be now.
+        if self.volume.over && self.volume.work.is_none() && self.volume.looked.elapsed() >= LOOK {
             self.volume.looked = Instant::now();
             self.volume.work = Some(0);
         }
@@ -89,7 +90,7 @@ impl Follower {
             Ok(Slice::More) => self.parts.progress.raise(),
             Ok(Slice::Done) => {
                 self.volume.work = None;
-                self.weigh(false);
+                self.weigh();
             }
             Err(error) => {
                 tracing::warn!(%error, "old segments are not given up yet");
@@ -99,17 +100,13 @@ impl Follower {
     }
 
     /// Looks at how much there is, and says who may still write.
-    fn weigh(&mut self, start: bool) {
-        let used = self.parts.bytes_on_disk();
+    fn weigh(&mut self) {
+        let used = self.parts.bytes_kept();
         let over = used > self.volume.most;
-        if start
-            && over
-            && self.volume.work.is_none()
-            && self.volume.seen > 1
-            && !self.is_stuck_full()
-        {
-            self.volume.work = Some(0);
+        if over && !self.volume.over {
+            self.volume.work = self.volume.work.or(Some(0));
         }
+        self.volume.over = over;
         let full = over && self.is_stuck_full();
         if full != self.parts.over_volume.swap(full, Ordering::Relaxed) {
             let most = self.volume.most;
@@ -152,7 +149,7 @@ impl Follower {
         if *self.parts.progress.indexed.borrow() < below.to_u64() {
             return Ok(Slice::Done);
         }
-        let pressed = self.parts.bytes_on_disk() > self.volume.most;
+        let pressed = self.parts.bytes_kept() > self.volume.most;
         let rows = upkeep::requests_below(&self.reader, below, SLICE)?;
         let young = rows.iter().any(|row| row.ingested_at >= before);
         if !pressed && young {
