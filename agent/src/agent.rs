@@ -130,7 +130,7 @@ impl Agent {
     pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
         settings.check()?;
         let lock = lock_data_dir(&settings)?;
-        let store = JournalStore::open(&settings.data_dir.join("store"), &settings.store())?;
+        let store = JournalStore::open(&settings.store_dir(), &settings.store())?;
         let identity = Identity::load_or_make(&settings.data_dir, rand::random())?;
         let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
         if let Some(enrolled) = identity.enrolled() {

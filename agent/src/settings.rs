@@ -25,10 +25,30 @@ const LEAST_STORE: u64 = 256 << 20;
 )]
 pub struct Arguments {
     /// TOML file with the same settings, `ingest = "0.0.0.0:8088"` for example
-    #[arg(long, env = "HOOKPLANE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "HOOKPLANE_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub options: Options,
+    /// Without one the agent runs
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Work on the store of a stopped agent
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum StoreCommand {
+    /// Read everything and say what is damaged; exit code 1 if something is
+    Verify,
+    /// Make the index again from the journal
+    RebuildIndex,
+    /// Write every record as a line of JSON to standard output
+    Export,
 }
 
 /// Settings as written: flags, `HOOKPLANE_…` variables or keys of the file.
@@ -54,7 +74,7 @@ pub struct Options {
     #[arg(long, env = "HOOKPLANE_POOL")]
     pub pool: Option<String>,
     /// Folder of the store, the identity and the configuration [default: .hookplane/agent]
-    #[arg(long, env = "HOOKPLANE_DATA_DIR", value_name = "FOLDER")]
+    #[arg(long, env = "HOOKPLANE_DATA_DIR", value_name = "FOLDER", global = true)]
     pub data_dir: Option<PathBuf>,
     /// Address for webhooks [default: 127.0.0.1:8088]
     #[arg(long, env = "HOOKPLANE_INGEST", value_name = "ADDRESS")]
@@ -264,6 +284,12 @@ impl Settings {
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Folder of the store.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
     }
 
     /// Bounds of the store.

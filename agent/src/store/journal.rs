@@ -107,6 +107,7 @@ mod follow;
 mod horizon;
 mod index;
 mod indexer;
+pub mod offline;
 mod open;
 mod parts;
 mod payloads;

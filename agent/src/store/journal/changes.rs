@@ -171,8 +171,7 @@ impl JournalStore {
         new_id: String,
         now: u64,
     ) -> Result<EventRecord, RetryError> {
-        let find =
-            |team: String, id: String| self.ask(move |db, _| Ok(read::event(db, &team, &id)?));
+        let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
         let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
         let request_id = found.ok_or(RetryError::NotFound)?.request_id;
         let hold = self.parts().doors.hold(&request_id);

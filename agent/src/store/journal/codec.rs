@@ -109,10 +109,6 @@ impl Decoder {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
     pub(super) fn raw(&mut self, length: usize) -> Result<Bytes, Malformed> {
         if length > self.rest.len() {
             return Err(Malformed::Short);
@@ -227,7 +223,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut decoder = Decoder::new(bytes.into());
-            while !decoder.is_empty() && decoder.headers().is_ok() && decoder.number().is_ok() {}
+            while decoder.end().is_err() && decoder.headers().is_ok() && decoder.number().is_ok() {}
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use hookplane_journal::io::{Directory, RealDirectory, volume_bytes};
-use hookplane_journal::{Journal, Options as JournalOptions, Position, ReadError};
+use hookplane_journal::{Journal, Options as JournalOptions, Position, ReadError, Recovery};
 use rusqlite::Connection;
 
 use super::doors::{Doors, SpoolState};
@@ -86,7 +86,10 @@ impl JournalStore {
         options: &Options,
         most: u64,
     ) -> Result<Self, StoreError> {
-        let journal = open_journal(directory, options)?;
+        let (journal, recovery) = open_journal(directory, options)?;
+        for damage in &recovery.damage {
+            tracing::error!(%damage, "the journal is damaged");
+        }
         let (connection, state) = open_index(&journal, index_path)?;
         let resume = state.resume.unwrap_or(Position::START);
         let mut filter = Filter::new(state.facts.latest_expiry);
@@ -126,13 +129,8 @@ impl JournalStore {
 pub(super) fn open_journal(
     directory: Arc<dyn Directory>,
     options: &Options,
-) -> Result<Journal, StoreError> {
-    let opened = Journal::open(directory, options.journal.clone(), rand::random);
-    let (journal, recovery) = opened.map_err(failed)?;
-    for damage in &recovery.damage {
-        tracing::error!(%damage, "the journal is damaged");
-    }
-    Ok(journal)
+) -> Result<(Journal, Recovery), StoreError> {
+    Journal::open(directory, options.journal.clone(), rand::random).map_err(failed)
 }
 
 /// Opens the index, and makes an empty one when it is not of this journal.

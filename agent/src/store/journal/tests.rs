@@ -3,6 +3,7 @@
 mod crashes;
 mod disk;
 mod moving;
+mod offline;
 mod rebuilding;
 
 use std::path::Path;
