@@ -4,6 +4,7 @@
 //! or not the caller still waits for the answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookplane_journal::{AppendError, Appending, Health, Record};
@@ -341,6 +342,9 @@ impl JournalStore {
             Health::Full => return Err(failed(NotWritable("its disk is full"))),
             Health::Failing => return Err(failed(NotWritable("its disk fails"))),
         }
+        if self.parts().over_volume.load(Ordering::Relaxed) {
+            return Err(failed(NotWritable("its volume is full of what waits")));
+        }
         let path = self.parts().index_path.with_file_name("probe");
         let probed = tokio::task::spawn_blocking(move || {
             use std::io::Write as _;
@@ -373,7 +377,7 @@ impl JournalStore {
         told: impl FnOnce(&Outcome) + Send + 'static,
     ) -> Result<Appending, StoreError> {
         let parts = self.parts();
-        if parts.closed.load(std::sync::atomic::Ordering::Acquire) {
+        if parts.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
         let raiser = Arc::clone(parts);
@@ -390,7 +394,7 @@ type Outcome = Result<Vec<hookplane_journal::Position>, AppendError>;
 
 /// Why a probe failed without being tried.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal takes no new requests: {0}")]
+#[error("the store takes no new requests: {0}")]
 struct NotWritable(&'static str);
 
 /// An event whose completion is handed in, until the follower sees it or it has failed.
