@@ -267,8 +267,12 @@ async fn a_resend_heals_exactly_the_branch_that_failed_for_good() {
     let (_dir, store) = fresh();
     let first = request(10, Some("msg_1"));
     let (dead, fine) = (event(&first, "des_dead"), event(&first, "des_fine"));
+    // Failed at a rule, so there is nothing to send.
+    let mut untried = event(&first, "des_untried");
+    untried.status = EventStatus::Failed;
+    untried.next_attempt_at = None;
     store
-        .append(new(&first, vec![dead.clone(), fine.clone()]), IDS)
+        .append(new(&first, vec![dead.clone(), fine.clone(), untried]), IDS)
         .await
         .unwrap();
     store

@@ -55,7 +55,8 @@ pub(super) fn append(
     Ok(Appended::New)
 }
 
-/// Keeps the arrival and queues anew exactly the branches that failed for good (G4).
+/// Keeps the arrival and queues anew exactly the branches that failed for good (G4). One that
+/// was never tried failed at a rule, and the same bytes would fail it again.
 fn repeat(
     db: &Connection,
     arrival: &RequestRecord,
@@ -64,7 +65,7 @@ fn repeat(
 ) -> Result<Appended, StoreError> {
     let dead = db
         .prepare_cached(&format!(
-            "SELECT {} FROM event WHERE request_id = ?1 AND status = ?2 AND NOT EXISTS
+            "SELECT {} FROM event WHERE request_id = ?1 AND status = ?2 AND attempts > 0 AND NOT EXISTS
              (SELECT 1 FROM event child WHERE child.request_id = ?1 AND child.retry_parent = event.id)",
             rows::EVENT
         ))
@@ -85,7 +86,8 @@ fn repeat(
     }
     let names: Vec<&str> = requeued.iter().map(|event| event.id.as_str()).collect();
     db.prepare_cached(
-        "INSERT INTO repeat SELECT ?1, ?2, count(*), ?3, ?4, ?5, ?6 FROM repeat WHERE request_id = ?1",
+        "INSERT INTO repeat SELECT ?1, ?2, count(*), ?3, ?4, ?5, ?6 FROM repeat
+         WHERE request_id = ?1 AND received_at = ?2",
     )
     .and_then(|mut keep| {
         keep.execute(params![
