@@ -159,3 +159,24 @@ pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "query_only", true)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kill leaves what was written in the kernel's memory, so no test by SIGKILL would
+    /// notice a weaker mode; this one reads it back from a connection on a real file.
+    #[test]
+    fn the_writer_flushes_every_commit_before_it_is_answered() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let connection = Connection::open(dir.path().join("store.db")).expect("a file");
+        prepare_writer(&connection).expect("it is prepared");
+        let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
+        let synchronous: i64 = read("synchronous").expect("it is known");
+        assert_eq!(synchronous, 2, "2 is FULL: one flush of the log per commit");
+        let journal: String = connection
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .expect("it is known");
+        assert_eq!(journal, "wal");
+    }
+}
