@@ -81,8 +81,8 @@
 //!
 //! `follow::keep` has the rules. Age and volume (80 % of the file system, or as set) take requests
 //! without pending events; segments go whole. What is pending is never deleted: when nothing else
-//! is left to give up, new requests are refused as `Busy` until deliveries have made room. Refused
-//! requests may take a tenth of the volume. The journal bounds what waits for its writer, a table
+//! is left to give up, or deleting falls an eighth of the volume behind, new requests are refused as
+//! `Busy` until there is room. Refused requests may take a tenth of the volume. The journal bounds what waits for its writer, a table
 //! bounds what waits for the indexer, and appends are refused when the follower is more than eight
 //! segments behind.
 //!

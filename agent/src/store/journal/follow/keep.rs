@@ -21,6 +21,8 @@ use crate::store::StoreError;
 const SLICE: u32 = 128;
 /// Refused requests may take one part in so many of the volume.
 const REJECTED_SHARE: u64 = 10;
+/// One part in so many that the volume may be overshot while old evidence is being deleted.
+const OVERSHOOT: u64 = 8;
 /// Between looks for room while the store is full.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -107,11 +109,21 @@ impl Follower {
             self.volume.work = self.volume.work.or(Some(0));
         }
         self.volume.over = over;
-        let full = over && self.is_stuck_full();
+        // Far over, deleting does not keep up; it has to be waited for, even if it could go on.
+        let far_over = used
+            > self
+                .volume
+                .most
+                .saturating_add(self.volume.most / OVERSHOOT);
+        let full = far_over || (over && self.is_stuck_full());
         if full != self.parts.over_volume.swap(full, Ordering::Relaxed) {
             let most = self.volume.most;
             if full {
-                tracing::error!(used, most, "the store is full of undelivered events");
+                tracing::error!(
+                    used,
+                    most,
+                    "the store has used up its volume and takes no new requests"
+                );
             } else {
                 tracing::info!(used, most, "the store has room again");
             }
