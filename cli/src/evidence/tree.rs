@@ -40,6 +40,12 @@ pub(crate) fn draw(
         ]);
     }
     hang(&branches, &mut lines);
+    if trace.truncated {
+        lines.push(
+            "only the newest attempts and repeats are shown; `attempts list` pages through all"
+                .to_owned(),
+        );
+    }
     if timeline && !trace.timeline.is_empty() {
         lines.push(String::new());
         lines.push(output.paint(Tone::Strong, "timeline"));
