@@ -27,7 +27,7 @@ use disk::Disk;
 use faults::Faults;
 use load::Load;
 
-const SHORT_SECONDS: u64 = 20;
+const SHORT_SECONDS: u64 = 8;
 const LONGEST_SECONDS: u64 = 6 * 3_600;
 
 /// What the run was asked for. Anything else on the line is the test runner's.
