@@ -37,7 +37,7 @@ use crate::readiness::Readiness;
 use crate::report::Reporter;
 use crate::report::spool::Spool;
 use crate::settings::{Settings, SettingsError};
-use crate::store::sqlite::SqliteStore;
+use crate::store::journal::JournalStore;
 use crate::store::{Store, StoreError};
 use crate::vitals::Vitals;
 
@@ -45,7 +45,7 @@ use crate::vitals::Vitals;
 pub struct Agent {
     settings: Settings,
     clock: SharedClock,
-    store: SqliteStore,
+    store: JournalStore,
     identity: Identity,
     holder: Holder,
     link: Link,
@@ -130,7 +130,7 @@ impl Agent {
     pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
         settings.check()?;
         let lock = lock_data_dir(&settings)?;
-        let store = SqliteStore::open(&settings.data_dir.join("store.db"))?;
+        let store = JournalStore::open(&settings.store_dir(), &settings.store())?;
         let identity = Identity::load_or_make(&settings.data_dir, rand::random())?;
         let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
         if let Some(enrolled) = identity.enrolled() {

@@ -10,7 +10,8 @@ use clap::Parser as _;
 use hookplane_agent::agent::{Agent, StartError};
 use hookplane_agent::causes::chain;
 use hookplane_agent::clock::SystemClock;
-use hookplane_agent::settings::{Arguments, LogFormat, Settings};
+use hookplane_agent::settings::{Arguments, Command, LogFormat, Settings, StoreCommand};
+use hookplane_agent::store::journal::offline;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -21,7 +22,9 @@ const FAILURE: u8 = 1;
 const RUNTIME_END: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let settings = match Settings::read(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let command = arguments.command;
+    let settings = match Settings::read(arguments) {
         Ok(settings) => settings,
         Err(error) => return refuse(USAGE, &error),
     };
@@ -38,9 +41,30 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(FAILURE, &error),
     };
-    let code = runtime.block_on(run(settings));
+    let code = match command {
+        None => runtime.block_on(run(settings)),
+        Some(Command::Store(work)) => runtime.block_on(work_on_store(&settings, work)),
+    };
     runtime.shutdown_timeout(RUNTIME_END);
     code
+}
+
+async fn work_on_store(settings: &Settings, work: StoreCommand) -> ExitCode {
+    let folder = settings.store_dir();
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let outcome = match work {
+        StoreCommand::Verify => offline::verify(&folder, &mut out),
+        StoreCommand::RebuildIndex => offline::rebuild_index(&folder, &mut out)
+            .await
+            .map(|()| true),
+        StoreCommand::Export => offline::export(&folder, &mut out).map(|()| true),
+    };
+    let written = out.flush();
+    match outcome.and_then(|sound| Ok(written.map(|()| sound)?)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILURE),
+        Err(error) => refuse(FAILURE, &error),
+    }
 }
 
 async fn run(settings: Settings) -> ExitCode {

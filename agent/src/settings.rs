@@ -13,6 +13,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
+/// A few segments, so that old ones can go while new ones are written.
+const LEAST_STORE: u64 = 256 << 20;
+
 /// The command line of `hookplane-agent`.
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -22,10 +25,30 @@ use url::{Host, Url};
 )]
 pub struct Arguments {
     /// TOML file with the same settings, `ingest = "0.0.0.0:8088"` for example
-    #[arg(long, env = "HOOKPLANE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "HOOKPLANE_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub options: Options,
+    /// Without one the agent runs
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Work on the store of a stopped agent
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum StoreCommand {
+    /// Read everything and say what is damaged; exit code 1 if something is
+    Verify,
+    /// Make the index again from the journal
+    RebuildIndex,
+    /// Write every record as a line of JSON to standard output
+    Export,
 }
 
 /// Settings as written: flags, `HOOKPLANE_…` variables or keys of the file.
@@ -51,7 +74,7 @@ pub struct Options {
     #[arg(long, env = "HOOKPLANE_POOL")]
     pub pool: Option<String>,
     /// Folder of the store, the identity and the configuration [default: .hookplane/agent]
-    #[arg(long, env = "HOOKPLANE_DATA_DIR", value_name = "FOLDER")]
+    #[arg(long, env = "HOOKPLANE_DATA_DIR", value_name = "FOLDER", global = true)]
     pub data_dir: Option<PathBuf>,
     /// Address for webhooks [default: 127.0.0.1:8088]
     #[arg(long, env = "HOOKPLANE_INGEST", value_name = "ADDRESS")]
@@ -70,6 +93,9 @@ pub struct Options {
     /// Days that delivered requests are kept [default: 7]
     #[arg(long, env = "HOOKPLANE_RETENTION_DAYS", value_name = "DAYS")]
     pub retention_days: Option<u32>,
+    /// Bytes on disk past which evidence goes early [default: 80 % of the file system]
+    #[arg(long, env = "HOOKPLANE_STORE_BYTES", value_name = "BYTES")]
+    pub store_bytes: Option<u64>,
     /// Inbound requests at once; past it the answer is 503 [default: 1024]
     #[arg(long, env = "HOOKPLANE_IN_FLIGHT", value_name = "NUMBER")]
     pub in_flight: Option<usize>,
@@ -116,6 +142,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     pub allow_addresses: Vec<IpNet>,
     pub retention_days: u32,
+    /// `None`: 80 % of the file system.
+    pub store_bytes: Option<u64>,
     pub in_flight: usize,
     /// A quarter of `in_flight` when `None`.
     pub unverified_in_flight: Option<usize>,
@@ -215,6 +243,7 @@ impl Settings {
             admin: local(8089),
             allow_addresses: Vec::new(),
             retention_days: 7,
+            store_bytes: None,
             in_flight: 1_024,
             unverified_in_flight: None,
             body_memory_mib: 256,
@@ -274,6 +303,7 @@ impl Settings {
             admin: given.admin.unwrap_or(defaults.admin),
             allow_addresses,
             retention_days: given.retention_days.unwrap_or(defaults.retention_days),
+            store_bytes: given.store_bytes,
             in_flight: given.in_flight.unwrap_or(defaults.in_flight),
             unverified_in_flight: given.unverified_in_flight,
             body_memory_mib: given.body_memory_mib.unwrap_or(defaults.body_memory_mib),
@@ -290,6 +320,20 @@ impl Settings {
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Folder of the store.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// Bounds of the store.
+    pub(crate) fn store(&self) -> crate::store::journal::Options {
+        crate::store::journal::Options {
+            most_bytes: self.store_bytes,
+            ..crate::store::journal::Options::default()
+        }
     }
 
     /// Whether the values can work together.
@@ -329,6 +373,10 @@ impl Settings {
             let message = "1 to 3650 days are possible".to_owned();
             return Err(invalid("retention_days", message));
         }
+        if self.store_bytes.is_some_and(|bytes| bytes < LEAST_STORE) {
+            let message = format!("at least {LEAST_STORE} bytes are needed");
+            return Err(invalid("store_bytes", message));
+        }
         if !(1..=65_536).contains(&self.in_flight) {
             return Err(invalid("in_flight", "1 to 65536 are possible".to_owned()));
         }
@@ -362,6 +410,7 @@ impl Options {
             admin: self.admin.or(other.admin),
             allow_address: self.allow_address.or(other.allow_address),
             retention_days: self.retention_days.or(other.retention_days),
+            store_bytes: self.store_bytes.or(other.store_bytes),
             in_flight: self.in_flight.or(other.in_flight),
             unverified_in_flight: self.unverified_in_flight.or(other.unverified_in_flight),
             body_memory_mib: self.body_memory_mib.or(other.body_memory_mib),

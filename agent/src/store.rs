@@ -11,8 +11,8 @@
 //! - every list is paged and every queue into the store is bounded (G12).
 
 pub mod feed;
+pub mod journal;
 pub mod record;
-pub mod sqlite;
 pub mod stage;
 #[cfg(test)]
 mod suite;

@@ -24,7 +24,7 @@ use hookplane_agent::config::{Configuration, Connection, Source};
 use hookplane_agent::ids::IdMint;
 use hookplane_agent::meter::Meter;
 use hookplane_agent::store::Store as _;
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_rules::RetryPolicy;
 use hookplane_signature::{AuthSpec, Provider, Verifier};
 use http_body_util::{BodyExt as _, Full};
@@ -84,7 +84,7 @@ async fn victim(folder: &Path) {
     };
     let acceptor = Acceptor::new(
         Arc::new(ArcSwap::from_pointee(configuration)),
-        Arc::new(SqliteStore::open(&folder.join("store.db")).unwrap()),
+        Arc::new(JournalStore::open(&folder.join("store"), &Options::default()).unwrap()),
         Arc::new(SystemClock),
         IdMint::new(1),
         Arc::new(Meter::default()),
@@ -142,7 +142,7 @@ async fn every_acknowledged_request_survives() {
         );
     }
 
-    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
     assert!(acknowledged.len() >= ROUNDS * ENOUGH);
     for id in &acknowledged {
         let kept = store.history("tm_1", id).await.unwrap();

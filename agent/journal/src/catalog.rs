@@ -49,6 +49,11 @@ impl Catalog {
         }
     }
 
+    /// The writer has ended.
+    pub(crate) fn release(&self) {
+        self.directory.release();
+    }
+
     pub(crate) fn get(&self, sequence: u32) -> Option<Arc<Segment>> {
         self.read(|segments| segments.get(&sequence).cloned())
     }

@@ -14,7 +14,7 @@ pub mod simulated;
 use std::io;
 use std::sync::Arc;
 
-pub use real::RealDirectory;
+pub use real::{RealDirectory, volume_bytes};
 
 /// A directory that belongs to one journal.
 pub trait Directory: Send + Sync + 'static {
@@ -29,6 +29,8 @@ pub trait Directory: Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Flushes names.
     fn sync_directory(&self) -> io::Result<()>;
+    /// Nothing is changed any more through this value: another one may open the journal.
+    fn release(&self) {}
 }
 
 /// An open file. Reads may come from many threads, the rest only from one.

@@ -16,7 +16,7 @@ use crate::group::Summed;
 use crate::io::Directory;
 use crate::options::{Options, OptionsError};
 use crate::position::Position;
-use crate::queue::{AppendError, Appending, Batch, Budget, Job};
+use crate::queue::{AppendError, Appending, Batch, Budget, Job, Told};
 use crate::read::{self, ReadError};
 use crate::record::Record;
 use crate::recovery::{self, Recovery};
@@ -119,7 +119,7 @@ impl Journal {
     /// # Errors
     /// `Busy`, `TooLarge` and `Closed` at once; the others come with the answer.
     pub fn append(&self, records: Vec<Record>) -> Result<Appending, AppendError> {
-        self.submit(records, Claim::Ordinary)
+        self.submit(records, Claim::Ordinary, None)
     }
 
     /// As `append`, for what must get through on a full disk: it may use the reserve.
@@ -127,10 +127,36 @@ impl Journal {
     /// # Errors
     /// As `append`.
     pub fn append_urgent(&self, records: Vec<Record>) -> Result<Appending, AppendError> {
-        self.submit(records, Claim::Urgent)
+        self.submit(records, Claim::Urgent, None)
     }
 
-    fn submit(&self, records: Vec<Record>, claim: Claim) -> Result<Appending, AppendError> {
+    /// As `append` or, if it is urgent, `append_urgent`; besides, the outcome is told to `told`,
+    /// whether or not anybody waits for the answer. It runs on the writer's thread, after the new
+    /// end is published and before the caller is answered, so it has to be short and must not wait.
+    /// It is dropped unheard when the batch is refused here or never gets its turn.
+    ///
+    /// # Errors
+    /// As `append`.
+    pub fn append_telling(
+        &self,
+        records: Vec<Record>,
+        urgent: bool,
+        told: impl FnOnce(&Result<Vec<Position>, AppendError>) + Send + 'static,
+    ) -> Result<Appending, AppendError> {
+        let claim = if urgent {
+            Claim::Urgent
+        } else {
+            Claim::Ordinary
+        };
+        self.submit(records, claim, Some(Box::new(told)))
+    }
+
+    fn submit(
+        &self,
+        records: Vec<Record>,
+        claim: Claim,
+        told: Option<Told>,
+    ) -> Result<Appending, AppendError> {
         let inner = &self.inner;
         let (reply, answer) = oneshot::channel();
         let bytes = records.iter().map(Record::stored_len).sum();
@@ -139,7 +165,11 @@ impl Journal {
             return Err(AppendError::TooLarge { bytes, limit });
         }
         if records.is_empty() {
-            drop(reply.send(Ok(Vec::new())));
+            let outcome = Ok(Vec::new());
+            if let Some(told) = told {
+                told(&outcome);
+            }
+            drop(reply.send(outcome));
             return Ok(Appending(answer));
         }
         let queued = &inner.shared.queued_bytes;
@@ -150,6 +180,7 @@ impl Journal {
             bytes,
             claim,
             reply,
+            told,
         };
         let sent = inner.jobs.try_send(Job::Append(batch));
         sent.map_err(|refused| match refused {
@@ -184,6 +215,17 @@ impl Journal {
             TrySendError::Disconnected(_) => RetainError::Closed,
         })?;
         answer.await.unwrap_or(Err(RetainError::Closed))
+    }
+
+    /// As `retain`, waiting on this thread. Not for asynchronous code.
+    ///
+    /// # Errors
+    /// As `retain`.
+    pub fn retain_and_wait(&self, below: Position) -> Result<usize, RetainError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inner.jobs.send(Job::Retain { below, reply });
+        sent.map_err(|_| RetainError::Closed)?;
+        answer.blocking_recv().unwrap_or(Err(RetainError::Closed))
     }
 
     /// The segments there are, oldest first.
@@ -236,6 +278,7 @@ impl Inner {
             if thread.join().is_err() {
                 tracing::error!("journal writer ended in a panic");
             }
+            self.catalog.release();
         }
     }
 }

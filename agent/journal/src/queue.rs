@@ -42,11 +42,18 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     pub(crate) claim: Claim,
     pub(crate) reply: oneshot::Sender<Outcome>,
+    /// Told before the caller is, on the writer's thread.
+    pub(crate) told: Option<Told>,
     pub(crate) _budget: Budget,
 }
 
+pub(crate) type Told = Box<dyn FnOnce(&Outcome) + Send>;
+
 impl Batch {
     pub(crate) fn answer(self, outcome: Outcome) {
+        if let Some(told) = self.told {
+            told(&outcome);
+        }
         // The caller may have gone away; what is stored stays stored.
         drop(self.reply.send(outcome));
     }

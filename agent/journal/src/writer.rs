@@ -105,9 +105,21 @@ pub(crate) struct Writer {
     pub(crate) buffer: Vec<u8>,
 }
 
+/// Without its writer a journal could only refuse; started again it works.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 impl Writer {
     /// Runs until closed or until nobody can hand anything in any more.
     pub(crate) fn run(mut self, queue: &Receiver<Job>) {
+        let _guard = EndsTheProcess;
         let mut held = None;
         // Now rather than in the first append; the outcome shows in the health.
         drop(self.missing_reserve());

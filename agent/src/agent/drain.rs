@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::{Ended, Stops, Work};
 use crate::readiness::Readiness;
 use crate::report::spool::Spool;
-use crate::store::sqlite::SqliteStore;
+use crate::store::journal::JournalStore;
 
 const FLUSH_STEP: Duration = Duration::from_millis(20);
 /// Parts that were told to stop only have to notice.
@@ -23,7 +23,7 @@ pub(super) struct Drain {
     /// For the control plane to count the last report.
     pub(super) flush: Duration,
     pub(super) runtime_file: PathBuf,
-    pub(super) store: SqliteStore,
+    pub(super) store: JournalStore,
     pub(super) spool: Arc<Spool>,
     pub(super) readiness: Arc<Readiness>,
 }

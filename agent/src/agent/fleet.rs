@@ -179,13 +179,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::sqlite::SqliteStore;
+    use crate::store::journal::{JournalStore, Options};
 
     #[tokio::test]
     async fn a_store_that_cannot_take_its_number_yet_is_asked_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
+        let store: Arc<dyn Store> =
+            Arc::new(JournalStore::open(&path, &Options::default()).unwrap());
         let mut identity = Identity::load_or_make(dir.path(), rand::random()).unwrap();
         let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
         let member = Enrolled {

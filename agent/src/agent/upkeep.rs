@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::ids::{IdMint, Kind};
-    use crate::store::sqlite::SqliteStore;
+    use crate::store::journal::{JournalStore, Options};
     use crate::store::{NewRequest, RequestRecord};
 
     const NOW: u64 = 1_790_000_000_000;
@@ -132,7 +132,8 @@ mod tests {
     #[tokio::test]
     async fn a_jump_of_the_clock_deletes_nothing_and_age_does() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
+        let store =
+            Arc::new(JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap());
         let (old, young) = (request(NOW - 8 * DAY_MILLIS), request(NOW - DAY_MILLIS));
         let clock = Arc::new(SetClock(AtomicU64::new(NOW)));
         let upkeep = Upkeep {

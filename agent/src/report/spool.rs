@@ -137,7 +137,7 @@ mod tests {
     use hookplane_proto::agent::v1::SourceReport;
 
     use super::*;
-    use crate::store::sqlite::SqliteStore;
+    use crate::store::journal::{JournalStore, Options};
 
     fn report(accepted: u64) -> ReportStreamRequest {
         let source = SourceReport {
@@ -168,7 +168,8 @@ mod tests {
     #[tokio::test]
     async fn a_full_spool_merges_and_what_was_sent_is_never_changed() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
+        let store =
+            Arc::new(JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap());
         let spool = Spool::open(Arc::clone(&store) as Arc<dyn Store>, 2)
             .await
             .unwrap();
@@ -197,7 +198,8 @@ mod tests {
     #[tokio::test]
     async fn an_open_report_is_on_disk_and_grows_until_it_is_closed_or_sent() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(&dir.path().join("store.db")).unwrap());
+        let store =
+            Arc::new(JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap());
         let spool = Spool::open(Arc::clone(&store) as Arc<dyn Store>, 100)
             .await
             .unwrap();

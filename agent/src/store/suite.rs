@@ -1,6 +1,8 @@
 //! One suite for every implementation of the store: each test states a promise of `store`.
 
 mod lanes;
+mod pages;
+mod repeats;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -9,20 +11,30 @@ use std::path::Path;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::sqlite::SqliteStore;
+use lanes::{due, lane};
+
+use super::journal::{JournalStore, Options};
 use super::*;
 use crate::ids::{IdMint, Kind};
-use lanes::{due, lane};
 
 const TEAM: &str = "tm_1";
 const IDS: IdMint = IdMint::new(7);
 const WINDOW: u64 = 1_000;
 
-fn open(dir: &Path) -> SqliteStore {
-    SqliteStore::open(&dir.join("store.db")).expect("the store opens")
+/// Small, so that tests need little space and reach its bounds.
+fn options() -> Options {
+    let mut options = Options::default();
+    options.journal.segment_bytes = 1 << 20;
+    options.journal.batch_bytes = 512 << 10;
+    options.journal.spare_segments = 1;
+    options
 }
 
-fn fresh() -> (TempDir, SqliteStore) {
+fn open(dir: &Path) -> JournalStore {
+    JournalStore::open(&dir.join("store"), &options()).expect("the store opens")
+}
+
+fn fresh() -> (TempDir, JournalStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     (dir, store)
@@ -128,7 +140,7 @@ fn completion(event: &EventRecord, status: EventStatus, next: Option<u64>) -> Co
     }
 }
 
-async fn totals(store: &SqliteStore) -> EventTotals {
+async fn totals(store: &JournalStore) -> EventTotals {
     store
         .count_events(EventQuery {
             team_id: TEAM.into(),
@@ -156,6 +168,7 @@ async fn what_is_appended_reads_back_exactly_even_after_reopening() {
     });
     store.append(new(&refused, Vec::new()), IDS).await.unwrap();
     store.close().await;
+    drop(store);
 
     let store = open(dir.path());
     let history = store
@@ -449,68 +462,4 @@ async fn cancelling_a_connection_stops_its_pending_events_only() {
     assert_eq!(kept.ignored_reason, Some(IgnoredReason::Operator));
     let books = totals(&store).await;
     assert_eq!((books.queued, books.cancelled, books.successful), (1, 1, 0));
-}
-
-#[tokio::test]
-async fn pages_run_from_newest_to_oldest_without_gap_or_overlap() {
-    let (_dir, store) = fresh();
-    for at in 0..25 {
-        let request = request(100 + at, None);
-        let events = vec![event(&request, "des_1"), ignored(&request)];
-        store.append(new(&request, events), IDS).await.unwrap();
-    }
-    let mut seen = Vec::new();
-    let mut before_id = None;
-    loop {
-        let query = RequestQuery {
-            team_id: TEAM.into(),
-            limit: 10,
-            before_id,
-            ..Default::default()
-        };
-        let page = store.requests(query, false).await.unwrap();
-        let Some((last, _)) = page.last() else { break };
-        before_id = Some(last.id.clone());
-        seen.extend(page.into_iter().map(|(request, _)| request));
-    }
-    assert_eq!(seen.len(), 25);
-    assert!(
-        seen.windows(2).all(|pair| pair[0].id > pair[1].id),
-        "the order broke between pages"
-    );
-    assert!(
-        seen.iter().all(|request| request.body.is_empty()),
-        "a list carried payloads unasked"
-    );
-    let events = EventQuery {
-        team_id: TEAM.into(),
-        limit: 255,
-        ..Default::default()
-    };
-    let listed = store.events(events.clone()).await.unwrap();
-    assert_eq!(
-        listed.len(),
-        25,
-        "ignored branches stand in the list unasked"
-    );
-    let ignored = EventQuery {
-        status: Some(EventStatus::Cancelled),
-        ..events.clone()
-    };
-    assert_eq!(store.events(ignored).await.unwrap().len(), 25);
-    let foreign = EventQuery {
-        team_id: "tm_other".into(),
-        ..events
-    };
-    assert!(
-        store.events(foreign).await.unwrap().is_empty(),
-        "a team sees another's events"
-    );
-    let window = RequestQuery {
-        team_id: TEAM.into(),
-        from: Some(105),
-        to: Some(110),
-        ..Default::default()
-    };
-    assert_eq!(store.count_requests(window).await.unwrap().accepted, 5);
 }

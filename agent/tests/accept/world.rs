@@ -15,7 +15,7 @@ use hookplane_agent::config::{
 };
 use hookplane_agent::ids::IdMint;
 use hookplane_agent::meter::Meter;
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_agent::store::{RequestQuery, RequestRecord, Store as _};
 use hookplane_rules::{Filter, FilterSpec, RetryPolicy};
 use hookplane_signature::{AuthSpec, Provider, Verifier, generate_secret, sign};
@@ -41,7 +41,7 @@ impl Clock for SetClock {
 
 pub(crate) struct Agent {
     dir: tempfile::TempDir,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: JournalStore,
     pub(crate) meter: Arc<Meter>,
     pub(crate) base: String,
     pub(crate) secret: String,
@@ -185,7 +185,7 @@ fn configuration(secret: &str) -> Configuration {
 
 pub(crate) async fn start(limits: IngestLimits) -> Agent {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
     let secret = generate_secret([5; 32]);
     let meter = Arc::new(Meter::default());
     let acceptor = Arc::new(Acceptor::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookplane_agent::config::{Destination, RateLimit};
 use hookplane_agent::deliver::Circuit;
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_agent::store::{EventStatus, Store as _};
 use hookplane_rules::{RetryPolicy, Strategy};
 use tokio::sync::Semaphore;
@@ -134,7 +134,7 @@ async fn a_rate_limit_holds_back_and_loses_nothing() {
 async fn a_branch_with_many_due_events_shares_its_destination_with_one_that_has_few() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = Receiver::start(vec![answer(200)]).await;
-    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
     for _ in 0..200 {
         put(&store, "des_1", "web_des_1").await;
     }
@@ -188,7 +188,7 @@ async fn hanging_failing_and_slow_destinations_take_nothing_from_a_healthy_one()
         ("des_b_failing", &failing),
         ("des_c_slow", &slow),
     ];
-    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
     for (id, _) in bad {
         for _ in 0..EACH {
             put(&store, id, &format!("web_{id}")).await;
@@ -237,7 +237,7 @@ async fn a_crowd_of_hanging_destinations_leaves_places_for_the_others() {
     let mut all: Vec<Destination> = (0..300)
         .map(|number| wide(&format!("des_{number:03}"), &hanging.url))
         .collect();
-    let store = SqliteStore::open(&dir.path().join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
     for to in &all {
         for _ in 0..4 {
             put(&store, &to.id, &format!("web_{}", to.id)).await;

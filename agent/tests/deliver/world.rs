@@ -13,7 +13,7 @@ use hookplane_agent::config::{
 use hookplane_agent::deliver::{AddressPolicy, Deliverer, DestinationStanding, Gates, Sender};
 use hookplane_agent::ids::{IdMint, Kind};
 use hookplane_agent::meter::Meter;
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_agent::store::{EventRecord, EventStatus, NewRequest, RequestRecord, Store as _};
 use hookplane_rules::RetryPolicy;
 use hookplane_signature::{AuthSpec, Provider, Verifier};
@@ -87,14 +87,14 @@ pub(crate) fn configuration(
 }
 
 pub(crate) struct Running {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: JournalStore,
     pub(crate) gates: Arc<Gates>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 pub(crate) fn run(dir: &Path, config: &CurrentConfiguration, allow: &[&str]) -> Running {
-    let store = SqliteStore::open(&dir.join("store.db")).unwrap();
+    let store = JournalStore::open(&dir.join("store"), &Options::default()).unwrap();
     let policy = AddressPolicy::new(allow.iter().map(|net| net.parse().unwrap()).collect());
     let sender = Sender::new(policy).unwrap();
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
@@ -175,12 +175,12 @@ impl Running {
 }
 
 /// Stores a request with one event of a branch.
-pub(crate) async fn put(store: &SqliteStore, destination: &str, connection: &str) -> EventRecord {
+pub(crate) async fn put(store: &JournalStore, destination: &str, connection: &str) -> EventRecord {
     put_changed(store, destination, connection, |_| {}).await
 }
 
 async fn put_changed(
-    store: &SqliteStore,
+    store: &JournalStore,
     destination: &str,
     connection: &str,
     change: impl FnOnce(&mut RequestRecord),

@@ -2,7 +2,7 @@
 
 use hookplane_agent::clock::{Clock as _, SystemClock};
 use hookplane_agent::ids::{IdMint, Kind};
-use hookplane_agent::store::sqlite::SqliteStore;
+use hookplane_agent::store::journal::{JournalStore, Options};
 use hookplane_agent::store::{
     AttemptRecord, Completion, EventRecord, EventStatus, NewRequest, RequestRecord, Store as _,
 };
@@ -98,7 +98,7 @@ fn attempt(of: &EventRecord, number: u32) -> Completion {
 
 /// A request that was sent again and tried again very often, one with headers that nothing
 /// can carry, and an ordinary one.
-async fn fill(store: &SqliteStore) -> (AttemptRecord, String, String) {
+async fn fill(store: &JournalStore) -> (AttemptRecord, String, String) {
     let now = SystemClock.now_millis();
     let new = |request: RequestRecord, events| NewRequest {
         request,
@@ -139,7 +139,7 @@ async fn fill(store: &SqliteStore) -> (AttemptRecord, String, String) {
 async fn a_history_that_fits_no_message_is_told_newest_first_and_says_so() {
     let place = Place::new();
     std::fs::create_dir_all(place.data_dir()).unwrap();
-    let store = SqliteStore::open(&place.data_dir().join("store.db")).unwrap();
+    let store = JournalStore::open(&place.data_dir().join("store"), &Options::default()).unwrap();
     let (last, ..) = fill(&store).await;
     store.close().await;
     let mut control_plane = ControlPlane::start(&Known::default(), TOKEN).await;
@@ -187,7 +187,7 @@ async fn a_history_that_fits_no_message_is_told_newest_first_and_says_so() {
 async fn an_answer_that_is_too_large_fails_alone() {
     let place = Place::new();
     std::fs::create_dir_all(place.data_dir()).unwrap();
-    let store = SqliteStore::open(&place.data_dir().join("store.db")).unwrap();
+    let store = JournalStore::open(&place.data_dir().join("store"), &Options::default()).unwrap();
     let (_, large, small) = fill(&store).await;
     store.close().await;
     let mut control_plane = ControlPlane::start(&Known::default(), TOKEN).await;

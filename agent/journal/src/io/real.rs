@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -21,7 +21,7 @@ pub struct RealDirectory {
     /// Kept open to flush names.
     handle: File,
     /// Released by the operating system when it is closed, however the process ends.
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl RealDirectory {
@@ -47,9 +47,18 @@ impl RealDirectory {
         Ok(Self {
             handle: File::open(path)?,
             path: path.to_owned(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
+}
+
+/// Bytes of the whole file system that a path is on.
+///
+/// # Errors
+/// What the file system says.
+pub fn volume_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_blocks.saturating_mul(found.f_frsize))
 }
 
 /// Makes the directory and those above it, their names flushed: without them all in it is lost.
@@ -114,6 +123,11 @@ impl Directory for RealDirectory {
 
     fn sync_directory(&self) -> io::Result<()> {
         self.handle.sync_all()
+    }
+
+    fn release(&self) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(lock.take());
     }
 }
 

@@ -1,0 +1,311 @@
+//! Answers: the index says what there is and where, the journal gives it back.
+//!
+//! A record of a list that cannot be read is left out and named in the log, so that one does not
+//! take the others with it; asked for by its id it is an error.
+
+use std::sync::Arc;
+
+use hookplane_journal::Position;
+use rusqlite::Connection;
+
+use super::JournalStore;
+use super::horizon::{Lane, Waiting};
+use super::index::read::{self, Found};
+use super::parts::Parts;
+use super::payloads::Unreadable;
+use crate::store::{
+    AttemptQuery, AttemptRecord, DueEvent, DueQuery, RequestCounts, RequestHistory, RequestQuery,
+    RequestRecord, SpooledReport, StoreError,
+};
+
+/// Times that what is due waits for memory to be filled up from the index.
+const FILLINGS: usize = 3;
+const FILLING: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl JournalStore {
+    /// Asks the index once it reflects everything acknowledged by now.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection, &Parts) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let parts = Arc::clone(self.parts());
+        parts.indexed().await?;
+        let readers = Arc::clone(&parts.readers);
+        readers.ask(move |db| question(db, &parts)).await
+    }
+
+    pub(super) async fn find_due(&self, query: DueQuery) -> Result<Vec<DueEvent>, StoreError> {
+        let parts = self.parts();
+        parts.fresh().await?;
+        let DueQuery {
+            destination_id,
+            connection_id,
+            now,
+            except,
+            limit,
+        } = query;
+        let lane = Lane {
+            destination_id,
+            connection_id,
+        };
+        let limit = limit as usize;
+        let mut waiting = Vec::new();
+        for _ in 0..FILLINGS {
+            let mut filled = parts.progress.filled.subscribe();
+            filled.mark_unchanged();
+            let (found, more) = {
+                let pending = parts.pending();
+                let wanted = |event: &crate::store::EventRecord| {
+                    event.status != crate::store::EventStatus::Hold
+                        && !pending.is_unapplied(&event.id)
+                        && !except.contains(&event.id)
+                };
+                pending.horizons.due(&lane, now, limit, wanted)
+            };
+            waiting = found;
+            if !more {
+                break;
+            }
+            parts.progress.raise();
+            // What is there is given even if no more comes in time.
+            drop(tokio::time::timeout(FILLING, filled.changed()).await);
+        }
+        self.with_requests(waiting, now).await
+    }
+
+    async fn with_requests(
+        &self,
+        waiting: Vec<Waiting>,
+        now: u64,
+    ) -> Result<Vec<DueEvent>, StoreError> {
+        let parts = self.parts();
+        let mut due: Vec<(Waiting, Option<Arc<RequestRecord>>)> = {
+            let pending = parts.pending();
+            let cached = |one: &Waiting| pending.bodies.get(&one.event.request_id);
+            let with = waiting.into_iter().map(|one| {
+                let request = cached(&one);
+                (one, request)
+            });
+            with.collect()
+        };
+        let mut broken = Vec::new();
+        if due.iter().any(|(_, request)| request.is_none()) {
+            let shared = Arc::clone(parts);
+            let readers = Arc::clone(&parts.readers);
+            (due, broken) = readers.ask(move |db| Ok(fetch(&shared, db, due))).await?;
+        }
+        if !broken.is_empty() {
+            self.give_up_on(broken, now).await?;
+        }
+        let whole = due.into_iter().filter_map(|(waiting, request)| {
+            Some(DueEvent {
+                event: Arc::unwrap_or_clone(waiting.event),
+                request: Arc::unwrap_or_clone(request?),
+            })
+        });
+        Ok(whole.collect())
+    }
+
+    pub(super) async fn find_request(
+        &self,
+        team_id: &str,
+        id: &str,
+    ) -> Result<Option<(RequestRecord, RequestCounts)>, StoreError> {
+        let (team, id) = (team_id.to_owned(), id.to_owned());
+        self.ask(move |db, parts| {
+            let Some(found) = read::request(db, &team, &id)? else {
+                return Ok(None);
+            };
+            match parts.load(found.place) {
+                Ok(request) => Ok(Some((request, parts.counts(&found)))),
+                Err(error) => error.of("request", &id).map_or(Ok(None), Err),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn find_history(
+        &self,
+        team_id: &str,
+        id: &str,
+    ) -> Result<Option<RequestHistory>, StoreError> {
+        let (team, id) = (team_id.to_owned(), id.to_owned());
+        self.ask(move |db, parts| {
+            // One transaction, so that the parts belong to one moment.
+            let moment = db.unchecked_transaction().map_err(super::index::failed)?;
+            let Some(found) = read::request(&moment, &team, &id)? else {
+                return Ok(None);
+            };
+            let events = read::events_of(&moment, &id)?;
+            let attempts = read::attempts_of(&moment, &id)?;
+            let repeats = read::repeats_of(&moment, &id)?;
+            let request = match parts.load(found.place) {
+                Ok(request) => request,
+                Err(error) => return error.of("request", &id).map_or(Ok(None), Err),
+            };
+            Ok(Some(RequestHistory {
+                request,
+                counts: parts.counts(&found),
+                events,
+                attempts: parts.attempts(attempts),
+                repeats,
+            }))
+        })
+        .await
+    }
+
+    pub(super) async fn list_requests(
+        &self,
+        query: RequestQuery,
+        with_data: bool,
+    ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError> {
+        self.ask(move |db, parts| {
+            let mut listed = Vec::new();
+            for found in read::requests(db, &query)? {
+                let request = if with_data {
+                    parts.load(found.place)
+                } else {
+                    parts.head(found.place.0)
+                };
+                match request {
+                    Ok(request) => listed.push((request, parts.counts(&found))),
+                    Err(fault) => leave_out(&found.id, &fault),
+                }
+            }
+            Ok(listed)
+        })
+        .await
+    }
+
+    pub(super) async fn find_attempt(
+        &self,
+        team_id: &str,
+        id: &str,
+    ) -> Result<Option<AttemptRecord>, StoreError> {
+        let (team, id) = (team_id.to_owned(), id.to_owned());
+        self.ask(move |db, parts| {
+            let Some((_, position)) = read::attempt(db, &team, &id)? else {
+                return Ok(None);
+            };
+            match parts.attempt_at(position) {
+                Ok(attempt) => Ok(Some(attempt)),
+                Err(error) => error.of("attempt", &id).map_or(Ok(None), Err),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn list_attempts(
+        &self,
+        query: AttemptQuery,
+    ) -> Result<Vec<AttemptRecord>, StoreError> {
+        self.ask(move |db, parts| Ok(parts.attempts(read::attempts(db, &query)?)))
+            .await
+    }
+
+    pub(super) async fn list_reports(
+        &self,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<SpooledReport>, StoreError> {
+        let parts = Arc::clone(self.parts());
+        let waiting: Vec<(u64, Position)> = {
+            let inside = parts.doors.lock();
+            let later = inside.spool.waiting.range(after.saturating_add(1)..);
+            later
+                .take(limit as usize)
+                .map(|(sequence, at)| (*sequence, *at))
+                .collect()
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            let mut reports = Vec::new();
+            for (sequence, at) in waiting {
+                let payload = match parts.report_at(at) {
+                    Ok(payload) => payload,
+                    // Moved between the look and the reading: the next question finds it.
+                    Err(Unreadable::Moved) => break,
+                    Err(Unreadable::Later(error)) => return Err(super::index::failed(error)),
+                    Err(Unreadable::Broken(fault)) => {
+                        tracing::error!(sequence, fault, "a report is lost");
+                        Vec::new()
+                    }
+                };
+                reports.push(SpooledReport { sequence, payload });
+            }
+            Ok(reports)
+        });
+        read.await.map_err(super::index::failed)?
+    }
+}
+
+impl Parts {
+    fn counts(&self, found: &Found) -> RequestCounts {
+        let unwritten = self.doors.counted_of(&found.id);
+        let mut counts = found.counts;
+        counts.repeats = counts
+            .repeats
+            .saturating_add(u32::try_from(unwritten).unwrap_or(u32::MAX));
+        counts
+    }
+
+    fn attempts(&self, found: Vec<(String, Position)>) -> Vec<AttemptRecord> {
+        let mut attempts = Vec::new();
+        for (id, position) in found {
+            match self.attempt_at(position) {
+                Ok(attempt) => attempts.push(attempt),
+                Err(fault) => leave_out(&id, &fault),
+            }
+        }
+        attempts
+    }
+}
+
+type Due = Vec<(Waiting, Option<Arc<RequestRecord>>)>;
+/// Event and why it cannot be read.
+type Broken = Vec<(String, String)>;
+
+/// Reads the requests that are not in memory.
+fn fetch(parts: &Parts, db: &Connection, mut due: Due) -> (Due, Broken) {
+    let mut broken = Vec::new();
+    for (waiting, request) in &mut due {
+        if request.is_some() {
+            continue;
+        }
+        let event = &waiting.event;
+        match fetch_one(parts, db, waiting) {
+            Ok(found) => *request = Some(Arc::new(found)),
+            Err(Unreadable::Broken(reason)) => broken.push((event.id.clone(), reason)),
+            Err(fault) => {
+                tracing::warn!(
+                    event.id = event.id,
+                    ?fault,
+                    "an event waits for its request"
+                );
+            }
+        }
+    }
+    (due, broken)
+}
+
+fn fetch_one(
+    parts: &Parts,
+    db: &Connection,
+    waiting: &Waiting,
+) -> Result<RequestRecord, Unreadable> {
+    if let Some(place) = waiting.place {
+        match parts.load(place) {
+            Err(Unreadable::Moved) => {}
+            answer => return answer,
+        }
+    }
+    let place = read::place(db, &waiting.event.request_id);
+    let place = place.map_err(|error| Unreadable::Later(std::io::Error::other(error)))?;
+    match place {
+        Some(place) => parts.load(place),
+        None => Err(Unreadable::Moved),
+    }
+}
+
+fn leave_out(id: &str, fault: &Unreadable) {
+    tracing::warn!(id, ?fault, "a record is left out of a list");
+}

@@ -1,0 +1,478 @@
+//! What is handed in: made into records, checked where a check is needed, appended, awaited.
+//!
+//! Invariants: an answer leaves only after the flush; what was handed in takes its effect whether
+//! or not the caller still waits for the answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookplane_journal::{AppendError, Appending, Health, Record};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use super::JournalStore;
+use super::doors::{Arrival, Claim};
+use super::entry::{self, Counted, Head, Key, Repeat};
+use super::follow::Order;
+use super::index::{failed, read, write};
+use super::parts::Parts;
+use crate::ids::{IdMint, Kind};
+use crate::store::{
+    Appended, Completion, EventRecord, EventStatus, IgnoredReason, Lineage, NewRequest,
+    RequestRecord, RetryError, RetryKind, StoreError,
+};
+
+/// How long an arrival waits for another one of the same message.
+const CLAIM: Duration = Duration::from_secs(10);
+/// Deletion and moving are done between other work.
+const RETENTION: Duration = Duration::from_secs(60);
+const MINUTE: u64 = 60_000;
+
+impl JournalStore {
+    pub(super) async fn take_request(
+        &self,
+        new: NewRequest,
+        ids: IdMint,
+    ) -> Result<Appended, StoreError> {
+        let parts = self.parts();
+        parts.admits(new.request.rejection.is_some())?;
+        let Some((key, expires_at)) = key_of(&new) else {
+            self.write_request(new, None, None).await?;
+            return Ok(Appended::New);
+        };
+        let now = new.request.ingested_at;
+        loop {
+            let (claim, recent) = match parts.doors.arrive(key, now, expires_at) {
+                Arrival::Wait(told) => {
+                    // An error only means that the claim is free.
+                    let waited = tokio::time::timeout(CLAIM, told).await;
+                    drop(waited.map_err(|_| StoreError::Busy)?);
+                    continue;
+                }
+                Arrival::New(claim) => (claim, None),
+                Arrival::Perhaps { claim, recent } => (claim, Some(recent)),
+            };
+            let first = match recent {
+                None => None,
+                Some(recent) => self.known(key, now, recent).await?,
+            };
+            if let Some(first) = first {
+                return self.take_repeat(&new.request, first, ids, claim).await;
+            }
+            if recent == Some(true) {
+                // Into the newest generation, where it stays as long as this message counts.
+                parts.doors.lock().filter.insert(&key, expires_at);
+            }
+            self.write_request(new, Some((key, expires_at)), Some(claim))
+                .await?;
+            return Ok(Appended::New);
+        }
+    }
+
+    async fn known(&self, key: Key, now: u64, recent: bool) -> Result<Option<String>, StoreError> {
+        if recent {
+            self.parts().indexed().await?;
+        }
+        self.parts()
+            .readers
+            .ask(move |db| read::known(db, &key, now))
+            .await
+    }
+
+    async fn write_request(
+        &self,
+        new: NewRequest,
+        key: Option<(Key, u64)>,
+        claim: Option<Claim>,
+    ) -> Result<(), StoreError> {
+        let head = Head {
+            key,
+            repeats: 0,
+            request: new.request,
+            events: new.events,
+        };
+        let records = entry::request_records(&head, false);
+        // Held until the fate of the records is known.
+        let told = move |_: &_| drop(claim);
+        self.write(records.into(), false, told).await
+    }
+
+    /// Keeps the arrival and queues anew exactly the branches that failed for good (G4).
+    async fn take_repeat(
+        &self,
+        arrival: &RequestRecord,
+        first_request_id: String,
+        ids: IdMint,
+        claim: Claim,
+    ) -> Result<Appended, StoreError> {
+        let parts = self.parts();
+        let now = arrival.ingested_at;
+        // A request that is being deleted has nothing left to heal.
+        let hold = parts.doors.hold(&first_request_id);
+        let id = first_request_id.clone();
+        let (dead, kept) = self
+            .ask(move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)))
+            .await?;
+        let dead = if hold.is_some() { dead } else { Vec::new() };
+        let requeued: Vec<EventRecord> = dead
+            .iter()
+            .map(|parent| child(parent, RetryKind::Resend, ids.mint(Kind::Event, now), now))
+            .collect();
+        if requeued.is_empty() && kept >= write::KEPT_REPEATS {
+            self.count_repeat(arrival, &first_request_id);
+        } else {
+            let heals = !requeued.is_empty();
+            let record = entry::repeat_record(&Repeat {
+                request_id: first_request_id.clone(),
+                team_id: arrival.team_id.clone(),
+                source_id: arrival.source_id.clone(),
+                received_at: now,
+                client_ip: arrival.client_ip.clone(),
+                requeued: requeued.clone(),
+            });
+            let told = move |_: &_| drop(claim);
+            self.write(vec![record], false, told).await?;
+            if heals {
+                parts.applied().await?;
+            }
+        }
+        drop(hold);
+        Ok(Appended::Repeat {
+            first_request_id,
+            requeued,
+        })
+    }
+
+    fn count_repeat(&self, arrival: &RequestRecord, first_request_id: &str) {
+        let full = self.parts().doors.count(Counted {
+            request_id: first_request_id.to_owned(),
+            team_id: arrival.team_id.clone(),
+            source_id: arrival.source_id.clone(),
+            minute: arrival.ingested_at / MINUTE * MINUTE,
+        });
+        if full {
+            // If there is no room the next one asks again.
+            drop(self.handle.orders.try_send(Order::WriteCounts));
+            self.parts().progress.raise();
+        }
+    }
+
+    pub(super) async fn take_completion(&self, completion: Completion) -> Result<(), StoreError> {
+        let record = entry::attempt_record(&completion.attempt, completion.status);
+        let settling = Settling::of(self.parts(), completion.attempt.event_id);
+        self.write(vec![record], true, |outcome| settling.told(outcome))
+            .await
+    }
+
+    pub(super) async fn take_retry(
+        &self,
+        team_id: &str,
+        parent_id: &str,
+        new_id: String,
+        now: u64,
+    ) -> Result<EventRecord, RetryError> {
+        let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
+        let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
+        let request_id = found.ok_or(RetryError::NotFound)?.request_id;
+        let hold = self.parts().doors.hold(&request_id);
+        let hold = hold.ok_or(RetryError::NotFound)?;
+        // Again: between the first look and the hold it may have been deleted.
+        let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
+        let parent = found.ok_or(RetryError::NotFound)?;
+        match parent.status {
+            EventStatus::Successful | EventStatus::Failed => {}
+            EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => {}
+            EventStatus::Cancelled => return Err(RetryError::Ignored),
+            pending => return Err(RetryError::Pending(pending)),
+        }
+        let event = child(&parent, RetryKind::Single, new_id, now);
+        self.write(vec![entry::retry_record(&event)], false, |_| {})
+            .await?;
+        self.parts().applied().await?;
+        drop(hold);
+        Ok(event)
+    }
+
+    pub(super) async fn take_cancel(
+        &self,
+        connection_id: &str,
+        detail: &str,
+    ) -> Result<u64, StoreError> {
+        let parts = self.parts();
+        let record = entry::cancel_record(connection_id, detail);
+        parts.pending().cancelling += 1;
+        let told = Arc::clone(parts);
+        let appending = self.submit(vec![record], true, move |outcome| {
+            if outcome.is_err() {
+                told.pending().cancelling -= 1;
+            }
+        });
+        let appending = appending.inspect_err(|_| parts.pending().cancelling -= 1)?;
+        let positions = appending.await.map_err(refused)?;
+        parts.applied().await?;
+        let at = positions.first().copied();
+        let pending = parts.pending();
+        let mut kept = pending.cancelled.iter();
+        let own = kept.find(|(position, _)| Some(*position) == at);
+        Ok(own.map_or(0, |(_, count)| *count))
+    }
+
+    pub(super) async fn take_number(&self, number: u32) -> Result<(), StoreError> {
+        let parts = self.parts();
+        if parts.doors.lock().number.is_none() {
+            let doors = Arc::clone(&parts.doors);
+            let record = entry::number_record(number);
+            self.write(vec![record], false, move |outcome| {
+                if outcome.is_ok() {
+                    // The first one stays.
+                    doors.lock().number.get_or_insert(number);
+                }
+            })
+            .await?;
+        }
+        let kept = parts.doors.lock().number.unwrap_or(number);
+        if kept == number {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt {
+            table: "fact",
+            id: "number".to_owned(),
+            fault: format!("the store is number {kept} and cannot become {number}"),
+        })
+    }
+
+    pub(super) async fn take_report(&self, payload: Vec<u8>) -> Result<u64, StoreError> {
+        let parts = self.parts();
+        let (sequence, appending) = {
+            // One lock over both, so that numbers stand in their order in the journal.
+            let mut inside = parts.doors.lock();
+            let sequence = inside.spool.last + 1;
+            let told = Arc::clone(&parts.doors);
+            let record = entry::report_record(sequence, &payload);
+            let appending = self.submit(vec![record], false, move |outcome| {
+                told.lock().spool.put(sequence, outcome);
+            })?;
+            inside.spool.last = sequence;
+            inside.spool.changing += 1;
+            (sequence, appending)
+        };
+        appending.await.map_err(refused)?;
+        Ok(sequence)
+    }
+
+    pub(super) async fn take_amendment(
+        &self,
+        sequence: u64,
+        payload: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        let parts = self.parts();
+        let appending = {
+            let mut inside = parts.doors.lock();
+            if !inside.spool.waiting.contains_key(&sequence) {
+                return Ok(false);
+            }
+            let told = Arc::clone(&parts.doors);
+            let record = entry::report_record(sequence, &payload);
+            let appending = self.submit(vec![record], false, move |outcome| {
+                told.lock().spool.put(sequence, outcome);
+            })?;
+            inside.spool.changing += 1;
+            appending
+        };
+        appending.await.map_err(refused)?;
+        Ok(parts.doors.lock().spool.waiting.contains_key(&sequence))
+    }
+
+    pub(super) async fn take_acknowledgement(&self, up_to: u64) -> Result<(), StoreError> {
+        let parts = self.parts();
+        let appending = {
+            let mut inside = parts.doors.lock();
+            let told = Arc::clone(&parts.doors);
+            let record = entry::acknowledged_record(up_to);
+            let appending = self.submit(vec![record], true, move |outcome| {
+                let spool = &mut told.lock().spool;
+                spool.changing = spool.changing.saturating_sub(1);
+                if outcome.is_ok() {
+                    spool.drop_to(up_to);
+                }
+            })?;
+            inside.spool.changing += 1;
+            appending
+        };
+        appending.await.map(drop).map_err(refused)
+    }
+
+    pub(super) async fn order_retention(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Retain {
+            before,
+            limit,
+            reply,
+        };
+        self.handle
+            .orders
+            .try_send(order)
+            .map_err(|_| StoreError::Busy)?;
+        self.parts().progress.raise();
+        match tokio::time::timeout(RETENTION, answer).await {
+            Ok(outcome) => outcome.map_err(|_| StoreError::Closed)?,
+            Err(_) => Err(StoreError::Busy),
+        }
+    }
+
+    /// Fails events that cannot be sent because what was stored cannot be read.
+    pub(super) async fn give_up_on(
+        &self,
+        events: Vec<(String, String)>,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        for (event_id, reason) in events {
+            tracing::error!(event.id = event_id, reason, "an event cannot be read back");
+            let record = entry::broken_record(&event_id, now, &reason);
+            self.write(vec![record], true, |_| {}).await?;
+        }
+        self.parts().applied().await
+    }
+
+    /// Writes and flushes a block that is written over each time, and asks the journal how it fares.
+    pub(super) async fn try_disk(&self) -> Result<(), StoreError> {
+        match self.parts().journal.health() {
+            Health::Writable => {}
+            Health::Full => return Err(failed(NotWritable("its disk is full"))),
+            Health::Failing => return Err(failed(NotWritable("its disk fails"))),
+        }
+        if self.parts().over_volume.load(Ordering::Relaxed) {
+            return Err(failed(NotWritable("its volume is full of what waits")));
+        }
+        let path = self.parts().index_path.with_file_name("probe");
+        let probed = tokio::task::spawn_blocking(move || {
+            use std::io::Write as _;
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            file.write_all(&[0; 512])?;
+            file.sync_data()
+        });
+        probed.await.map_err(failed)?.map_err(failed)
+    }
+
+    async fn write(
+        &self,
+        records: Vec<Record>,
+        urgent: bool,
+        told: impl FnOnce(&Outcome) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let appending = self.submit(records, urgent, told)?;
+        appending.await.map(drop).map_err(refused)
+    }
+
+    fn submit(
+        &self,
+        records: Vec<Record>,
+        urgent: bool,
+        told: impl FnOnce(&Outcome) + Send + 'static,
+    ) -> Result<Appending, StoreError> {
+        let parts = self.parts();
+        if parts.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        let raiser = Arc::clone(parts);
+        let told = move |outcome: &Outcome| {
+            told(outcome);
+            raiser.progress.raise();
+        };
+        let appending = parts.journal.append_telling(records, urgent, told);
+        appending.map_err(refused)
+    }
+}
+
+type Outcome = Result<Vec<hookplane_journal::Position>, AppendError>;
+
+/// Why a probe failed without being tried.
+#[derive(Debug, thiserror::Error)]
+#[error("the store takes no new requests: {0}")]
+struct NotWritable(&'static str);
+
+/// An event whose completion is handed in, until the follower sees it or it has failed.
+struct Settling {
+    parts: Arc<Parts>,
+    event_id: String,
+    seen_by_follower: bool,
+}
+
+impl Settling {
+    fn of(parts: &Arc<Parts>, event_id: String) -> Self {
+        parts.pending().handed_in(&event_id);
+        Self {
+            parts: Arc::clone(parts),
+            event_id,
+            seen_by_follower: false,
+        }
+    }
+
+    fn told(mut self, outcome: &Outcome) {
+        self.seen_by_follower = outcome.is_ok();
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if !self.seen_by_follower {
+            self.parts.pending().settled(&self.event_id);
+        }
+    }
+}
+
+fn refused(error: AppendError) -> StoreError {
+    match error {
+        AppendError::Busy => StoreError::Busy,
+        AppendError::Closed => StoreError::Closed,
+        other => failed(other),
+    }
+}
+
+/// What makes a message the same one, and until when; `None` without a message id or if refused.
+fn key_of(new: &NewRequest) -> Option<(Key, u64)> {
+    let request = &new.request;
+    let message_id = request.message_id.as_ref()?;
+    if request.rejection.is_some() {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    hash.update((request.source_id.len() as u64).to_le_bytes());
+    hash.update(&request.source_id);
+    hash.update(message_id);
+    let mut key = Key::default();
+    let length = key.len();
+    key.copy_from_slice(&hash.finalize()[..length]);
+    Some((
+        key,
+        request.ingested_at.saturating_add(new.dedupe_window_millis),
+    ))
+}
+
+fn child(parent: &EventRecord, kind: RetryKind, id: String, now: u64) -> EventRecord {
+    EventRecord {
+        id,
+        status: EventStatus::Queued,
+        attempts: 0,
+        response_status: None,
+        error_code: None,
+        failure_message: None,
+        ignored_reason: None,
+        ignored_detail: None,
+        created_at: now,
+        last_attempt_at: None,
+        next_attempt_at: Some(now),
+        successful_at: None,
+        retry: Some(Lineage {
+            kind,
+            parent_event_id: parent.id.clone(),
+        }),
+        ..parent.clone()
+    }
+}

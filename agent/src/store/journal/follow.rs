@@ -1,0 +1,390 @@
+//! The follower: reads the journal behind its writer and keeps memory and index up with it.
+//!
+//! One thread, and the only one that changes what is pending. What it does at run time is what a
+//! restart does with the tail, so there is one way to get from records to a state. Refuses to
+//! know what records mean (`fold`) and how rows are written (`index`). Invariants: memory is
+//! never behind what it says it reflects; a table is handed to the indexer whole, with the place
+//! in the journal from which a restart would go on.
+
+mod carry;
+mod fill;
+mod fold;
+mod keep;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hookplane_journal::{Position, ReadError, Scan};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::entry::{self, Counted, Entry};
+use super::index::{self, failed};
+use super::indexer::{EndsTheProcess, Indexer};
+use super::parts::Parts;
+use super::table::{Facts, Table};
+use crate::store::{Headers, StoreError};
+pub(super) use keep::Volume;
+
+/// Records between two looks at everything else.
+const TURN: usize = 512;
+/// A table waits this long for more.
+const AGE: Duration = Duration::from_millis(200);
+/// How long the index may name an older position than it reflects.
+const IDLE: Duration = Duration::from_secs(30);
+/// Rows after which a table does not wait any longer.
+const ROWS: usize = 8_192;
+/// Rows above which the follower waits for the indexer instead of reading on.
+const MOST_ROWS: usize = 65_536;
+/// Between tries of what the disk refused.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long repeats are only counted in memory.
+const COUNTED_FOR: Duration = Duration::from_secs(30);
+const ORDERS: usize = 16;
+
+/// What the follower is asked to do besides.
+pub(super) enum Order {
+    /// Deletes old requests from the index and gives up segments that nothing needs.
+    Retain {
+        before: u64,
+        limit: u32,
+        reply: oneshot::Sender<Result<u64, StoreError>>,
+    },
+    WriteCounts,
+}
+
+pub(super) struct Follower {
+    pub(super) parts: Arc<Parts>,
+    pub(super) indexer: Indexer,
+    /// For what is neither in the tables nor in memory.
+    reader: Connection,
+    orders: Receiver<Order>,
+    scan: Scan,
+    /// Where a restart would go on.
+    resume: Position,
+    payload: Option<Payload>,
+    pub(super) table: Table,
+    /// With the indexer.
+    taken: Option<Arc<Table>>,
+    pub(super) facts: Facts,
+    since: Instant,
+    counted_since: Instant,
+    /// After a failure of the index: when to try again.
+    again: Option<Instant>,
+    pub(super) volume: Volume,
+    /// Something could not be asked or written while the store was closing: nothing behind it may
+    /// be taken in, the next start does it.
+    stuck: Cell<bool>,
+}
+
+/// Read, while its head is not.
+struct Payload {
+    position: Position,
+    headers: Headers,
+    body: Bytes,
+    bytes: u64,
+}
+
+pub(super) struct Start {
+    pub(super) parts: Arc<Parts>,
+    pub(super) connection: Connection,
+    pub(super) resume: Position,
+    pub(super) facts: Facts,
+    pub(super) volume: Volume,
+}
+
+impl Start {
+    pub(super) fn run(self) -> Result<(SyncSender<Order>, JoinHandle<()>), StoreError> {
+        let (orders, received) = sync_channel(ORDERS);
+        let reader = index::reader(&self.parts.index_path)?;
+        let lanes = index::read::pending_lanes(&reader)?;
+        {
+            let mut pending = self.parts.pending();
+            for (lane, first) in lanes {
+                pending.horizons.outside(lane, first);
+            }
+        }
+        let indexer = Indexer::start(self.connection)?;
+        let scan = self.parts.journal.scan(self.resume);
+        let now = Instant::now();
+        let follower = Follower {
+            indexer,
+            reader,
+            orders: received,
+            scan,
+            resume: self.resume,
+            payload: None,
+            table: Table::after(self.facts),
+            taken: None,
+            facts: self.facts,
+            since: now,
+            counted_since: now,
+            again: None,
+            volume: self.volume,
+            stuck: Cell::new(false),
+            parts: self.parts,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-follower".to_owned())
+            .spawn(move || {
+                let _guard = EndsTheProcess;
+                follower.run();
+            })
+            .map_err(failed)?;
+        Ok((orders, thread))
+    }
+}
+
+impl Follower {
+    fn run(mut self) {
+        loop {
+            let more = self.turn();
+            self.collect(false);
+            self.maybe_take();
+            self.fill();
+            self.obey();
+            if self.closing() {
+                break;
+            }
+            if !more {
+                self.parts.progress.park(self.rest());
+            }
+        }
+        self.finish();
+    }
+
+    /// How long nothing has to be done unless somebody raises the signal.
+    fn rest(&self) -> Duration {
+        if self.taken.is_some() || self.table.rows() == 0 {
+            return PAUSE;
+        }
+        let due = (self.since + AGE).saturating_duration_since(Instant::now());
+        due.clamp(Duration::from_millis(1), PAUSE)
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.parts.closed.load(Ordering::Acquire)
+    }
+
+    /// Reads some of what is new. True when there may be more.
+    pub(super) fn turn(&mut self) -> bool {
+        for _ in 0..TURN {
+            if self.stuck.get() {
+                return false;
+            }
+            if self.table.rows() >= MOST_ROWS && !self.make_room() {
+                return false;
+            }
+            match self.scan.next() {
+                None => {
+                    if self.payload.is_none() {
+                        self.resume = self.scan.position();
+                    }
+                    self.publish();
+                    self.parts.progress.caught_up();
+                    return false;
+                }
+                Some(Ok(found)) => self.take_in(&found),
+                Some(Err(ReadError::Io(error))) => {
+                    tracing::error!(%error, "the journal cannot be read; it is tried again");
+                    std::thread::sleep(PAUSE);
+                    return !self.closing();
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a part of the journal is lost");
+                    self.payload = None;
+                }
+            }
+        }
+        self.publish();
+        true
+    }
+
+    fn take_in(&mut self, found: &hookplane_journal::Entry) {
+        let bytes = found.record.payload.len() as u64;
+        match entry::read(&found.record) {
+            Ok(Entry::Payload { headers, body }) => {
+                self.payload = Some(Payload {
+                    position: found.position,
+                    headers,
+                    body,
+                    bytes,
+                });
+                return;
+            }
+            Ok(entry) => self.fold(entry, found.position, found.next, bytes),
+            Err(error) => {
+                let position = found.position;
+                tracing::error!(%position, %error, "a record of the journal makes no sense");
+            }
+        }
+        self.payload = None;
+        if !self.stuck.get() {
+            self.resume = found.next;
+        }
+    }
+
+    /// Says how far memory is.
+    fn publish(&mut self) {
+        let applied = self.scan.position().to_u64();
+        if *self.parts.progress.applied.borrow() != applied {
+            // First what it says, then that it says so.
+            self.parts.pending().backlog = self.facts.backlog;
+            self.parts.progress.applied.send_replace(applied);
+        }
+    }
+
+    /// Something is not in the index yet.
+    fn has_news(&self) -> bool {
+        self.taken.is_some() || self.resume.to_u64() > *self.parts.progress.indexed.borrow()
+    }
+
+    fn maybe_take(&mut self) {
+        if self.taken.is_some() || !self.has_news() {
+            if !self.has_news() {
+                self.since = Instant::now();
+            }
+            return;
+        }
+        let wanted = self.parts.progress.wanted() > *self.parts.progress.indexed.borrow();
+        // A position alone is worth no transaction for now.
+        let age = if self.table.rows() > 0 { AGE } else { IDLE };
+        let due = self.since.elapsed() >= age;
+        if wanted || due || self.table.rows() >= ROWS {
+            self.hand_over();
+        }
+    }
+
+    /// Gives the table to the indexer.
+    fn hand_over(&mut self) {
+        self.table.resume = Some(self.resume);
+        self.table.facts = self.facts;
+        let table = std::mem::replace(&mut self.table, Table::after(self.facts));
+        self.taken = Some(Arc::new(table));
+        self.since = Instant::now();
+        self.send_taken();
+    }
+
+    fn send_taken(&mut self) {
+        self.again = None;
+        if let Some(table) = &self.taken {
+            let parts = Arc::clone(&self.parts);
+            self.indexer
+                .take(Arc::clone(table), move || parts.progress.raise());
+        }
+    }
+
+    /// Looks at how the indexer fares.
+    fn collect(&mut self, wait: bool) {
+        if let Some(at) = self.again {
+            if wait {
+                std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            } else if Instant::now() < at {
+                return;
+            }
+            self.send_taken();
+        }
+        if self.taken.is_none() {
+            return;
+        }
+        match self.indexer.outcome(wait) {
+            None => {}
+            Some(Ok(())) => {
+                let resume = self.taken.take().and_then(|table| table.resume);
+                if let Some(resume) = resume {
+                    self.parts.progress.indexed.send_replace(resume.to_u64());
+                }
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "the index cannot be written; it is tried again");
+                self.parts.end_if_broken(&error);
+                self.again = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    /// Waits until the table may grow again; false when it has to stay as it is.
+    fn make_room(&mut self) -> bool {
+        self.collect(true);
+        if self.taken.is_none() {
+            self.hand_over();
+        }
+        self.table.rows() < MOST_ROWS
+    }
+
+    /// Everything taken in so far is in the index. False when that has to be given up.
+    pub(super) fn settle(&mut self) -> bool {
+        while !self.stuck.get() {
+            if self.taken.is_none() {
+                if !self.has_news() {
+                    return true;
+                }
+                self.hand_over();
+            }
+            self.collect(true);
+            if self.again.is_some() && self.closing() {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn obey(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Retain {
+                    before,
+                    limit,
+                    reply,
+                } => {
+                    let outcome = self.retain(before, limit);
+                    // Who asked may have gone away.
+                    drop(reply.send(outcome));
+                }
+                Order::WriteCounts => self.write_counts(),
+            }
+        }
+        if self.counted_since.elapsed() >= COUNTED_FOR {
+            self.write_counts();
+        }
+        self.tidy_up();
+    }
+
+    /// Repeats that were only counted go into one record.
+    fn write_counts(&mut self) {
+        self.counted_since = Instant::now();
+        let counted = std::mem::take(&mut self.parts.doors.lock().counted);
+        if counted.is_empty() {
+            return;
+        }
+        let counted: Vec<(Counted, u64)> = counted.into_iter().collect();
+        let written = self
+            .parts
+            .journal
+            .append(vec![entry::tally_record(&counted)])
+            .and_then(hookplane_journal::Appending::wait);
+        if let Err(error) = written {
+            tracing::debug!(%error, "counted repeats are not written yet");
+            let mut inside = self.parts.doors.lock();
+            for (of, count) in counted {
+                *inside.counted.entry(of).or_default() += count;
+            }
+        }
+    }
+
+    /// Takes in what is left and closes journal and index.
+    fn finish(mut self) {
+        self.write_counts();
+        self.parts.journal.close();
+        while self.turn() {}
+        if !self.settle() {
+            tracing::warn!("the index stays behind; the next start catches up");
+        }
+        self.indexer.end();
+    }
+}

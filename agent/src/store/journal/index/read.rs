@@ -1,0 +1,485 @@
+//! Questions to the index: lists, counts, look-ups and what is due.
+
+use std::sync::Arc;
+
+use hookplane_journal::Position;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::rows::{self, Read};
+use super::{failed, signed};
+use crate::store::journal::entry::{Key, codes};
+use crate::store::journal::horizon::{Due, Lane, Place};
+use crate::store::{
+    AttemptQuery, EventQuery, EventRecord, EventStatus, EventTotals, RepeatRecord, RequestCounts,
+    RequestQuery, RequestTotals, StoreError,
+};
+
+const MAX_PAGE: u32 = 255;
+
+/// A request as the index knows it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Found {
+    pub(in super::super) id: String,
+    pub(in super::super) place: Place,
+    pub(in super::super) counts: RequestCounts,
+}
+
+/// Conditions joined by AND, with their parameters.
+#[derive(Default)]
+struct Where {
+    terms: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Where {
+    fn team(team_id: &str) -> Self {
+        let mut all = Self::default();
+        all.push("team_id = ?", Value::Text(team_id.to_owned()));
+        all
+    }
+
+    fn push(&mut self, term: &str, value: Value) {
+        self.terms.push(term.to_owned());
+        self.values.push(value);
+    }
+
+    fn text(&mut self, term: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            self.push(term, Value::Text(value.clone()));
+        }
+    }
+
+    fn time(&mut self, term: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.push(term, Value::Integer(signed(value)));
+        }
+    }
+
+    fn one_of(&mut self, column: &str, values: &[String]) {
+        if !values.is_empty() {
+            let marks = vec!["?"; values.len()].join(", ");
+            self.terms.push(format!("{column} IN ({marks})"));
+            self.values.extend(values.iter().cloned().map(Value::Text));
+        }
+    }
+
+    fn sql(&self) -> String {
+        self.terms.join(" AND ")
+    }
+
+    fn limit(&mut self, limit: u32) -> &[Value] {
+        let limit = Value::Integer(i64::from(limit.clamp(1, MAX_PAGE)));
+        self.values.push(limit);
+        &self.values
+    }
+}
+
+/// One page, newest first.
+pub(in super::super) fn requests(
+    db: &Connection,
+    query: &RequestQuery,
+) -> Result<Vec<Found>, StoreError> {
+    let mut filter = request_filter(query);
+    filter.text("id < ?", query.before_id.as_ref());
+    let sql = format!(
+        "SELECT id, position, payload, repeats FROM request WHERE {} ORDER BY id DESC LIMIT ?",
+        filter.sql()
+    );
+    let rows = collect(db, &sql, filter.limit(query.limit), found)?;
+    rows.into_iter().map(|row| counted(db, row)).collect()
+}
+
+pub(in super::super) fn request(
+    db: &Connection,
+    team_id: &str,
+    id: &str,
+) -> Result<Option<Found>, StoreError> {
+    let row = db
+        .prepare_cached(
+            "SELECT id, position, payload, repeats FROM request WHERE id = ?1 AND team_id = ?2",
+        )
+        .and_then(|mut find| find.query_row([id, team_id], found).optional())
+        .map_err(failed)?;
+    row.map(|row| counted(db, row)).transpose()
+}
+
+fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+    Ok(Found {
+        id: row.get(0)?,
+        place: rows::place(row, 1)?,
+        counts: RequestCounts {
+            repeats: row.get(3)?,
+            ..RequestCounts::default()
+        },
+    })
+}
+
+fn counted(db: &Connection, mut row: Found) -> Result<Found, StoreError> {
+    let cancelled = signed(codes::status_code(EventStatus::Cancelled));
+    (row.counts.events, row.counts.ignored) = db
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE status <> ?2), count(*) FILTER (WHERE status = ?2)
+             FROM event WHERE request_id = ?1",
+        )
+        .and_then(|mut count| {
+            count.query_row(params![row.id, cancelled], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+        })
+        .map_err(failed)?;
+    Ok(row)
+}
+
+/// Where a request stands, whoever's it is.
+pub(in super::super) fn place(db: &Connection, id: &str) -> Result<Option<Place>, StoreError> {
+    db.prepare_cached("SELECT position, payload FROM request WHERE id = ?1")
+        .and_then(|mut find| find.query_row([id], |row| rows::place(row, 0)).optional())
+        .map_err(failed)
+}
+
+pub(in super::super) fn events_of(
+    db: &Connection,
+    request_id: &str,
+) -> Result<Vec<EventRecord>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM event WHERE request_id = ? ORDER BY id",
+        rows::EVENT
+    );
+    whole(collect(db, &sql, &[text(request_id)], rows::event)?)
+}
+
+/// Ids with positions, oldest first.
+pub(in super::super) fn attempts_of(
+    db: &Connection,
+    request_id: &str,
+) -> Result<Vec<(String, Position)>, StoreError> {
+    let sql = "SELECT id, position FROM attempt WHERE request_id = ? ORDER BY id";
+    collect(db, sql, &[text(request_id)], named_position)
+}
+
+pub(in super::super) fn repeats_of(
+    db: &Connection,
+    request_id: &str,
+) -> Result<Vec<RepeatRecord>, StoreError> {
+    let sql = "SELECT request_id, received_at, client_ip, requeued FROM repeat
+               WHERE request_id = ? ORDER BY received_at, place";
+    collect(db, sql, &[text(request_id)], rows::repeat)
+}
+
+/// Arrivals of a request's message, the counted ones included.
+pub(in super::super) fn repeats_counted(
+    db: &Connection,
+    request_id: &str,
+) -> Result<u64, StoreError> {
+    let count = db
+        .prepare_cached("SELECT repeats FROM request WHERE id = ?1")
+        .and_then(|mut find| {
+            find.query_row([request_id], |row| rows::unsigned(row, 0))
+                .optional()
+        });
+    Ok(count.map_err(failed)?.unwrap_or(0))
+}
+
+pub(in super::super) fn kept_repeats(db: &Connection, request_id: &str) -> Result<u64, StoreError> {
+    db.prepare_cached("SELECT count(*) FROM repeat WHERE request_id = ?1")
+        .and_then(|mut count| count.query_row([request_id], |row| rows::unsigned(row, 0)))
+        .map_err(failed)
+}
+
+/// Branches that failed for good and were not queued again since.
+pub(in super::super) fn dead_branches(
+    db: &Connection,
+    request_id: &str,
+) -> Result<Vec<EventRecord>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM event WHERE request_id = ?1 AND status = ?2 AND NOT EXISTS
+         (SELECT 1 FROM event child WHERE child.request_id = ?1 AND child.retry_parent = event.id)
+         ORDER BY id",
+        rows::EVENT
+    );
+    let failed = signed(codes::status_code(EventStatus::Failed));
+    let values = [text(request_id), Value::Integer(failed)];
+    whole(collect(db, &sql, &values, rows::event)?)
+}
+
+/// The request that a message belongs to, while it counts as known.
+pub(in super::super) fn known(
+    db: &Connection,
+    key: &Key,
+    now: u64,
+) -> Result<Option<String>, StoreError> {
+    db.prepare_cached("SELECT request_id FROM dedupe WHERE key = ?1 AND expires_at > ?2")
+        .and_then(|mut find| {
+            find.query_row(params![key.as_slice(), signed(now)], |row| row.get(0))
+                .optional()
+        })
+        .map_err(failed)
+}
+
+pub(in super::super) fn event(
+    db: &Connection,
+    team_id: &str,
+    id: &str,
+) -> Result<Option<EventRecord>, StoreError> {
+    Ok(any_event(db, id)?
+        .filter(|event| event.team_id == team_id)
+        .map(Arc::unwrap_or_clone))
+}
+
+/// Whoever's it is.
+pub(in super::super) fn any_event(
+    db: &Connection,
+    id: &str,
+) -> Result<Option<Arc<EventRecord>>, StoreError> {
+    db.prepare_cached(&format!("SELECT {} FROM event WHERE id = ?1", rows::EVENT))
+        .and_then(|mut find| find.query_row([id], rows::shared_event).optional())
+        .map_err(failed)?
+        .transpose()
+}
+
+pub(in super::super) fn events(
+    db: &Connection,
+    query: &EventQuery,
+) -> Result<Vec<EventRecord>, StoreError> {
+    let mut filter = event_filter(query);
+    if query.status.is_none() {
+        let cancelled = signed(codes::status_code(EventStatus::Cancelled));
+        filter.push("status <> ?", Value::Integer(cancelled));
+    }
+    filter.text("id < ?", query.before_id.as_ref());
+    let sql = format!(
+        "SELECT {} FROM event WHERE {} ORDER BY id DESC LIMIT ?",
+        rows::EVENT,
+        filter.sql()
+    );
+    whole(collect(db, &sql, filter.limit(query.limit), rows::event)?)
+}
+
+pub(in super::super) fn attempt(
+    db: &Connection,
+    team_id: &str,
+    id: &str,
+) -> Result<Option<(String, Position)>, StoreError> {
+    db.prepare_cached("SELECT id, position FROM attempt WHERE id = ?1 AND team_id = ?2")
+        .and_then(|mut find| find.query_row([id, team_id], named_position).optional())
+        .map_err(failed)
+}
+
+/// Whoever's it is.
+pub(in super::super) fn has_attempt(db: &Connection, id: &str) -> Result<bool, StoreError> {
+    db.prepare_cached("SELECT 1 FROM attempt WHERE id = ?1")
+        .and_then(|mut find| find.exists([id]))
+        .map_err(failed)
+}
+
+pub(in super::super) fn attempts(
+    db: &Connection,
+    query: &AttemptQuery,
+) -> Result<Vec<(String, Position)>, StoreError> {
+    let mut filter = Where::team(&query.team_id);
+    filter.time("started_at >= ?", query.from);
+    filter.time("started_at < ?", query.to);
+    if let Some(successful) = query.successful {
+        filter.push("successful = ?", Value::Integer(i64::from(successful)));
+    }
+    filter.one_of("event_id", &query.event_ids);
+    filter.one_of("destination_id", &query.destination_ids);
+    filter.text("id < ?", query.before_id.as_ref());
+    let sql = format!(
+        "SELECT id, position FROM attempt WHERE {} ORDER BY id DESC LIMIT ?",
+        filter.sql()
+    );
+    collect(db, &sql, filter.limit(query.limit), named_position)
+}
+
+pub(in super::super) fn count_requests(
+    db: &Connection,
+    query: &RequestQuery,
+) -> Result<RequestTotals, StoreError> {
+    let filter = request_filter(query);
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE NOT rejected), count(*) FILTER (WHERE rejected)
+         FROM request WHERE {}",
+        filter.sql()
+    );
+    let both = |row: &Row<'_>| Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?));
+    let (accepted, rejected) = one(db, &sql, &filter.values, both)?;
+    let repeats = |column: &str, table: &str, number: &str| {
+        let mut filter = Where::team(&query.team_id);
+        filter.time(&format!("{column} >= ?"), query.from);
+        filter.time(&format!("{column} < ?"), query.to);
+        filter.text("source_id = ?", query.source_id.as_ref());
+        let sql = format!("SELECT {number} FROM {table} WHERE {}", filter.sql());
+        one(db, &sql, &filter.values, |row| rows::unsigned(row, 0))
+    };
+    let kept = repeats("received_at", "repeat", "count(*)")?;
+    let counted = repeats("minute", "counted", "coalesce(sum(count), 0)")?;
+    Ok(RequestTotals {
+        accepted,
+        rejected,
+        repeats: kept + counted,
+    })
+}
+
+pub(in super::super) fn count_events(
+    db: &Connection,
+    query: &EventQuery,
+) -> Result<EventTotals, StoreError> {
+    let filter = event_filter(query);
+    let sql = format!(
+        "SELECT status, count(*) FROM event WHERE {} GROUP BY status",
+        filter.sql()
+    );
+    let both = |row: &Row<'_>| Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?));
+    let mut totals = EventTotals::default();
+    for (code, number) in collect(db, &sql, &filter.values, both)? {
+        *match codes::status_from(code) {
+            Ok(EventStatus::Scheduled) => &mut totals.scheduled,
+            Ok(EventStatus::Queued) => &mut totals.queued,
+            Ok(EventStatus::Hold) => &mut totals.hold,
+            Ok(EventStatus::Successful) => &mut totals.successful,
+            Ok(EventStatus::Failed) => &mut totals.failed,
+            Ok(EventStatus::Cancelled) => &mut totals.cancelled,
+            Err(_) => continue,
+        } = number;
+    }
+    Ok(totals)
+}
+
+/// Walks from one connection to the next, not over their events.
+pub(in super::super) fn pending_connections(db: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut found: Vec<String> = Vec::new();
+    let mut next = db
+        .prepare_cached(
+            "SELECT connection_id FROM event WHERE due_at IS NOT NULL AND connection_id > ?1
+             ORDER BY connection_id LIMIT 1",
+        )
+        .map_err(failed)?;
+    loop {
+        let after = found.last().map_or("", String::as_str);
+        let one = next.query_row([after], |row| row.get(0)).optional();
+        match one.map_err(failed)? {
+            Some(id) => found.push(id),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Lanes with what is due first. Walks from one to the next, not over their events.
+pub(in super::super) fn pending_lanes(db: &Connection) -> Result<Vec<(Lane, Due)>, StoreError> {
+    let mut found: Vec<(Lane, Due)> = Vec::new();
+    let mut next = db
+        .prepare_cached(
+            "SELECT destination_id, connection_id, due_at, id FROM event
+             WHERE due_at IS NOT NULL AND (destination_id, connection_id) > (?1, ?2)
+             ORDER BY destination_id, connection_id, due_at, id LIMIT 1",
+        )
+        .map_err(failed)?;
+    loop {
+        let after = found.last().map_or(("", ""), |(lane, _)| {
+            (lane.destination_id.as_str(), lane.connection_id.as_str())
+        });
+        let one = next.query_row([after.0, after.1], |row| {
+            let lane = Lane {
+                destination_id: row.get(0)?,
+                connection_id: row.get(1)?,
+            };
+            Ok((lane, (rows::unsigned(row, 2)?, row.get(3)?)))
+        });
+        match one.optional().map_err(failed)? {
+            Some(lane) => found.push(lane),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Pending events of a lane from a boundary on. A row that does not read back is an item.
+pub(in super::super) fn pending_from(
+    db: &Connection,
+    lane: &Lane,
+    from: &Due,
+    limit: usize,
+) -> Result<Vec<Read<Arc<EventRecord>>>, StoreError> {
+    let sql = format!(
+        "SELECT {} FROM event WHERE destination_id = ? AND connection_id = ?
+         AND due_at IS NOT NULL AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
+        rows::EVENT
+    );
+    let values = [
+        text(&lane.destination_id),
+        text(&lane.connection_id),
+        Value::Integer(signed(from.0)),
+        text(&from.1),
+        Value::Integer(signed(limit as u64)),
+    ];
+    collect(db, &sql, &values, rows::shared_event)
+}
+
+fn request_filter(query: &RequestQuery) -> Where {
+    let mut filter = Where::team(&query.team_id);
+    filter.time("ingested_at >= ?", query.from);
+    filter.time("ingested_at < ?", query.to);
+    filter.text("source_id = ?", query.source_id.as_ref());
+    filter.text("message_id = ?", query.message_id.as_ref());
+    filter.text("event_type = ?", query.event_type.as_ref());
+    if let Some(rejected) = query.rejected {
+        filter.push("rejected = ?", Value::Integer(rejected.into()));
+    }
+    if let Some(verified) = query.verified {
+        filter.push("verified = ?", Value::Integer(verified.into()));
+    }
+    filter
+}
+
+fn event_filter(query: &EventQuery) -> Where {
+    let mut filter = Where::team(&query.team_id);
+    filter.time("created_at >= ?", query.from);
+    filter.time("created_at < ?", query.to);
+    if let Some(status) = query.status {
+        let code = signed(codes::status_code(status));
+        filter.push("status = ?", Value::Integer(code));
+    }
+    filter.text("source_id = ?", query.source_id.as_ref());
+    filter.text("request_id = ?", query.request_id.as_ref());
+    filter.one_of("connection_id", &query.connection_ids);
+    filter.one_of("destination_id", &query.destination_ids);
+    filter
+}
+
+fn named_position(row: &Row<'_>) -> rusqlite::Result<(String, Position)> {
+    Ok((row.get(0)?, Position::from_u64(rows::unsigned(row, 1)?)))
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+fn one<T>(
+    db: &Connection,
+    sql: &str,
+    values: &[Value],
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    db.prepare_cached(sql)
+        .and_then(|mut find| find.query_row(params_from_iter(values), read))
+        .map_err(failed)
+}
+
+fn collect<T>(
+    db: &Connection,
+    sql: &str,
+    values: &[Value],
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    db.prepare_cached(sql)
+        .and_then(|mut find| {
+            find.query_map(params_from_iter(values), read)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })
+        .map_err(failed)
+}
+
+fn whole<T>(rows: Vec<Read<T>>) -> Result<Vec<T>, StoreError> {
+    rows.into_iter().collect()
+}

@@ -1,0 +1,128 @@
+//! Tables of the index and the pragmas of its connections.
+
+use rusqlite::Connection;
+
+/// Another version is not migrated: the index is made again from the journal.
+const VERSION: i64 = 1;
+
+/// Ids sort by time, so newest-first lists walk indexes on ids. A request's row stands at its
+/// place in the journal, so the oldest live one is the first. What is pending has a due time, and
+/// the two partial indexes on it are as small as the backlog.
+const TABLES: &str = "
+CREATE TABLE request (
+    position INTEGER PRIMARY KEY,
+    payload INTEGER,
+    id TEXT NOT NULL,
+    team_id TEXT NOT NULL,
+    source_id TEXT NOT NULL,
+    ingested_at INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    verified INTEGER NOT NULL,
+    message_id TEXT,
+    event_type TEXT,
+    bytes INTEGER NOT NULL,
+    repeats INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX request_by_id ON request (id);
+CREATE INDEX request_by_source ON request (team_id, source_id, id);
+CREATE INDEX request_by_message ON request (message_id, id) WHERE message_id IS NOT NULL;
+
+CREATE TABLE event (
+    id TEXT PRIMARY KEY,
+    team_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    connection_id TEXT NOT NULL,
+    source_id TEXT NOT NULL,
+    destination_id TEXT NOT NULL,
+    event_type TEXT,
+    status INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    response_status INTEGER,
+    error_code TEXT,
+    failure_message TEXT,
+    ignored_reason INTEGER,
+    ignored_detail TEXT,
+    created_at INTEGER NOT NULL,
+    last_attempt_at INTEGER,
+    next_attempt_at INTEGER,
+    successful_at INTEGER,
+    retry_kind INTEGER,
+    retry_parent TEXT,
+    due_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX event_by_request ON event (request_id, id);
+CREATE INDEX event_by_connection ON event (team_id, connection_id, status, id);
+CREATE INDEX event_due ON event (destination_id, connection_id, due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_waiting ON event (connection_id, id) WHERE due_at IS NOT NULL;
+
+CREATE TABLE attempt (
+    id TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    team_id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    destination_id TEXT NOT NULL,
+    successful INTEGER NOT NULL,
+    started_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX attempt_by_event ON attempt (event_id, id);
+CREATE INDEX attempt_by_request ON attempt (request_id, id);
+
+CREATE TABLE dedupe (
+    key BLOB PRIMARY KEY,
+    request_id TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX dedupe_by_position ON dedupe (position);
+
+CREATE TABLE repeat (
+    request_id TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    team_id TEXT NOT NULL,
+    source_id TEXT NOT NULL,
+    client_ip TEXT NOT NULL,
+    requeued TEXT NOT NULL,
+    PRIMARY KEY (request_id, received_at, place)
+) WITHOUT ROWID;
+CREATE INDEX repeat_by_time ON repeat (received_at);
+
+CREATE TABLE counted (
+    team_id TEXT NOT NULL,
+    source_id TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (team_id, source_id, minute)
+) WITHOUT ROWID;
+
+CREATE TABLE report (sequence INTEGER PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Pages in the log before it is folded into the file: 16 MiB, few flushes and short ones.
+const CHECKPOINT_PAGES: i64 = 4_000;
+const CACHE_KIB: i64 = -8_192;
+
+pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        VERSION => Ok(()),
+        0 => connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+        )),
+        _ => Err(rusqlite::Error::InvalidQuery),
+    }
+}
+
+pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.busy_timeout(std::time::Duration::from_secs(5))
+}

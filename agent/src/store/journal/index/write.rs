@@ -1,0 +1,255 @@
+//! Taking a table into the index, in one transaction with the position that it reflects.
+
+use hookplane_journal::Position;
+use rusqlite::{Connection, params};
+
+use super::rows;
+use super::signed;
+use crate::store::journal::entry::Repeat;
+use crate::store::journal::entry::codes;
+use crate::store::journal::table::{Facts, ReportChange, RequestRow, Table};
+use crate::store::{EventStatus, IgnoredReason};
+
+/// Arrivals of one message that are kept one by one; the rest is counted.
+pub(in super::super) const KEPT_REPEATS: u64 = 100;
+
+/// All of it or nothing.
+pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Result<()> {
+    let transaction = db.transaction()?;
+    for request in &table.requests {
+        put_request(&transaction, request)?;
+    }
+    put_events(&transaction, table)?;
+    put_attempts(&transaction, table)?;
+    put_repeats(&transaction, table)?;
+    put_keys(&transaction, table)?;
+    for change in &table.reports {
+        match change {
+            ReportChange::Put(sequence, position) => transaction
+                .prepare_cached("INSERT OR REPLACE INTO report VALUES (?1, ?2)")?
+                .execute([signed(*sequence), at(*position)])?,
+            ReportChange::DropTo(sequence) => transaction
+                .prepare_cached("DELETE FROM report WHERE sequence <= ?1")?
+                .execute([signed(*sequence)])?,
+        };
+    }
+    put_facts(&transaction, &table.facts, table.resume)?;
+    transaction.commit()
+}
+
+fn put_request(db: &Connection, request: &RequestRow) -> rusqlite::Result<()> {
+    // A carried one is there already, unless this index is being made again.
+    let moved = db
+        .prepare_cached("UPDATE request SET position = ?2, payload = ?3 WHERE id = ?1")?
+        .execute(params![
+            request.id,
+            at(request.place.0),
+            request.place.1.map(at)
+        ])?;
+    if moved > 0 {
+        return Ok(());
+    }
+    db.prepare_cached(
+        "INSERT INTO request (position, payload, id, team_id, source_id, ingested_at, rejected,
+         verified, message_id, event_type, bytes, repeats)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        at(request.place.0),
+        request.place.1.map(at),
+        request.id,
+        request.team_id,
+        request.source_id,
+        signed(request.ingested_at),
+        request.rejected,
+        request.verified,
+        request.message_id,
+        request.event_type,
+        signed(request.bytes),
+        signed(request.repeats),
+    ])?;
+    Ok(())
+}
+
+fn put_events(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let mut put = db.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+        rows::EVENT
+    ))?;
+    // In the order of ids, so that neighbours share pages.
+    let mut events: Vec<_> = table.events.values().collect();
+    events.sort_unstable_by(|left, right| left.id.cmp(&right.id));
+    for event in events {
+        rows::put_event(&mut put, event)?;
+    }
+    Ok(())
+}
+
+fn put_attempts(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let mut put = db.prepare_cached(
+        "INSERT OR IGNORE INTO attempt (id, position, team_id, event_id, request_id,
+         destination_id, successful, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for attempt in &table.attempts {
+        put.execute(params![
+            attempt.id,
+            at(attempt.position),
+            attempt.team_id,
+            attempt.event_id,
+            attempt.request_id,
+            attempt.destination_id,
+            attempt.successful,
+            signed(attempt.started_at),
+        ])?;
+    }
+    let mut put = db.prepare_cached("UPDATE attempt SET position = ?2 WHERE id = ?1")?;
+    for (id, position) in &table.moved_attempts {
+        put.execute(params![id, at(*position)])?;
+    }
+    Ok(())
+}
+
+fn put_repeats(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+    for repeat in &table.repeats {
+        put_repeat(db, repeat)?;
+    }
+    let mut add = db.prepare_cached("UPDATE request SET repeats = repeats + ?2 WHERE id = ?1")?;
+    for (request_id, count) in &table.repeated {
+        add.execute(params![request_id, signed(*count)])?;
+    }
+    let mut add = db.prepare_cached(
+        "INSERT INTO counted VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for (of, count) in &table.counted {
+        add.execute(params![
+            of.team_id,
+            of.source_id,
+            signed(of.minute),
+            signed(*count)
+        ])?;
+    }
+    Ok(())
+}
+
+fn put_repeat(db: &Connection, repeat: &Repeat) -> rusqlite::Result<()> {
+    let names: Vec<&str> = repeat
+        .requeued
+        .iter()
+        .map(|event| event.id.as_str())
+        .collect();
+    db.prepare_cached(
+        "INSERT INTO repeat SELECT ?1, ?2, count(*), ?3, ?4, ?5, ?6 FROM repeat
+         WHERE request_id = ?1",
+    )?
+    .execute(params![
+        repeat.request_id,
+        signed(repeat.received_at),
+        repeat.team_id,
+        repeat.source_id,
+        repeat.client_ip,
+        names.join(" "),
+    ])?;
+    Ok(())
+}
+
+fn put_keys(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+    // One that was carried forward never replaces what was accepted since.
+    let mut put = db.prepare_cached(
+        "INSERT INTO dedupe VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+         request_id = excluded.request_id, expires_at = excluded.expires_at,
+         position = excluded.position WHERE excluded.expires_at >= dedupe.expires_at",
+    )?;
+    let mut keys: Vec<_> = table.keys.iter().collect();
+    keys.sort_unstable_by_key(|(key, _)| **key);
+    for (key, row) in keys {
+        put.execute(params![
+            key.as_slice(),
+            row.request_id,
+            signed(row.expires_at),
+            at(row.position)
+        ])?;
+    }
+    Ok(())
+}
+
+pub(in super::super) fn put_facts(
+    db: &Connection,
+    facts: &Facts,
+    resume: Option<Position>,
+) -> rusqlite::Result<()> {
+    let mut put = db.prepare_cached("INSERT OR REPLACE INTO fact VALUES (?1, ?2)")?;
+    let backlog = facts.backlog;
+    let values = [
+        ("number", facts.number.map(u64::from)),
+        ("last_report", Some(facts.last_report)),
+        ("acknowledged", Some(facts.acknowledged)),
+        ("scheduled", Some(backlog.scheduled)),
+        ("queued", Some(backlog.queued)),
+        ("hold", Some(backlog.hold)),
+        ("latest_expiry", Some(facts.latest_expiry)),
+        ("bytes", Some(facts.kept.bytes)),
+        ("rejected_bytes", Some(facts.kept.rejected)),
+        ("resume", resume.map(Position::to_u64)),
+    ];
+    for (name, value) in values {
+        if let Some(value) = value {
+            put.execute(params![name, signed(value)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Stops what is pending on a connection. Gives how many were scheduled, queued and held.
+pub(in super::super) fn cancel(
+    db: &mut Connection,
+    connection_id: &str,
+    detail: &str,
+    facts: &mut Facts,
+    resume: Position,
+) -> rusqlite::Result<u64> {
+    let transaction = db.transaction()?;
+    let mut before = *facts;
+    let mut stopped = 0;
+    {
+        let mut count = transaction.prepare_cached(
+            "SELECT status, count(*) FROM event
+             WHERE connection_id = ?1 AND due_at IS NOT NULL GROUP BY status",
+        )?;
+        let mut found = count.query([connection_id])?;
+        while let Some(row) = found.next()? {
+            let count = rows::unsigned(row, 1)?;
+            stopped += count;
+            let backlog = &mut before.backlog;
+            match codes::status_from(rows::unsigned(row, 0)?) {
+                Ok(EventStatus::Scheduled) => {
+                    backlog.scheduled = backlog.scheduled.saturating_sub(count)
+                }
+                Ok(EventStatus::Queued) => backlog.queued = backlog.queued.saturating_sub(count),
+                Ok(EventStatus::Hold) => backlog.hold = backlog.hold.saturating_sub(count),
+                _ => {}
+            }
+        }
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE event SET status = ?2, ignored_reason = ?3, ignored_detail = ?4,
+             next_attempt_at = NULL, due_at = NULL
+             WHERE connection_id = ?1 AND due_at IS NOT NULL",
+        )?
+        .execute(params![
+            connection_id,
+            signed(codes::status_code(EventStatus::Cancelled)),
+            signed(codes::ignored_code(IgnoredReason::Operator)),
+            detail,
+        ])?;
+    put_facts(&transaction, &before, Some(resume))?;
+    transaction.commit()?;
+    *facts = before;
+    Ok(stopped)
+}
+
+fn at(position: Position) -> i64 {
+    signed(position.to_u64())
+}

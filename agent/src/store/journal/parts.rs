@@ -1,0 +1,281 @@
+//! What the handles, the follower and the indexer share.
+//!
+//! Owns the lock over what is pending and how far the store has got. Invariant: an event whose
+//! completion was handed in is not given out as due again, even before the follower has seen it.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use hookplane_journal::{Journal, Position};
+use tokio::sync::watch;
+
+use super::bodies::Bodies;
+use super::doors::Doors;
+use super::horizon::Horizons;
+use super::index::Readers;
+use super::table::Backlog;
+use crate::store::StoreError;
+use crate::store::feed::Feed;
+
+/// How long a question waits for what was just written.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// How long a look at what is due waits for what was just written.
+const FRESH: Duration = Duration::from_secs(1);
+/// Segments that the follower may be behind before new requests are refused.
+const LAG_SEGMENTS: u32 = 8;
+/// Results of cancelling kept for who asked.
+const CANCELLED_KEPT: usize = 64;
+
+pub(super) struct Parts {
+    pub(super) journal: Journal,
+    pub(super) doors: Arc<Doors>,
+    pub(super) readers: Arc<Readers>,
+    pub(super) feed: Feed,
+    pub(super) progress: Progress,
+    pub(super) index_path: PathBuf,
+    /// End of the journal when it was opened: what is older is no news.
+    pub(super) opened_at: Position,
+    pub(super) closed: AtomicBool,
+    /// The volume is used up: only what takes evidence away is written.
+    pub(super) over_volume: AtomicBool,
+    /// Refused requests take their share of the volume.
+    pub(super) over_rejected: AtomicBool,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) horizons: Horizons,
+    pub(super) bodies: Bodies,
+    pub(super) backlog: Backlog,
+    /// Events whose completion was handed in and not seen by the follower yet.
+    unapplied: HashMap<String, u32>,
+    /// Cancelling records handed in and not seen by the follower yet.
+    pub(super) cancelling: u32,
+    /// Where a cancelling record stands and how many events it stopped.
+    pub(super) cancelled: VecDeque<(Position, u64)>,
+}
+
+/// How far the journal has been taken in.
+pub(super) struct Progress {
+    /// What memory reflects.
+    pub(super) applied: watch::Sender<u64>,
+    /// What the index reflects.
+    pub(super) indexed: watch::Sender<u64>,
+    /// Counts the times that horizons were filled up.
+    pub(super) filled: watch::Sender<u64>,
+    /// What somebody waits for the index to reflect.
+    wanted: AtomicU64,
+    /// The follower did not keep up lately; looks at what is due do not wait for it.
+    behind: AtomicBool,
+    follower: OnceLock<Thread>,
+    raised: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn new(resume: Position) -> Self {
+        Self {
+            applied: watch::Sender::new(0),
+            indexed: watch::Sender::new(resume.to_u64()),
+            filled: watch::Sender::new(0),
+            wanted: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
+            follower: OnceLock::new(),
+            raised: AtomicBool::new(false),
+        }
+    }
+
+    /// There is something to do for the follower.
+    pub(super) fn raise(&self) {
+        if !self.raised.swap(true, Ordering::AcqRel)
+            && let Some(follower) = self.follower.get()
+        {
+            follower.unpark();
+        }
+    }
+
+    /// The follower's wait; the first call says who the follower is.
+    pub(super) fn park(&self, longest: Duration) {
+        self.follower.get_or_init(std::thread::current);
+        if !self.raised.swap(false, Ordering::AcqRel) {
+            std::thread::park_timeout(longest);
+            self.raised.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn caught_up(&self) {
+        self.behind.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Parts {
+    pub(super) fn new(
+        journal: Journal,
+        doors: Arc<Doors>,
+        readers: Arc<Readers>,
+        index_path: PathBuf,
+        resume: Position,
+        backlog: Backlog,
+    ) -> Self {
+        let opened_at = journal.end().unwrap_or(Position::START);
+        Self {
+            journal,
+            doors,
+            readers,
+            feed: Feed::new(),
+            progress: Progress::new(resume),
+            index_path,
+            opened_at,
+            closed: AtomicBool::new(false),
+            over_volume: AtomicBool::new(false),
+            over_rejected: AtomicBool::new(false),
+            pending: Mutex::new(Pending {
+                backlog,
+                ..Pending::default()
+            }),
+        }
+    }
+
+    pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A broken file does not mend itself; the next start makes it again.
+    pub(super) fn end_if_broken(&self, error: &rusqlite::Error) {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let code = error.sqlite_error_code();
+        if !matches!(code, Some(DatabaseCorrupt | NotADatabase)) {
+            return;
+        }
+        tracing::error!(%error, "the index is broken; the process ends so that it is made again");
+        if let Err(error) = super::index::mark_broken(&self.index_path) {
+            tracing::error!(%error, "the index could not be marked as broken");
+        }
+        std::process::abort();
+    }
+
+    /// Journal, spare files and index, its log included.
+    pub(super) fn bytes_on_disk(&self) -> u64 {
+        let mut log = self.index_path.as_os_str().to_owned();
+        log.push("-wal");
+        self.bytes_kept() + length(log.as_ref())
+    }
+
+    /// As `bytes_on_disk`, without what the index gives back by itself.
+    pub(super) fn bytes_kept(&self) -> u64 {
+        self.journal.size_on_disk() + length(&self.index_path)
+    }
+
+    /// Whether new requests may be written.
+    pub(super) fn admits(&self, rejected: bool) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        let applied = Position::from_u64(*self.progress.applied.borrow());
+        let newest = self.journal.end().unwrap_or(Position::START).segment;
+        let lags = applied.segment.max(self.opened_at.segment) + LAG_SEGMENTS < newest;
+        let refuses = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if lags || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
+            return Err(StoreError::Busy);
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> u64 {
+        self.journal.end().unwrap_or(Position::START).to_u64()
+    }
+
+    /// Waits until the index reflects everything acknowledged by now.
+    pub(super) async fn indexed(&self) -> Result<(), StoreError> {
+        let end = self.end();
+        let mut indexed = self.progress.indexed.subscribe();
+        if *indexed.borrow() >= end {
+            return Ok(());
+        }
+        self.progress.wanted.fetch_max(end, Ordering::AcqRel);
+        self.progress.raise();
+        let reached = indexed.wait_for(|indexed| *indexed >= end);
+        match tokio::time::timeout(CATCH_UP, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(StoreError::Closed),
+            Err(_) => Err(StoreError::Busy),
+        }
+    }
+
+    /// Waits until memory reflects everything acknowledged by now.
+    pub(super) async fn applied(&self) -> Result<(), StoreError> {
+        let end = self.end();
+        let mut applied = self.progress.applied.subscribe();
+        let reached = applied.wait_for(|applied| *applied >= end);
+        match tokio::time::timeout(CATCH_UP, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(StoreError::Closed),
+            Err(_) => Err(StoreError::Busy),
+        }
+    }
+
+    /// As `applied`, but goes on with what there is when the follower cannot keep up. What the
+    /// last run left is waited for in any case: it may say that something is delivered.
+    pub(super) async fn fresh(&self) -> Result<(), StoreError> {
+        let end = self.end();
+        let needed = self.opened_at.to_u64();
+        let mut applied = self.progress.applied.subscribe();
+        let now = *applied.borrow();
+        if now >= end {
+            return Ok(());
+        }
+        if now >= needed && self.progress.behind.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let reached = applied.wait_for(|applied| *applied >= end);
+        match tokio::time::timeout(FRESH, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(StoreError::Closed),
+            Err(_) if *self.progress.applied.borrow() >= needed => {
+                self.progress.behind.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(_) => Err(StoreError::Busy),
+        }
+    }
+}
+
+/// Absent is empty: the log of the index is, after a clean close.
+fn length(path: &std::path::Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
+impl Pending {
+    pub(super) fn handed_in(&mut self, event_id: &str) {
+        *self.unapplied.entry(event_id.to_owned()).or_default() += 1;
+    }
+
+    /// The completion was seen, or never will be.
+    pub(super) fn settled(&mut self, event_id: &str) {
+        if let Some(count) = self.unapplied.get_mut(event_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.unapplied.remove(event_id);
+            }
+        }
+    }
+
+    pub(super) fn is_unapplied(&self, event_id: &str) -> bool {
+        self.unapplied.contains_key(event_id)
+    }
+
+    pub(super) fn note_cancelled(&mut self, at: Position, count: u64) {
+        if self.cancelled.len() == CANCELLED_KEPT {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back((at, count));
+    }
+}

@@ -1,0 +1,132 @@
+//! A disk that is full, and events that do not read back.
+
+use hookplane_journal::io::simulated::SimulatedDisk;
+
+use super::*;
+use crate::store::StoreError;
+
+const SEGMENT: u32 = 64 << 10;
+
+fn with_reserve() -> Options {
+    let mut options = options(SEGMENT);
+    options.journal.reserve = true;
+    options
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_requests_takes_completions_and_recovers_by_itself() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    disk.set_capacity(4 * u64::from(SEGMENT));
+    let store = on_disk(&disk, dir.path(), &with_reserve());
+    let mut stored = Vec::new();
+    let refused = loop {
+        let one = request(100 + stored.len() as u64, None, 20_000);
+        let branch = event(&one, "des_1");
+        match store.append(new(&one, vec![branch.clone()]), IDS).await {
+            Ok(_) => stored.push((one, branch)),
+            Err(error) => break (one, error),
+        }
+    };
+    assert!(
+        matches!(refused.1, StoreError::Unavailable(_)),
+        "{refused:?}"
+    );
+    assert!(
+        store.request(TEAM, &refused.0.id).await.unwrap().is_none(),
+        "a refused write left traces"
+    );
+    assert!(
+        store.probe(1).await.is_err(),
+        "the condition is not visible"
+    );
+    let done = completion(&stored[0].1, EventStatus::Successful, None);
+    store.complete(done).await.expect("the end of a delivery");
+    assert_eq!(
+        store
+            .due(lane_due("des_1", 1_000, 100))
+            .await
+            .unwrap()
+            .len(),
+        stored.len() - 1,
+        "what was accepted is not sent"
+    );
+    disk.set_capacity(u64::MAX);
+    until("there is room again", async || {
+        let one = request(10_000, None, 20_000);
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
+    })
+    .await;
+    store.probe(2).await.expect("the condition is over");
+}
+
+/// Changes a byte in the middle of the payload of a request, as it stands on disk.
+fn damage(disk: &SimulatedDisk, at: hookplane_journal::Position) {
+    let name = format!("{:010}.segment", at.segment);
+    let mut bytes = disk.bytes_of(&name).unwrap();
+    bytes[at.offset as usize + 40] ^= 0x55;
+    disk.put(&name, bytes);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_back_fails_with_the_reason_and_stops_no_other() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    let (_, before) = accept(&store, 10, 1_000).await;
+    let (lost, branch) = accept(&store, 20, 1_000).await;
+    let (_, after) = accept(&store, 30, 1_000).await;
+    let id = lost.id.clone();
+    let place = store
+        .ask(move |db, _| super::super::index::read::place(db, &id))
+        .await
+        .unwrap();
+    store.close().await;
+    drop(store);
+    damage(&disk, place.unwrap().1.unwrap());
+
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    let due = store.due(lane_due("des_1", 100, 10)).await.unwrap();
+    let ids: Vec<_> = due.iter().map(|due| due.event.id.clone()).collect();
+    assert_eq!(ids, [before.id, after.id], "one bad record stops others");
+    let failed = store.event(TEAM, &branch.id).await.unwrap().unwrap();
+    assert_eq!(failed.status, EventStatus::Failed);
+    let why = failed.failure_message.expect("the reason is told");
+    assert!(why.contains("checksum"), "{why}");
+    assert!(matches!(
+        store.request(TEAM, &lost.id).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_backlog_beyond_memory_is_sent_in_order_and_once() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    let mut expected = Vec::new();
+    for at in 0..3_000 {
+        let one = request(1_000 + at, None, 10);
+        let branch = event(&one, "des_1");
+        expected.push(branch.id.clone());
+        store.append(new(&one, vec![branch]), IDS).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    let mut sent = Vec::new();
+    while sent.len() < expected.len() {
+        let due = store.due(lane_due("des_1", 1_000_000, 255)).await.unwrap();
+        assert!(!due.is_empty(), "{} of {}", sent.len(), expected.len());
+        let mut ends = tokio::task::JoinSet::new();
+        for due in due {
+            sent.push(due.event.id.clone());
+            let done = completion(&due.event, EventStatus::Successful, None);
+            let store = store.clone();
+            ends.spawn(async move { store.complete(done).await.unwrap() });
+        }
+        ends.join_all().await;
+    }
+    let strays = sent.iter().zip(&expected).filter(|(sent, due)| sent != due);
+    assert_eq!(strays.count(), 0, "out of order, or twice");
+    assert!(store.pending_lanes().await.unwrap().is_empty());
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}

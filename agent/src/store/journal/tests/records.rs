@@ -1,0 +1,92 @@
+//! Records read back exactly what was put in, whatever it was.
+
+use hookplane_journal::Record;
+use proptest::prelude::*;
+
+use super::super::entry::{self, Entry, Head};
+use super::*;
+use crate::store::{Headers, IgnoredReason, Lineage, Rejection, RetryKind};
+
+fn headers() -> impl Strategy<Value = Headers> {
+    let value = proptest::collection::vec(any::<u8>(), 0..40);
+    let pair = (any::<String>(), value.prop_map(Bytes::from));
+    proptest::collection::vec(pair, 0..12)
+}
+
+fn requests() -> impl Strategy<Value = RequestRecord> {
+    let body = proptest::collection::vec(any::<u8>(), 0..3_000);
+    let texts = (
+        any::<String>(),
+        any::<Option<String>>(),
+        any::<Option<String>>(),
+    );
+    let rejected = any::<Option<(String, String, String)>>();
+    (headers(), body, texts, rejected, any::<u64>()).prop_map(
+        |(headers, body, (path, message_id, event_type), rejected, at)| RequestRecord {
+            headers,
+            body: Bytes::from(body),
+            path,
+            message_id,
+            event_type,
+            rejection: rejected.map(|(cause, reason, detail)| Rejection {
+                cause,
+                reason,
+                detail,
+            }),
+            ..request(at, None, 0)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn requests_with_their_branches_come_back(
+        request in requests(),
+        times in proptest::collection::vec(any::<(u64, Option<u64>, u32)>(), 0..5),
+        key in any::<Option<([u8; 16], u64)>>(),
+        shared in any::<bool>(),
+    ) {
+        let events = times.iter().map(|(at, next, attempts)| EventRecord {
+            created_at: *at,
+            next_attempt_at: *next,
+            attempts: *attempts,
+            team_id: if shared { request.team_id.clone() } else { "tm_other".into() },
+            event_type: if shared { request.event_type.clone() } else { None },
+            ignored_reason: shared.then_some(IgnoredReason::Disabled),
+            retry: (!shared).then(|| Lineage {
+                kind: RetryKind::Bulk,
+                parent_event_id: "evt_0".into(),
+            }),
+            ..event(&request, "des_1")
+        });
+        let head = Head { key, repeats: 3, events: events.collect(), request: request.clone() };
+        let [payload, record] = entry::request_records(&head, false);
+        prop_assert_eq!(entry::key_of_head(&record).unwrap(), key);
+        let Entry::Payload { headers, body } = entry::read(&payload).unwrap() else {
+            panic!("another kind")
+        };
+        prop_assert_eq!((&headers, &body), (&request.headers, &request.body));
+        let Entry::Request(mut back) = entry::read(&record).unwrap() else {
+            panic!("another kind")
+        };
+        (back.request.headers, back.request.body) = (headers, body);
+        prop_assert_eq!(*back, head);
+    }
+
+    #[test]
+    fn attempts_come_back(sent in headers(), heard in headers(), status in any::<Option<u16>>()) {
+        let event = event(&request(1, None, 0), "des_1");
+        let mut one = completion(&event, EventStatus::Scheduled, Some(7)).attempt;
+        (one.request_headers, one.response_headers) = (sent, heard);
+        one.response_status = status;
+        let back = entry::read(&entry::attempt_record(&one, EventStatus::Failed)).unwrap();
+        prop_assert_eq!(back, Entry::Attempt(Box::new(one), EventStatus::Failed));
+    }
+
+    #[test]
+    fn no_bytes_make_a_record_panic(kind in any::<u8>(), bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let known = Record::new(kind % 17, [&[1][..], &bytes].concat());
+        // Most are errors; some happen to make sense.
+        drop(entry::read(&known));
+    }
+}
