@@ -30,7 +30,7 @@ use crate::{ingest, route, verify};
 
 use keep::Keeping;
 
-pub use server::serve;
+pub use server::{Listener, serve};
 
 const MIB: usize = 1_024 * 1_024;
 const LARGEST_BODY: usize = 16 * MIB;

@@ -5,6 +5,7 @@
 
 mod first_bytes;
 mod idle;
+mod listener;
 mod open;
 
 use std::convert::Infallible;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +25,7 @@ use super::{Acceptor, IngestLimits};
 use crate::ingest::{MAX_HEAD_BYTES, MAX_HEADERS};
 use first_bytes::FirstBytes;
 use idle::Activity;
+pub use listener::Listener;
 use open::{Open, OpenConnections};
 
 /// HTTP/2 pings, and how long the answer to one may take.
@@ -39,8 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown`, then lets open connections end their request in hand.
 /// Connections run on `tasks`: wait for it, with a deadline, to know that all are done.
-pub async fn serve(
-    listener: TcpListener,
+pub async fn serve<L: Listener>(
+    listener: L,
     acceptor: Arc<Acceptor>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -86,15 +88,12 @@ struct Served {
     shutdown: CancellationToken,
 }
 
-async fn connection(
-    stream: TcpStream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     peer: SocketAddr,
     served: Served,
     _held: (OwnedSemaphorePermit, Open),
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "no delay could not be set");
-    }
     let limits = *served.acceptor.limits();
     let activity = Activity::new();
     let service = service_fn(|request| {
