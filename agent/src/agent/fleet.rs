@@ -178,15 +178,18 @@ pub(super) async fn number_store(
 mod tests {
     use std::time::Duration;
 
+    use hookplane_journal::io::simulated::SimulatedDisk;
+
     use super::*;
     use crate::store::journal::{JournalStore, Options};
 
     #[tokio::test]
     async fn a_store_that_cannot_take_its_number_yet_is_asked_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("store.db");
-        let store: Arc<dyn Store> =
-            Arc::new(JournalStore::open(&path, &Options::default()).unwrap());
+        let (disk, index) = (SimulatedDisk::new(7), dir.path().join("index.db"));
+        let options = Options::default();
+        let store = JournalStore::open_on(disk.directory(), &index, &options, u64::MAX).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
         let mut identity = Identity::load_or_make(dir.path(), rand::random()).unwrap();
         let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
         let member = Enrolled {
@@ -194,8 +197,7 @@ mod tests {
             store: 7,
             epoch: "e".into(),
         };
-        let lock = rusqlite::Connection::open(&path).unwrap();
-        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        disk.set_capacity(0);
         let redial = Redial::new((Duration::from_millis(10), Duration::from_millis(50)));
         let settled = settle(&member, &mut identity, &store, &ids, &readiness, redial);
         let unlock = async {
@@ -203,7 +205,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             assert!(ids.get().is_none());
-            drop(lock);
+            disk.set_capacity(u64::MAX);
         };
         let both = async { tokio::join!(settled, unlock) };
         tokio::time::timeout(Duration::from_secs(60), both)

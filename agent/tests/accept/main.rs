@@ -10,5 +10,6 @@ mod crowding;
 mod headers;
 mod path;
 mod undecidable;
+mod slow_disk;
 mod world;
 mod writes;

@@ -28,6 +28,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::slow_disk::{Gate, HeldUp, SlowDisk};
+
 pub(crate) const NOW: u64 = 1_790_000_000_000;
 pub(crate) const TEAM: &str = "tm_1";
 
@@ -40,7 +42,8 @@ impl Clock for SetClock {
 }
 
 pub(crate) struct Agent {
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
+    gate: Gate,
     pub(crate) store: JournalStore,
     pub(crate) meter: Arc<Meter>,
     pub(crate) base: String,
@@ -185,7 +188,11 @@ fn configuration(secret: &str) -> Configuration {
 
 pub(crate) async fn start(limits: IngestLimits) -> Agent {
     let dir = tempfile::tempdir().unwrap();
-    let store = JournalStore::open(&dir.path().join("store"), &Options::default()).unwrap();
+    let gate = Gate::default();
+    let disk = SlowDisk::open(&dir.path().join("journal"), gate.clone()).unwrap();
+    let index = dir.path().join("index.db");
+    let store =
+        JournalStore::open_on(Arc::new(disk), &index, &Options::default(), u64::MAX).unwrap();
     let secret = generate_secret([5; 32]);
     let meter = Arc::new(Meter::default());
     let acceptor = Arc::new(Acceptor::new(
@@ -201,7 +208,8 @@ pub(crate) async fn start(limits: IngestLimits) -> Agent {
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(serve(listener, acceptor, tasks.clone(), shutdown.clone()));
     Agent {
-        dir,
+        _dir: dir,
+        gate,
         store,
         meter,
         base,
@@ -212,12 +220,9 @@ pub(crate) async fn start(limits: IngestLimits) -> Agent {
 }
 
 impl Agent {
-    /// Lets no write of the agent through as long as the connection is held. Writes wait for
-    /// five seconds.
-    pub(crate) fn hold_up_writes(&self) -> rusqlite::Connection {
-        let other = rusqlite::Connection::open(self.dir.path().join("store.db")).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        other
+    /// Nothing the agent writes reaches the disk as long as this is held.
+    pub(crate) fn hold_up_writes(&self) -> HeldUp {
+        self.gate.hold_up()
     }
 
     pub(crate) async fn send(

@@ -80,7 +80,11 @@ impl JournalStore {
     }
 
     /// Opens a store with its journal in this directory and its index in a file elsewhere.
-    pub(super) fn open_on(
+    /// `most` is the volume in bytes.
+    ///
+    /// # Errors
+    /// As [`JournalStore::open`].
+    pub fn open_on(
         directory: Arc<dyn Directory>,
         index_path: &Path,
         options: &Options,

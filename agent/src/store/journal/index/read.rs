@@ -193,7 +193,7 @@ pub(in super::super) fn dead_branches(
     request_id: &str,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let sql = format!(
-        "SELECT {} FROM event WHERE request_id = ?1 AND status = ?2 AND NOT EXISTS
+        "SELECT {} FROM event WHERE request_id = ?1 AND status = ?2 AND attempts > 0 AND NOT EXISTS
          (SELECT 1 FROM event child WHERE child.request_id = ?1 AND child.retry_parent = event.id)
          ORDER BY id",
         rows::EVENT
