@@ -212,15 +212,11 @@ impl Acceptor {
             place,
         };
         let routed = route::route(verified, &configuration, ids);
-        let kept = tasks.spawn(keeping.keep(routed));
+        let kept = keeping.keep(routed, tasks);
         match tokio::time::timeout(self.limits.append_deadline, kept).await {
-            Ok(Ok(Ok(stored))) => respond::stored(&stored, source.custom_response.as_ref()),
-            Ok(Ok(Err(error))) => {
-                tracing::error!(error = %chain(&error), "a request could not be stored");
-                self.turn_away("STORE_UNAVAILABLE")
-            }
+            Ok(Ok(stored)) => respond::stored(&stored, source.custom_response.as_ref()),
             Ok(Err(error)) => {
-                tracing::error!(error = %error, "storing a request was broken off");
+                tracing::error!(error = %chain(&error), "a request could not be stored");
                 self.turn_away("STORE_UNAVAILABLE")
             }
             // It may still be stored; then its sender's next one is a repeat.

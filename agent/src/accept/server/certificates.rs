@@ -162,3 +162,48 @@ impl Contents {
         Ok(Arc::new(config))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(files: &CertificateFiles) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.chain, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn what_does_not_work_is_passed_over_until_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            chain: dir.path().join("chain.pem"),
+            key: dir.path().join("key.pem"),
+        };
+        write(&files);
+        let certificates = Certificates::open(files.clone()).unwrap();
+        let first = certificates.current();
+        let mut seen = certificates.look(certificates.first_seen.clone());
+        assert!(Arc::ptr_eq(&first, &certificates.current()), "taken again");
+
+        let other = CertificateFiles {
+            chain: dir.path().join("other.pem"),
+            key: files.key.clone(),
+        };
+        write(&other);
+        seen = certificates.look(seen);
+        assert!(Arc::ptr_eq(&first, &certificates.current()), "not its key");
+        for broken in ["", "no key"] {
+            std::fs::write(&files.key, broken).unwrap();
+            seen = certificates.look(seen);
+            assert!(Arc::ptr_eq(&first, &certificates.current()), "{broken}");
+        }
+        std::fs::remove_file(&files.key).unwrap();
+        seen = certificates.look(seen);
+        assert!(Arc::ptr_eq(&first, &certificates.current()), "missing");
+
+        write(&files);
+        assert!(certificates.look(seen).is_ok());
+        assert!(!Arc::ptr_eq(&first, &certificates.current()));
+    }
+}
