@@ -57,7 +57,7 @@ pub struct IngestLimits {
     pub body_slowest: u32,
     /// For the store to answer; past it the answer is 503.
     pub append_deadline: Duration,
-    /// Connections at once; past it new ones wait in the kernel's queue.
+    /// Connections at once, over all listeners; past it new ones wait to be served.
     pub connections: usize,
     /// Connections of one caller at once; past it new ones are closed unheard.
     pub connections_per_client: usize,

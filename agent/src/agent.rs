@@ -199,6 +199,12 @@ impl Agent {
         self.addresses.0
     }
 
+    /// What ingest shows to senders, where it speaks TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
+    }
+
     /// Where health, readiness and metrics are.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use hookplane_agent::accept::Certificates;
 use hookplane_agent::agent::{Agent, StartError};
 use hookplane_agent::causes::chain;
 use hookplane_agent::clock::SystemClock;
@@ -87,17 +88,34 @@ async fn run(settings: Settings) -> ExitCode {
     };
     let (ingest, admin) = (agent.ingest(), agent.admin());
     tracing::info!(%ingest, %admin, "the agent listens");
+    let reloading = reload(agent.certificates());
     let running = agent.run(shutdown.clone());
     tokio::select! {
         ended = running => match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(FAILURE, &error),
         },
+        error = reloading => refuse(FAILURE, &error),
         () = forced(interrupt, terminate, &shutdown) => {
             tracing::warn!("the second signal ends the agent at once");
             ExitCode::from(FAILURE)
         }
     }
+}
+
+/// A hangup asks for a look at the certificate; without one it ends the process as usual.
+async fn reload(certificates: Option<Arc<Certificates>>) -> std::io::Error {
+    let Some(certificates) = certificates else {
+        return std::future::pending().await;
+    };
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return error,
+    };
+    while hangups.recv().await.is_some() {
+        certificates.look_now();
+    }
+    std::future::pending().await
 }
 
 /// The first signal asks for a drain; ends with the second one.

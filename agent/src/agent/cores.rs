@@ -22,6 +22,10 @@ use crate::accept::{Acceptor, Certificates, TlsListener, serve};
 
 /// Connections of one listener that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1_024;
+/// Look-ups of names at once over all threads, and of one thread at least: those that hang
+/// must leave room for others.
+const LOOKUPS: usize = 512;
+const LEAST_LOOKUPS: usize = 32;
 /// Only there does the kernel spread connections over the listeners of a port.
 const SPREADS: bool = cfg!(target_os = "linux");
 
@@ -88,8 +92,12 @@ pub(super) fn start(
     parts: &mut JoinSet<Ended>,
 ) -> io::Result<Vec<Handle>> {
     let mut handles = Vec::new();
+    let lookups = (LOOKUPS / listeners.len().max(1)).max(LEAST_LOOKUPS);
     for (number, listener) in listeners.into_iter().enumerate() {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(lookups)
+            .build()?;
         handles.push(runtime.handle().clone());
         let end = thread(number, runtime, listener, served.clone())?;
         parts.spawn(async move {

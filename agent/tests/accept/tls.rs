@@ -195,6 +195,19 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     watching.join_all().await;
 }
 
+#[tokio::test]
+async fn a_new_certificate_is_looked_for_when_somebody_asks() {
+    let secure = start(IngestLimits::default()).await;
+    let mut watching = JoinSet::new();
+    let (seldom, stop) = (Duration::from_secs(3_600), CancellationToken::new());
+    watching.spawn(Arc::clone(&secure.certificates).watch(seldom, stop.clone()));
+    let renewed = renew(&secure.files);
+    secure.certificates.look_now();
+    until_shown(&secure.agent, &renewed).await;
+    stop.cancel();
+    watching.join_all().await;
+}
+
 async fn until_shown(agent: &Agent, wanted: &CertificateDer<'static>) {
     for _ in 0..400 {
         let stream = connect(agent).await;

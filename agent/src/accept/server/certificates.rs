@@ -13,6 +13,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -25,6 +26,7 @@ pub struct Certificates {
     current: ArcSwap<ServerConfig>,
     /// Of the files it was made from.
     first_seen: Seen,
+    asked: Notify,
 }
 
 /// Why the files cannot be used.
@@ -66,12 +68,18 @@ impl Certificates {
             files,
             current,
             first_seen: Ok(contents.digest()),
+            asked: Notify::new(),
         }))
     }
 
     /// For the next handshake.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
+    }
+
+    /// Asks the watch to look now.
+    pub fn look_now(&self) {
+        self.asked.notify_one();
     }
 
     /// Looks at the files from time to time until `stop`, and takes what has changed.
@@ -81,6 +89,7 @@ impl Certificates {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
+                () = self.asked.notified() => {}
             }
             let (this, before) = (Arc::clone(&self), seen.clone());
             let look = tokio::task::spawn_blocking(move || this.look(before));

@@ -39,13 +39,14 @@ impl<L: Listener> Listener for TlsListener<L> {
     async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
         let (stream, peer) = self.inner.accept().await?;
         let acceptor = TlsAcceptor::from(self.certificates.current());
-        Ok((Secured::Greeting(acceptor.accept(stream)), peer))
+        let greeting = Box::new(acceptor.accept(stream));
+        Ok((Secured::Greeting(greeting), peer))
     }
 }
 
 /// A stream that shakes hands first.
 pub enum Secured<S> {
-    Greeting(Accept<S>),
+    Greeting(Box<Accept<S>>),
     Open(Box<TlsStream<S>>),
     /// The handshake failed, which was told once.
     Failed,
@@ -54,7 +55,7 @@ pub enum Secured<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut TlsStream<S>>>> {
         if let Self::Greeting(accept) = self {
-            *self = match ready!(Pin::new(accept).poll(context)) {
+            *self = match ready!(Pin::new(accept.as_mut()).poll(context)) {
                 Ok(stream) => Self::Open(Box::new(stream)),
                 Err(error) => {
                     *self = Self::Failed;
