@@ -9,7 +9,7 @@ mod credentials;
 mod crowding;
 mod headers;
 mod path;
-mod undecidable;
 mod slow_disk;
+mod undecidable;
 mod world;
 mod writes;

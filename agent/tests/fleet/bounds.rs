@@ -168,7 +168,11 @@ async fn a_history_that_fits_no_message_is_told_newest_first_and_says_so() {
         "attempts are out of order"
     );
     assert!(attempts[0].response_body.is_empty() && attempts[0].response_truncated);
-    assert_eq!(trace.repeats.len(), 100, "so many arrivals are kept one by one");
+    assert_eq!(
+        trace.repeats.len(),
+        100,
+        "so many arrivals are kept one by one"
+    );
     assert_eq!(trace.timeline[0].kind, "request.accepted");
 
     let command = Command::GetAttempt(v1::GetAttemptRequest {
