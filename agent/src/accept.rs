@@ -29,8 +29,9 @@ use crate::store::{NewRequest, Store, stage};
 use crate::{ingest, route, verify};
 
 use keep::Keeping;
+use server::open::OpenConnections;
 
-pub use server::serve;
+pub use server::{Certificates, InvalidCertificate, Listener, TlsListener, serve};
 
 const MIB: usize = 1_024 * 1_024;
 const LARGEST_BODY: usize = 16 * MIB;
@@ -119,6 +120,7 @@ pub struct Acceptor {
     limits: IngestLimits,
     budget: Arc<Budget>,
     quota: quota::RefusalQuota,
+    connections: Arc<OpenConnections>,
 }
 
 impl Acceptor {
@@ -138,6 +140,8 @@ impl Acceptor {
             unverified_bytes: limits.unverified_bytes,
         });
         let quota = quota::RefusalQuota::default();
+        let connections =
+            OpenConnections::at_most(limits.connections, limits.connections_per_client);
         Self {
             config,
             store,
@@ -147,12 +151,17 @@ impl Acceptor {
             limits,
             budget,
             quota,
+            connections,
         }
     }
 
     #[must_use]
     pub fn limits(&self) -> &IngestLimits {
         &self.limits
+    }
+
+    fn connections(&self) -> &Arc<OpenConnections> {
+        &self.connections
     }
 
     /// Takes one call from the wire to its answer.
@@ -203,15 +212,11 @@ impl Acceptor {
             place,
         };
         let routed = route::route(verified, &configuration, ids);
-        let kept = tasks.spawn(keeping.keep(routed));
+        let kept = keeping.keep(routed, tasks);
         match tokio::time::timeout(self.limits.append_deadline, kept).await {
-            Ok(Ok(Ok(stored))) => respond::stored(&stored, source.custom_response.as_ref()),
-            Ok(Ok(Err(error))) => {
-                tracing::error!(error = %chain(&error), "a request could not be stored");
-                self.turn_away("STORE_UNAVAILABLE")
-            }
+            Ok(Ok(stored)) => respond::stored(&stored, source.custom_response.as_ref()),
             Ok(Err(error)) => {
-                tracing::error!(error = %error, "storing a request was broken off");
+                tracing::error!(error = %chain(&error), "a request could not be stored");
                 self.turn_away("STORE_UNAVAILABLE")
             }
             // It may still be stored; then its sender's next one is a repeat.

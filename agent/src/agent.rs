@@ -6,6 +6,7 @@
 //! within the deadline, the last report, the store. A part that ends by itself
 //! stops the whole agent with a failure.
 
+mod cores;
 mod drain;
 mod fleet;
 mod upkeep;
@@ -19,16 +20,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::accept::{Acceptor, IngestLimits, serve};
+use crate::accept::{Acceptor, Certificates, IngestLimits, InvalidCertificate};
 use crate::admin::Admin;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, CurrentConfiguration};
 use crate::control::holder::Holder;
 use crate::control::identity::{Identity, IdentityError};
-use crate::deliver::{AddressPolicy, Deliverer, Gates, Sender, TlsUnavailable};
+use crate::deliver::{AddressPolicy, Crew, Deliverer, Gates, Sender, TlsUnavailable};
 use crate::files;
 use crate::ids::StoreIds;
 use crate::link::{Link, LinkError};
@@ -49,12 +50,15 @@ pub struct Agent {
     identity: Identity,
     holder: Holder,
     link: Link,
-    sender: Sender,
+    /// One for the agent as a whole and one for each core.
+    senders: (Sender, Vec<Sender>),
     spool: Arc<Spool>,
     current: CurrentConfiguration,
     ids: StoreIds,
     readiness: Arc<Readiness>,
-    ingest: TcpListener,
+    /// One for each core.
+    ingest: Vec<TcpListener>,
+    certificates: Option<Arc<Certificates>>,
     admin: TcpListener,
     addresses: (SocketAddr, SocketAddr),
     /// Held as long as the process uses the folder.
@@ -78,6 +82,8 @@ pub enum StartError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Tls(#[from] TlsUnavailable),
+    #[error("ingest cannot speak TLS")]
+    Certificate(#[from] InvalidCertificate),
     #[error("{address} cannot be listened on")]
     Listen {
         address: SocketAddr,
@@ -111,7 +117,16 @@ struct Stops {
     /// Set by the reporter when its last report is on disk.
     folded: CancellationToken,
     rest: CancellationToken,
+    /// Ends the threads that accept and deliver.
+    cores: CancellationToken,
     admin: CancellationToken,
+}
+
+impl Stops {
+    /// Threads end when nobody runs the agent any more, however that came.
+    fn guards(&self) -> [DropGuard; 3] {
+        [&self.accept, &self.cores, &self.admin].map(|stop| stop.clone().drop_guard())
+    }
 }
 
 /// What is waited for at each step.
@@ -148,9 +163,13 @@ impl Agent {
             Arc::clone(&clock),
         );
         let link = Link::new(&settings)?;
-        let sender = Sender::new(AddressPolicy::new(settings.allow_addresses.clone()))?;
+        let senders = senders(&settings)?;
+        let certificates = settings.ingest_tls.clone().map(Certificates::open);
+        let certificates = certificates.transpose()?;
         let spool = Spool::open(Arc::new(store.clone()), settings.pace.spool).await?;
-        let (ingest, ingest_address) = listen(settings.ingest)?;
+        let (address, threads) = (settings.ingest, settings.ingest_threads);
+        let (ingest, ingest_address) = cores::listen(address, threads)
+            .map_err(|source| StartError::Listen { address, source })?;
         let (admin, admin_address) = listen(settings.admin)?;
         let agent = Self {
             settings,
@@ -159,12 +178,13 @@ impl Agent {
             identity,
             holder,
             link,
-            sender,
+            senders,
             spool: Arc::new(spool),
             current,
             ids,
             readiness,
             ingest,
+            certificates,
             admin,
             addresses: (ingest_address, admin_address),
             lock,
@@ -191,6 +211,7 @@ impl Agent {
     /// [`RunError`] when a part ended by itself; everything else is stopped in order first.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let (stops, work) = (Stops::default(), Work::default());
+        let guards = stops.guards();
         let drain = drain::Drain {
             limit: self.settings.drain,
             flush: self.settings.pace.flush,
@@ -215,7 +236,7 @@ impl Agent {
             tracing::error!(error = %error, "the agent stops because a part of it ended");
         }
         drain.run(&mut parts, &stops, &work).await;
-        drop(lock);
+        drop((lock, guards));
         failure.map_or(Ok(()), Err)
     }
 
@@ -259,20 +280,30 @@ impl Agent {
             Arc::clone(&meter),
             limits,
         );
-        let listener =
-            tokio::net::TcpListener::from_std(self.ingest).map_err(not_started("ingest"))?;
-        let (requests, stop) = (work.requests.clone(), stops.accept.clone());
-        parts.spawn(async move {
-            serve(listener, Arc::new(acceptor), requests, stop).await;
-            ("ingest", Ok(()))
-        });
+        let served = cores::Served {
+            acceptor: Arc::new(acceptor),
+            certificates: self.certificates.clone(),
+            requests: work.requests.clone(),
+            stop: stops.accept.clone(),
+            release: stops.cores.clone(),
+        };
+        let cores = cores::start(self.ingest, &served, parts).map_err(not_started("ingest"))?;
+        if let Some(certificates) = self.certificates {
+            let (every, stop) = (self.settings.pace.certificate, stops.accept.clone());
+            parts.spawn(async move {
+                certificates.watch(every, stop).await;
+                ("certificate", Ok(()))
+            });
+        }
 
+        let (sender, senders) = self.senders;
+        let crew = Crew::from(sender).elsewhere(cores.into_iter().zip(senders).collect());
         let deliverer = deliver(
             Arc::clone(&self.current),
             Arc::clone(&store),
             Arc::clone(&self.clock),
             self.ids.clone(),
-            (self.sender, Arc::clone(&gates), Arc::clone(&meter)),
+            (crew, Arc::clone(&gates), Arc::clone(&meter)),
             (work.deliveries.clone(), stops.deliver.clone()),
         );
         parts.spawn(async move {
@@ -355,15 +386,21 @@ async fn deliver(
     store: Arc<dyn Store>,
     clock: SharedClock,
     ids: StoreIds,
-    (sender, gates, meter): (Sender, Arc<Gates>, Arc<Meter>),
+    (crew, gates, meter): (Crew, Arc<Gates>, Arc<Meter>),
     (tasks, stop): (TaskTracker, CancellationToken),
 ) {
     let ids = tokio::select! {
         () = stop.cancelled() => return,
         ids = ids.ready() => ids,
     };
-    let deliverer = Deliverer::new(current, store, clock, ids, sender, (gates, meter));
+    let deliverer = Deliverer::new(current, store, clock, ids, crew, (gates, meter));
     deliverer.run(tasks, stop).await;
+}
+
+fn senders(settings: &Settings) -> Result<(Sender, Vec<Sender>), TlsUnavailable> {
+    let policy = || AddressPolicy::new(settings.allow_addresses.clone());
+    let of_cores = (0..settings.ingest_threads).map(|_| Sender::new(policy()));
+    Ok((Sender::new(policy())?, of_cores.collect::<Result<_, _>>()?))
 }
 
 fn alone(ended: Option<Result<Ended, tokio::task::JoinError>>) -> RunError {

@@ -8,6 +8,7 @@
 //! delays nobody else's (G11).
 
 mod attempt;
+mod crew;
 mod fair;
 mod gate;
 mod gates;
@@ -17,6 +18,7 @@ mod schedule;
 mod send;
 mod tokens;
 
+pub use crew::Crew;
 pub use gate::Circuit;
 pub use gates::{DestinationStanding, Gates};
 pub use guard::AddressPolicy;

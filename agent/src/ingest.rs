@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookplane_signature::Verifier;
-use http::Method;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::{Body as _, Incoming};
 
 use crate::config::{Configuration, Source};
@@ -183,16 +183,7 @@ fn too_many_headers(headers: &Headers) -> Option<String> {
 }
 
 fn describe(head: &Parts, path: &str, client_ip: IpAddr, received_at: u64, revision: u64) -> Call {
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                Bytes::copy_from_slice(value.as_bytes()),
-            )
-        })
-        .collect();
+    let headers = copied(&head.headers);
     Call {
         method: head.method.clone(),
         path: path.to_owned(),
@@ -204,6 +195,21 @@ fn describe(head: &Parts, path: &str, client_ip: IpAddr, received_at: u64, revis
         received_at,
         config_revision: revision,
     }
+}
+
+/// Names and values as they came. The values share one piece of memory: a request has a dozen
+/// of them and keeps or drops them together.
+fn copied(headers: &HeaderMap) -> Headers {
+    let size = headers.values().map(HeaderValue::len).sum();
+    let mut values = Vec::with_capacity(size);
+    for value in headers.values() {
+        values.extend_from_slice(value.as_bytes());
+    }
+    let mut rest = Bytes::from(values);
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), rest.split_to(value.len())))
+        .collect()
 }
 
 fn cut(mut call: Call) -> Call {

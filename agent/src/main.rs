@@ -37,7 +37,12 @@ fn main() -> ExitCode {
     {
         tracing::debug!("a TLS provider was installed before");
     }
-    let runtime = match tokio::runtime::Runtime::new() {
+    // Traffic has threads of its own; here are the schedule, the streams and the upkeep.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return refuse(FAILURE, &error),
     };

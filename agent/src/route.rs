@@ -35,50 +35,52 @@ impl Routed {
 
 /// Makes the request and its events, to be stored in one step.
 #[must_use]
-pub fn route(verified: Verified, configuration: &Configuration, ids: IdMint) -> Routed {
-    let source = verified.source();
-    let call = verified.call();
+pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint) -> Routed {
+    let challenge = verified.challenge.take();
+    let (verified_by, message_id) = (verified.verified_by.take(), verified.message_id.take());
+    let event_type = verified.event_type.take();
+    let (source, call) = verified.into_parts();
+    let fates: Vec<Fate> = match &challenge {
+        // The sender asks whose address this is; that is no event of anybody's.
+        Some(_) => Vec::new(),
+        None => {
+            let mut view = View::new(&call);
+            let all = source.connections.iter();
+            all.map(|connection| decide(connection, configuration, &mut view))
+                .collect()
+        }
+    };
     let request = RequestRecord {
         id: ids.mint(Kind::Request, call.received_at),
         team_id: source.team_id.clone(),
         source_id: source.id.clone(),
         rejection: None,
-        verified_by: verified.verified_by.clone(),
-        message_id: verified.message_id.clone(),
-        event_type: verified.event_type.clone(),
+        verified_by,
+        message_id,
+        event_type,
         ingested_at: call.received_at,
         client_ip: call.client_ip.to_string(),
         config_revision: call.config_revision,
-        method: call.method.to_string(),
-        path: call.path.clone(),
-        query: call.query.clone(),
-        headers: call.headers.clone(),
-        body: call.body.clone(),
+        method: call.method.as_str().to_owned(),
+        path: call.path,
+        query: call.query,
+        headers: call.headers,
+        body: call.body,
         body_size: call.body_size,
     };
-    let mut view = View::new(call);
-    let events = match &verified.challenge {
-        // The sender asks whose address this is; that is no event of anybody's.
-        Some(_) => Vec::new(),
-        None => source
-            .connections
-            .iter()
-            .map(|connection| {
-                let fate = decide(connection, configuration, &mut view);
-                branch(&request, connection, fate, ids)
-            })
-            .collect(),
-    };
+    let events = source
+        .connections
+        .iter()
+        .zip(fates)
+        .map(|(connection, fate)| branch(&request, connection, fate, ids))
+        .collect();
     let window = source.dedupe_window.as_millis();
     let new = NewRequest {
         request,
         events,
         dedupe_window_millis: u64::try_from(window).unwrap_or(u64::MAX),
     };
-    Routed {
-        new,
-        challenge: verified.challenge,
-    }
+    Routed { new, challenge }
 }
 
 /// What becomes of one branch.

@@ -1,10 +1,14 @@
 //! What the operator decided: first what was written, then what it means.
 //!
-//! Owns the flags, the environment variables and the keys of the file, one
-//! struct for all three, and their precedence: defaults < file < environment <
-//! flags. Nothing else reads the environment. [`Settings`] is complete and checked.
+//! Owns the meaning of flags, environment variables and keys of the file (`written`
+//! has all three in one struct) and their precedence: defaults < file <
+//! environment < flags. Nothing else reads the environment. [`Settings`] is
+//! complete and checked.
+
+mod written;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,112 +17,12 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
+pub use written::{Arguments, Command, Options, StoreCommand};
+
 /// A few segments, so that old ones can go while new ones are written.
 const LEAST_STORE: u64 = 256 << 20;
-
-/// The command line of `hookplane-agent`.
-#[derive(Debug, clap::Parser)]
-#[command(
-    name = "hookplane-agent",
-    version,
-    about = "Receives, verifies, stores and delivers webhooks"
-)]
-pub struct Arguments {
-    /// TOML file with the same settings, `ingest = "0.0.0.0:8088"` for example
-    #[arg(long, env = "HOOKPLANE_CONFIG", value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    #[command(flatten)]
-    pub options: Options,
-    /// Without one the agent runs
-    #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
-pub enum Command {
-    /// Work on the store of a stopped agent
-    #[command(subcommand)]
-    Store(StoreCommand),
-}
-
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
-pub enum StoreCommand {
-    /// Read everything and say what is damaged; exit code 1 if something is
-    Verify,
-    /// Make the index again from the journal
-    RebuildIndex,
-    /// Write every record as a line of JSON to standard output
-    Export,
-}
-
-/// Settings as written: flags, `HOOKPLANE_…` variables or keys of the file.
-#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// URL of the control plane [default: http://127.0.0.1:8080]
-    #[arg(long, env = "HOOKPLANE_CONTROL_PLANE", value_name = "URL")]
-    pub control_plane: Option<String>,
-    /// PEM file of the authorities that may sign the control plane's certificate
-    #[arg(long, env = "HOOKPLANE_CONTROL_PLANE_CA", value_name = "FILE")]
-    pub control_plane_ca: Option<PathBuf>,
-    /// Speak plain http to a control plane on another machine
-    #[arg(long, env = "HOOKPLANE_INSECURE_CONTROL_PLANE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    pub insecure_control_plane: Option<bool>,
-    /// File with the token that both planes were given
-    #[arg(long, env = "HOOKPLANE_JOIN_TOKEN_FILE", value_name = "FILE")]
-    pub join_token_file: Option<PathBuf>,
-    /// Unique name of this agent [default: the host's name]
-    #[arg(long, env = "HOOKPLANE_NAME")]
-    pub name: Option<String>,
-    /// Group of agents it belongs to [default: default]
-    #[arg(long, env = "HOOKPLANE_POOL")]
-    pub pool: Option<String>,
-    /// Folder of the store, the identity and the configuration [default: .hookplane/agent]
-    #[arg(long, env = "HOOKPLANE_DATA_DIR", value_name = "FOLDER", global = true)]
-    pub data_dir: Option<PathBuf>,
-    /// Address for webhooks [default: 127.0.0.1:8088]
-    #[arg(long, env = "HOOKPLANE_INGEST", value_name = "ADDRESS")]
-    pub ingest: Option<SocketAddr>,
-    /// Address for health, readiness and metrics [default: 127.0.0.1:8089]
-    #[arg(long, env = "HOOKPLANE_ADMIN", value_name = "ADDRESS")]
-    pub admin: Option<SocketAddr>,
-    /// Private networks that deliveries may go to, `10.0.0.0/8,127.0.0.0/8`
-    #[arg(
-        long,
-        env = "HOOKPLANE_ALLOW_ADDRESS",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
-    pub allow_address: Option<Vec<String>>,
-    /// Days that delivered requests are kept [default: 7]
-    #[arg(long, env = "HOOKPLANE_RETENTION_DAYS", value_name = "DAYS")]
-    pub retention_days: Option<u32>,
-    /// Bytes on disk past which evidence goes early [default: 80 % of the file system]
-    #[arg(long, env = "HOOKPLANE_STORE_BYTES", value_name = "BYTES")]
-    pub store_bytes: Option<u64>,
-    /// Inbound requests at once; past it the answer is 503 [default: 1024]
-    #[arg(long, env = "HOOKPLANE_IN_FLIGHT", value_name = "NUMBER")]
-    pub in_flight: Option<usize>,
-    /// Of these, how many one caller or one source may have before the sender is verified
-    /// [default: a quarter]
-    #[arg(long, env = "HOOKPLANE_UNVERIFIED_IN_FLIGHT", value_name = "NUMBER")]
-    pub unverified_in_flight: Option<usize>,
-    /// Memory for the bodies of inbound requests; past it the answer is 503 [default: 256]
-    #[arg(long, env = "HOOKPLANE_BODY_MEMORY_MIB", value_name = "MIB")]
-    pub body_memory_mib: Option<usize>,
-    /// Inbound connections of one caller at once; past it new ones are closed [default: 2048]
-    #[arg(long, env = "HOOKPLANE_CONNECTIONS_PER_CLIENT", value_name = "NUMBER")]
-    pub connections_per_client: Option<usize>,
-    /// What to log, `info,hookplane_agent=debug` for example [default: info]
-    #[arg(long, env = "HOOKPLANE_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-    /// How to log [default: text]
-    #[arg(long, env = "HOOKPLANE_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-    /// Seconds a shutdown may take [default: 30]
-    #[arg(long, env = "HOOKPLANE_DRAIN_SECONDS", value_name = "SECONDS")]
-    pub drain_seconds: Option<u64>,
-}
+/// Past this many threads they only wait for each other.
+const MOST_THREADS: usize = 64;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -126,6 +30,13 @@ pub enum LogFormat {
     #[default]
     Text,
     Json,
+}
+
+/// Where a certificate chain and its private key are, in PEM.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    pub chain: PathBuf,
+    pub key: PathBuf,
 }
 
 /// What the agent works with.
@@ -139,6 +50,9 @@ pub struct Settings {
     pub pool: String,
     pub data_dir: PathBuf,
     pub ingest: SocketAddr,
+    /// With these ingest speaks TLS.
+    pub ingest_tls: Option<CertificateFiles>,
+    pub ingest_threads: usize,
     pub admin: SocketAddr,
     pub allow_addresses: Vec<IpNet>,
     pub retention_days: u32,
@@ -179,6 +93,8 @@ pub struct Pace {
     pub flush: Duration,
     /// Reports that may wait for the control plane.
     pub spool: u64,
+    /// Between looks whether the certificate of ingest was replaced.
+    pub certificate: Duration,
 }
 
 /// Why the settings cannot be used.
@@ -222,6 +138,7 @@ impl Default for Pace {
             report: Duration::from_secs(5),
             flush: Duration::from_secs(2),
             spool: 10_000,
+            certificate: Duration::from_secs(60),
         }
     }
 }
@@ -240,6 +157,8 @@ impl Settings {
             pool: "default".to_owned(),
             data_dir: data_dir.to_owned(),
             ingest: local(8088),
+            ingest_tls: None,
+            ingest_threads: cores().min(MOST_THREADS),
             admin: local(8089),
             allow_addresses: Vec::new(),
             retention_days: 7,
@@ -300,6 +219,8 @@ impl Settings {
             name: given.name.unwrap_or(defaults.name),
             pool: given.pool.unwrap_or(defaults.pool),
             ingest: given.ingest.unwrap_or(defaults.ingest),
+            ingest_tls: certificate(given.ingest_cert, given.ingest_key)?,
+            ingest_threads: given.ingest_threads.unwrap_or(defaults.ingest_threads),
             admin: given.admin.unwrap_or(defaults.admin),
             allow_addresses,
             retention_days: given.retention_days.unwrap_or(defaults.retention_days),
@@ -377,6 +298,10 @@ impl Settings {
             let message = format!("at least {LEAST_STORE} bytes are needed");
             return Err(invalid("store_bytes", message));
         }
+        if !(1..=MOST_THREADS).contains(&self.ingest_threads) {
+            let message = format!("1 to {MOST_THREADS} are possible");
+            return Err(invalid("ingest_threads", message));
+        }
         if !(1..=65_536).contains(&self.in_flight) {
             return Err(invalid("in_flight", "1 to 65536 are possible".to_owned()));
         }
@@ -395,31 +320,23 @@ impl Settings {
     }
 }
 
-impl Options {
-    /// These, and for what they leave open the other ones.
-    fn or(self, other: Self) -> Self {
-        Self {
-            control_plane: self.control_plane.or(other.control_plane),
-            control_plane_ca: self.control_plane_ca.or(other.control_plane_ca),
-            insecure_control_plane: self.insecure_control_plane.or(other.insecure_control_plane),
-            join_token_file: self.join_token_file.or(other.join_token_file),
-            name: self.name.or(other.name),
-            pool: self.pool.or(other.pool),
-            data_dir: self.data_dir.or(other.data_dir),
-            ingest: self.ingest.or(other.ingest),
-            admin: self.admin.or(other.admin),
-            allow_address: self.allow_address.or(other.allow_address),
-            retention_days: self.retention_days.or(other.retention_days),
-            store_bytes: self.store_bytes.or(other.store_bytes),
-            in_flight: self.in_flight.or(other.in_flight),
-            unverified_in_flight: self.unverified_in_flight.or(other.unverified_in_flight),
-            body_memory_mib: self.body_memory_mib.or(other.body_memory_mib),
-            connections_per_client: self.connections_per_client.or(other.connections_per_client),
-            log: self.log.or(other.log),
-            log_format: self.log_format.or(other.log_format),
-            drain_seconds: self.drain_seconds.or(other.drain_seconds),
-        }
+/// One without the other is a mistake that must not end in plain text on the wire.
+fn certificate(
+    chain: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<CertificateFiles>, SettingsError> {
+    let missing = |what: &str| format!("{what} is needed too: TLS takes both");
+    match (chain, key) {
+        (None, None) => Ok(None),
+        (Some(chain), Some(key)) => Ok(Some(CertificateFiles { chain, key })),
+        (Some(_), None) => Err(invalid("ingest_cert", missing("`ingest_key`"))),
+        (None, Some(_)) => Err(invalid("ingest_key", missing("`ingest_cert`"))),
     }
+}
+
+/// Cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn invalid(setting: &'static str, message: String) -> SettingsError {
@@ -472,6 +389,25 @@ mod tests {
         std::fs::write(&path, "poool = \"typo\"").unwrap();
         let error = read(&["--config", path.to_str().unwrap()]).unwrap_err();
         assert!(matches!(error, SettingsError::Malformed { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together_and_threads_are_bounded() {
+        let both = read(&["--ingest-cert", "a.pem", "--ingest-key", "b.pem"]).unwrap();
+        assert!(
+            both.ingest_tls
+                .is_some_and(|files| files.chain == Path::new("a.pem"))
+        );
+        for (wrong, named) in [
+            (["--ingest-cert", "a.pem"], "ingest_key"),
+            (["--ingest-key", "b.pem"], "ingest_cert"),
+            (["--ingest-threads", "0"], "ingest_threads"),
+            (["--ingest-threads", "65"], "ingest_threads"),
+        ] {
+            let error = read(&wrong).unwrap_err().to_string();
+            assert!(error.contains(named), "{wrong:?}: {error}");
+        }
+        assert!(read(&[]).unwrap().ingest_threads >= 1);
     }
 
     #[test]

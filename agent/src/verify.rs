@@ -37,6 +37,10 @@ impl Verified {
     pub fn call(&self) -> &Call {
         &self.call
     }
+
+    pub(crate) fn into_parts(self) -> (Arc<Source>, Call) {
+        (self.source, self.call)
+    }
 }
 
 /// Judges a received request.

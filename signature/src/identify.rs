@@ -2,7 +2,7 @@
 //!
 //! Hints for routing, dedupe and metrics: what cannot be read is absent, never an error.
 
-use serde_json::Value;
+mod skim;
 
 use crate::headers::{HeaderView, first_text};
 use crate::provider::{Place, Provider};
@@ -30,15 +30,6 @@ fn read(place: &Place, headers: &dyn HeaderView, body: &[u8]) -> Option<String> 
             .iter()
             .find_map(|name| first_text(headers, name))
             .map(str::to_owned),
-        Place::Body(paths) => {
-            let value: Value = serde_json::from_slice(body).ok()?;
-            paths.iter().find_map(|path| {
-                let found = path.iter().try_fold(&value, |value, key| value.get(key))?;
-                found
-                    .as_str()
-                    .filter(|text| !text.is_empty())
-                    .map(str::to_owned)
-            })
-        }
+        Place::Body(paths) => skim::first_text(body, paths),
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
+use serde::Serialize;
 use serde_json::json;
 
 use super::Answer;
@@ -11,22 +12,34 @@ use super::reject::Refusal;
 use crate::config::CustomResponse;
 use crate::store::stage::Stored;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 pub(super) fn stored(stored: &Stored, custom: Option<&CustomResponse>) -> Answer {
     if let Some(challenge) = stored.challenge() {
-        return with_body(&challenge.content_type, Bytes::from(challenge.body.clone()));
+        let body = Bytes::from(challenge.body.clone());
+        return with_body(media_type(&challenge.content_type), body);
     }
     if let Some(custom) = custom {
-        return with_body(&custom.content_type, custom.body.clone());
+        return with_body(media_type(&custom.content_type), custom.body.clone());
     }
-    let body = json!({
-        "ok": true,
-        "queued": true,
-        "transport": "queue",
-        "request_id": stored.request_id(),
-    });
-    with_body("application/json", body.to_string().into())
+    let body = Accepted {
+        ok: true,
+        queued: true,
+        transport: "queue",
+        request_id: stored.request_id(),
+    };
+    let body = serde_json::to_vec(&body).expect("texts and truths");
+    with_body(JSON, body.into())
+}
+
+/// Written out: it is the answer to nearly everything.
+#[derive(Serialize)]
+struct Accepted<'a> {
+    ok: bool,
+    queued: bool,
+    transport: &'static str,
+    request_id: &'a str,
 }
 
 /// With an id only when there is something to be found under it.
@@ -54,15 +67,17 @@ fn failure(status: StatusCode, code: &str, message: &str, request_id: Option<&st
     if let Some(id) = request_id {
         body["request_id"] = id.into();
     }
-    let mut answer = with_body("application/json", body.to_string().into());
+    let mut answer = with_body(JSON, body.to_string().into());
     *answer.status_mut() = status;
     answer
 }
 
-fn with_body(content_type: &str, body: Bytes) -> Answer {
+fn media_type(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+fn with_body(content_type: HeaderValue, body: Bytes) -> Answer {
     let mut answer = Answer::new(Full::new(body));
-    let content_type = HeaderValue::try_from(content_type)
-        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
 }

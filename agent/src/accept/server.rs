@@ -3,20 +3,22 @@
 //! Invariant: a connection lives as long as it brings requests and not much
 //! longer, whatever the other side does or leaves undone.
 
+mod certificates;
 mod first_bytes;
 mod idle;
-mod open;
+mod listener;
+pub(super) mod open;
+mod tls;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +26,11 @@ use super::{Acceptor, IngestLimits};
 use crate::ingest::{MAX_HEAD_BYTES, MAX_HEADERS};
 use first_bytes::FirstBytes;
 use idle::Activity;
-use open::{Open, OpenConnections};
+use open::Open;
+
+pub use certificates::{Certificates, InvalidCertificate};
+pub use listener::Listener;
+pub use tls::TlsListener;
 
 /// HTTP/2 pings, and how long the answer to one may take.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -39,69 +45,73 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown`, then lets open connections end their request in hand.
 /// Connections run on `tasks`: wait for it, with a deadline, to know that all are done.
-pub async fn serve(
-    listener: TcpListener,
+/// Several may serve with one acceptor, each its own listener: the bounds hold for all together.
+pub async fn serve<L: Listener>(
+    listener: L,
     acceptor: Arc<Acceptor>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let limits = *acceptor.limits();
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let open = OpenConnections::at_most(limits.connections_per_client);
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
+            let accepted = listener.accept().await;
+            // After the connection: a place kept for whoever may come here is missing elsewhere.
+            let place = acceptor.connections().place().await;
+            (accepted, place)
         };
-        let accepted = tokio::select! {
+        let (accepted, place) = tokio::select! {
             () = shutdown.cancelled() => return,
-            accepted = next => accepted,
+            next = next => next,
         };
         match accepted {
-            Some((place, Ok((stream, peer)))) => {
-                let Some(open) = open.open(peer.ip()) else {
+            Ok((stream, peer)) => {
+                let Some(open) = place.and_then(|place| place.open(peer.ip())) else {
                     tracing::debug!(client.ip = %peer.ip(), "a caller has too many connections");
                     continue;
                 };
-                let served = Served {
+                let session = Session {
                     acceptor: Arc::clone(&acceptor),
                     tasks: tasks.clone(),
-                    shutdown: shutdown.clone(),
+                    client: peer.ip(),
+                    activity: Activity::new(),
+                    _open: open,
                 };
-                tasks.spawn(connection(stream, peer, served, (place, open)));
+                // One of its own: all connections look at it each time they are woken.
+                let shutdown = shutdown.child_token();
+                tasks.spawn(connection(stream, session, shutdown));
             }
-            Some((_, Err(error))) => {
+            Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            None => return,
         }
     }
 }
 
-/// What every connection needs.
-struct Served {
+/// What a connection needs for its requests.
+struct Session {
     acceptor: Arc<Acceptor>,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
+    client: IpAddr,
+    activity: Activity,
+    _open: Open,
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    served: Served,
-    _held: (OwnedSemaphorePermit, Open),
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    session: Session,
+    shutdown: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "no delay could not be set");
-    }
-    let limits = *served.acceptor.limits();
-    let activity = Activity::new();
+    let limits = *session.acceptor.limits();
+    let session = Arc::new(session);
     let service = service_fn(|request| {
-        let (acceptor, in_hand) = (Arc::clone(&served.acceptor), activity.begin());
-        let tasks = served.tasks.clone();
+        let session = Arc::clone(&session);
         async move {
-            let answer = acceptor.accept(request, peer.ip(), &tasks).await;
+            let in_hand = session.activity.begin();
+            let accepting = session
+                .acceptor
+                .accept(request, session.client, &session.tasks);
+            let answer = accepting.await;
             drop(in_hand);
             Ok::<_, Infallible>(answer)
         }
@@ -112,8 +122,8 @@ async fn connection(
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
-        () = served.shutdown.cancelled() => None,
-        () = activity.idle_for(limits.idle) => None,
+        () = shutdown.cancelled() => None,
+        () = session.activity.idle_for(limits.idle) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -121,7 +131,7 @@ async fn connection(
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = serving => ended,
-                () = activity.had_its_time(GRACE) => return,
+                () = session.activity.had_its_time(GRACE) => return,
             }
         }
     };

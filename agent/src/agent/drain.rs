@@ -41,6 +41,7 @@ impl Drain {
 
         stops.deliver.cancel();
         wait(&work.deliveries, end, "deliveries").await;
+        stops.cores.cancel();
 
         stops.report.cancel();
         self.flush(stops, end).await;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{Attempted, Means, attempt};
+use super::crew::{Crew, Turn};
 use super::fair::{self, Turns};
 use super::gates::Gates;
-use super::send::Sender;
 use super::tokens::Tokens;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
@@ -41,7 +41,7 @@ struct Parts {
     store: Arc<dyn Store>,
     clock: SharedClock,
     ids: IdMint,
-    sender: Sender,
+    crew: Crew,
     tokens: Tokens,
     gates: Arc<Gates>,
     meter: Arc<Meter>,
@@ -98,7 +98,7 @@ impl Deliverer {
         store: Arc<dyn Store>,
         clock: SharedClock,
         ids: IdMint,
-        sender: Sender,
+        crew: impl Into<Crew>,
         (gates, meter): (Arc<Gates>, Arc<Meter>),
     ) -> Self {
         let parts = Parts {
@@ -106,7 +106,7 @@ impl Deliverer {
             store,
             clock,
             ids,
-            sender,
+            crew: crew.into(),
             tokens: Tokens::default(),
             gates,
             meter,
@@ -120,7 +120,7 @@ impl Deliverer {
         }
     }
 
-    /// Runs until `shutdown`. Attempts run on `tasks`: wait for it, with a deadline;
+    /// Runs until `shutdown`. Attempts run on the crew's runtimes and count on `tasks`: wait for it, with a deadline;
     /// what does not end in time stays pending and is sent again after the next start.
     pub async fn run(self, tasks: TaskTracker, shutdown: CancellationToken) {
         let mut news = self.parts.store.subscribe();
@@ -304,13 +304,14 @@ impl Deliverer {
             .or_default()
             .insert(due.event.id.clone());
         let (this, shutdown, to) = (self.clone(), shutdown.clone(), Arc::clone(to));
-        tasks.spawn(async move {
+        let turn = self.parts.crew.next();
+        let work = async move {
             this.parts.meter.delivery_begins();
             let Attempted {
                 completion,
                 ending,
                 disable_requested,
-            } = this.attempt(&due, &to, &connection).await;
+            } = this.attempt(&due, &to, &connection, turn).await;
             if let Some(circuit) = passage.leave(ending, disable_requested) {
                 tracing::info!(destination.id = to.id, circuit = ?circuit, "a circuit changed");
             }
@@ -325,7 +326,8 @@ impl Deliverer {
             this.left(&lane, &due.event.id);
             drop(place);
             this.parts.ended.notify_one();
-        });
+        };
+        self.parts.crew.spawn(turn, work, tasks);
         Start::Made
     }
 
@@ -334,10 +336,11 @@ impl Deliverer {
         due: &DueEvent,
         to: &Destination,
         connection: &Connection,
+        turn: Turn,
     ) -> Attempted {
         let parts = &self.parts;
         let means = Means {
-            sender: &parts.sender,
+            sender: parts.crew.sender(turn),
             tokens: &parts.tokens,
             clock: parts.clock.as_ref(),
             ids: parts.ids,
@@ -371,7 +374,7 @@ impl Deliverer {
     fn forget_missing(&self, configuration: &Configuration) {
         self.parts.gates.forget_missing(configuration);
         self.parts.tokens.forget_missing(configuration);
-        self.parts.sender.forget_missing(configuration);
+        self.parts.crew.forget_missing(configuration);
     }
 
     /// Writes an outcome, again and again while the store cannot; gives up only at shutdown.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use hookplane_agent::accept::IngestLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::world::{closed, connect, start};
+use crate::world::{Agent, closed, connect, start, start_on};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frames of HTTP/2: empty settings, their acknowledgement, a ping.
@@ -56,6 +57,19 @@ async fn a_greeting_letter_by_letter_has_one_deadline_in_all() {
 }
 
 #[tokio::test]
+async fn half_a_head_is_waited_for_as_long_as_a_whole_one_whatever_came_before() {
+    let agent = start(limits(SHORT, LONG)).await;
+    let whole = "POST /src_open HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+    let half = "POST /src_open HTTP/1.1\r\nhost: a\r\n";
+    for said in [half.to_owned(), format!("{whole}{half}")] {
+        let mut stream = connect(&agent).await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let answered = closed(&mut stream).await.matches("thanks").count();
+        assert_eq!(answered, said.matches(whole).count());
+    }
+}
+
+#[tokio::test]
 async fn a_connection_of_version_two_without_requests_is_ended_though_it_pings() {
     let agent = start(limits(LONG, SHORT)).await;
     let mut silent = connect(&agent).await;
@@ -74,6 +88,59 @@ async fn a_connection_of_version_two_without_requests_is_ended_though_it_pings()
     let end = tokio::time::timeout(Duration::from_secs(20), hear.read_to_end(&mut heard));
     drop(end.await.expect("pings keep the connection"));
     closed(&mut silent).await;
+}
+
+/// Two listeners on ports of their own, so that a test can choose.
+async fn two_listeners(limits: IngestLimits) -> (Agent, std::net::SocketAddr) {
+    let one = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let two = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (base, other) = (one.local_addr().unwrap(), two.local_addr().unwrap());
+    (
+        start_on(vec![one, two], format!("http://{base}"), limits),
+        other,
+    )
+}
+
+#[tokio::test]
+async fn listeners_share_the_bound_on_connections() {
+    let (agent, other) = two_listeners(IngestLimits {
+        connections: 1,
+        ..limits(LONG, LONG)
+    })
+    .await;
+    let call = b"POST /src_open HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+    let mut one = connect(&agent).await;
+    one.write_all(call).await.unwrap();
+    let mut answer = [0; 12];
+    one.read_exact(&mut answer).await.unwrap();
+    let mut two = TcpStream::connect(other).await.unwrap();
+    two.write_all(call).await.unwrap();
+    let early = tokio::time::timeout(SHORT, two.read_exact(&mut answer));
+    assert!(
+        early.await.is_err(),
+        "the other listener has places of its own"
+    );
+    drop(one);
+    let then = tokio::time::timeout(Duration::from_secs(20), two.read_exact(&mut answer));
+    then.await
+        .expect("it is served when there is room")
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn listeners_share_the_bound_on_connections_of_one_caller() {
+    let (agent, other) = two_listeners(IngestLimits {
+        connections_per_client: 1,
+        ..limits(LONG, LONG)
+    })
+    .await;
+    let call = b"POST /src_open HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+    let mut one = connect(&agent).await;
+    one.write_all(call).await.unwrap();
+    one.read_exact(&mut [0; 12]).await.unwrap();
+    let mut two = TcpStream::connect(other).await.unwrap();
+    assert_eq!(closed(&mut two).await, "");
 }
 
 #[tokio::test]

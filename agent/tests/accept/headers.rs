@@ -51,6 +51,19 @@ async fn too_many_headers_are_refused_over_version_two_and_kept_cut() {
 }
 
 #[tokio::test]
+async fn too_many_headers_are_refused_over_version_one() {
+    let agent = start(IngestLimits::default()).await;
+    let told = agent
+        .send("POST", "/src_open", pairs(120, "v"), b"{}")
+        .await;
+    assert_eq!(told.status, 200);
+    let told = agent
+        .send("POST", "/src_open", pairs(130, "v"), b"{}")
+        .await;
+    assert_eq!(told.status, 431);
+}
+
+#[tokio::test]
 async fn too_large_a_head_is_refused_over_both_versions() {
     let agent = start(IngestLimits::default()).await;
     let large = pairs(100, &"v".repeat(1_000));

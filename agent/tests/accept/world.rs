@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hookplane_agent::accept::{Acceptor, IngestLimits, serve};
+use hookplane_agent::accept::{Acceptor, IngestLimits, Listener, serve};
 use hookplane_agent::clock::Clock;
 use hookplane_agent::config::{
     Configuration, Connection, CustomResponse, Destination, DestinationAuth, Source,
@@ -187,6 +187,17 @@ fn configuration(secret: &str) -> Configuration {
 }
 
 pub(crate) async fn start(limits: IngestLimits) -> Agent {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    start_on(vec![listener], base, limits)
+}
+
+/// With as many listeners as there are; they share the bounds.
+pub(crate) fn start_on<L: Listener>(
+    listeners: Vec<L>,
+    base: String,
+    limits: IngestLimits,
+) -> Agent {
     let dir = tempfile::tempdir().unwrap();
     let gate = Gate::default();
     let disk = SlowDisk::open(&dir.path().join("journal"), gate.clone()).unwrap();
@@ -203,10 +214,11 @@ pub(crate) async fn start(limits: IngestLimits) -> Agent {
         Arc::clone(&meter),
         limits,
     ));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(serve(listener, acceptor, tasks.clone(), shutdown.clone()));
+    for listener in listeners {
+        let acceptor = Arc::clone(&acceptor);
+        tasks.spawn(serve(listener, acceptor, tasks.clone(), shutdown.clone()));
+    }
     Agent {
         _dir: dir,
         gate,
@@ -285,7 +297,7 @@ pub(crate) async fn connect(agent: &Agent) -> TcpStream {
 pub(crate) async fn connect_from(agent: &Agent, client: Ipv4Addr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((client, 0).into()).unwrap();
-    let address = agent.base.strip_prefix("http://").unwrap();
+    let (_, address) = agent.base.split_once("://").unwrap();
     socket.connect(address.parse().unwrap()).await.unwrap()
 }
 

@@ -3,7 +3,7 @@
 //! Counts requests in hand. Pings, half-sent headers and settings are no
 //! requests, so a caller cannot keep a place by sending those.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -13,26 +13,25 @@ pub(super) struct Activity(Mutex<State>);
 
 struct State {
     in_hand: usize,
-    /// When the last one began or ended; at first when the connection was opened.
+    /// When the last one ended; at first when the connection was opened.
     changed: Instant,
 }
 
 /// A request in hand, until it is dropped.
-pub(super) struct InHand(Arc<Activity>);
+pub(super) struct InHand<'a>(&'a Activity);
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(State {
             in_hand: 0,
             changed: Instant::now(),
-        })))
+        }))
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> InHand {
-        let mut state = self.lock();
-        state.in_hand += 1;
-        state.changed = Instant::now();
-        InHand(Arc::clone(self))
+    pub(super) fn begin(&self) -> InHand<'_> {
+        // Its end will be told; as long as it is in hand nobody asks for its beginning.
+        self.lock().in_hand += 1;
+        InHand(self)
     }
 
     /// Ends once no request was in hand for so long.
@@ -63,7 +62,7 @@ impl Activity {
     }
 }
 
-impl Drop for InHand {
+impl Drop for InHand<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.in_hand -= 1;
