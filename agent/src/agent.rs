@@ -74,6 +74,12 @@ pub enum StartError {
     DataDir { path: PathBuf, source: io::Error },
     #[error("another agent uses the data folder {}", path.display())]
     DataDirInUse { path: PathBuf },
+    #[error(
+        "the data folder has a store of an earlier development version, {}, which this one cannot \
+         read; let that version deliver what is in it, then move the file away",
+        path.display()
+    )]
+    EarlierStore { path: PathBuf },
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -145,6 +151,7 @@ impl Agent {
     pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
         settings.check()?;
         let lock = lock_data_dir(&settings)?;
+        refuse_earlier_store(&settings)?;
         let store = JournalStore::open(&settings.store_dir(), &settings.store())?;
         let identity = Identity::load_or_make(&settings.data_dir, rand::random())?;
         let (ids, readiness) = (StoreIds::default(), Arc::new(Readiness::default()));
@@ -417,6 +424,15 @@ fn alone(ended: Option<Result<Ended, tokio::task::JoinError>>) -> RunError {
         },
         Some(Err(_)) | None => RunError::Panicked,
     }
+}
+
+/// What is acknowledged and undelivered in there must not be forgotten in silence.
+fn refuse_earlier_store(settings: &Settings) -> Result<(), StartError> {
+    let path = settings.data_dir.join("store.db");
+    if path.exists() {
+        return Err(StartError::EarlierStore { path });
+    }
+    Ok(())
 }
 
 /// One process per folder: two writers of one store would both believe in their own order.

@@ -155,17 +155,26 @@ pub struct EventTotals {
     pub cancelled: u64,
 }
 
-/// Everything kept about one request.
+/// What is kept about one request: of each list the newest so many, oldest first.
 #[derive(Clone, Debug)]
 pub struct RequestHistory {
     pub request: RequestRecord,
+    /// Of all there are.
     pub counts: RequestCounts,
-    /// Oldest first, ignored ones included.
+    /// At most [`Self::MOST_EVENTS`], ignored ones included.
     pub events: Vec<EventRecord>,
-    /// Oldest first.
+    /// At most [`Self::MOST_ATTEMPTS`].
     pub attempts: Vec<AttemptRecord>,
-    /// Oldest first.
+    /// How many attempts there are.
+    pub attempts_total: u64,
+    /// At most [`Self::MOST_REPEATS`].
     pub repeats: Vec<RepeatRecord>,
+}
+
+impl RequestHistory {
+    pub const MOST_EVENTS: usize = 2_000;
+    pub const MOST_ATTEMPTS: usize = 200;
+    pub const MOST_REPEATS: usize = 200;
 }
 
 /// A report waiting to be acknowledged, in its wire form.

@@ -5,12 +5,16 @@
 
 use serde::Serialize;
 
-use crate::results::{Results, Round, median};
+use crate::results::{Isolation, Results, Round, median};
+use crate::role::load::Latency;
 
 const MIB: f64 = 1_048_576.0;
 /// Sizes that the goals name.
 const STORED: u64 = 2_000_000;
 const RECOVERY: u64 = 1 << 30;
+
+const ISOLATION_P50: &str = "delivery latency beside bad destinations ÷ alone, p50";
+const ISOLATION_P99: &str = "the same, p99";
 
 /// One row of the report.
 #[derive(Clone, Debug, Serialize)]
@@ -110,6 +114,8 @@ pub(crate) fn figures(results: &Results) -> Vec<Figure> {
         of(sized("the same, p99", "×", 50.0, 25.0), |round| {
             f64::from(round.half.latency.p99) / flush(round)
         }),
+        ratio(ISOLATION_P50, 1.2, 1.0).figure(whole, isolation(results, |latency| latency.p50)),
+        ratio(ISOLATION_P99, 1.2, 1.0).figure(whole, isolation(results, |latency| latency.p99)),
         ratio("rate with 2 million events stored ÷ empty", 0.75, 0.90)
             .figure(stored, growth_ratio(results)),
         of(
@@ -155,6 +161,11 @@ fn growth_ratio(results: &Results) -> Vec<f64> {
         return Vec::new();
     };
     rates(&last.runs).iter().map(|rate| rate / empty).collect()
+}
+
+fn isolation(results: &Results, of: fn(&Latency) -> u32) -> Vec<f64> {
+    let ratio = |one: &Isolation| f64::from(of(&one.shared)) / f64::from(of(&one.alone).max(1));
+    results.isolation.iter().map(ratio).collect()
 }
 
 fn seconds_to_accept(results: &Results) -> Vec<f64> {
@@ -222,7 +233,7 @@ mod tests {
     #[test]
     fn without_a_measurement_nothing_is_met() {
         let figures = figures(&Results::default());
-        assert_eq!(figures.len(), 10);
+        assert_eq!(figures.len(), 12);
         assert!(
             figures
                 .iter()
@@ -245,7 +256,7 @@ mod tests {
         };
         results.machine.debug_build = false;
         results.settings.stored = STORED - 1;
-        let stored = |results: &Results| figures(results)[5].clone();
+        let stored = |results: &Results| figures(results)[7].clone();
         assert_eq!(stored(&results).verdict, Verdict::NotComparable);
         results.settings.stored = STORED;
         assert_eq!(stored(&results).verdict, Verdict::FloorMet);

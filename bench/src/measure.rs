@@ -6,6 +6,7 @@
 mod bare;
 mod books;
 mod growth;
+mod isolation;
 mod recovery;
 mod rig;
 mod round;
@@ -31,6 +32,8 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Results, Fault> {
     for number in 1..=plan.rounds() {
         say::line(&format!("round {number} of {}", plan.rounds()));
         results.rounds.push(Box::pin(round::round(plan)).await?);
+        let beside = Box::pin(isolation::isolation(plan)).await?;
+        results.isolation.push(beside);
     }
     say::line("one request at a time: does every answer have its flush?");
     results.flushing = Box::pin(round::flushing(plan)).await?;

@@ -17,6 +17,7 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) settings: Settings,
     pub(crate) rounds: Vec<Round>,
+    pub(crate) isolation: Vec<Isolation>,
     pub(crate) flushing: Flushing,
     pub(crate) growth: Vec<Point>,
     pub(crate) recoveries: Vec<Recovery>,
@@ -109,6 +110,17 @@ pub(crate) struct Flushing {
     pub(crate) books: Books,
 }
 
+/// Deliveries to a healthy receiver, alone and beside bad ones.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Isolation {
+    /// From when the request was due until its delivery arrived.
+    pub(crate) alone: Latency,
+    pub(crate) shared: Latency,
+    /// Requests that were accepted for the bad ones meanwhile.
+    pub(crate) neighbours: u64,
+    pub(crate) books: Books,
+}
+
 /// One point of a plot: the runs at one value.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Point {
@@ -189,10 +201,12 @@ impl Results {
             let runs = points.iter().flat_map(|point| &point.runs);
             runs.map(move |run| (name, run.books))
         });
+        let beside = self.isolation.iter().map(|one| ("isolation", one.books));
         let killed = self.recoveries.iter().map(|one| ("SIGKILL", one.books));
         rounds
             .chain([("one at a time", self.flushing.books)])
             .chain(sweeps)
+            .chain(beside)
             .chain(killed)
             .collect()
     }

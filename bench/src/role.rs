@@ -21,6 +21,15 @@ use tokio::process::{Child, Command};
 use crate::fault::Fault;
 use load::{Job, Outcome};
 
+/// Header of requests that are due at fixed times: when, by the machine's monotonic clock.
+const DUE: &str = "bench-due-micros";
+
+/// The same clock for every process of the machine.
+fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64) * 1_000_000 + (now.tv_nsec as u64) / 1_000
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Listening {
     pid: u32,

@@ -5,6 +5,7 @@
 //! Invariants: ports are free ones, processes are ended by their id, and every
 //! wait is for a state, with a deadline that names what was missing.
 
+mod address;
 pub mod api;
 pub mod process;
 pub mod receiver;

@@ -72,7 +72,7 @@ impl System {
             dir,
             control_plane: None,
             agents: Vec::new(),
-            api_address: "127.0.0.1:0".to_owned(),
+            api_address: crate::address::lasting(),
             tls,
             api: None,
         }

@@ -339,7 +339,11 @@ async fn a_restored_control_plane_begins_a_new_epoch_and_cancels_nothing() {
         404,
         "what it has not is gone"
     );
-    let counts = system.api().get("/v1/events/count").await;
+    let counts = until("the agent can be asked", || async {
+        let counts = system.api().get("/v1/events/count").await;
+        (counts["partial"] == false).then_some(counts)
+    })
+    .await;
     assert_eq!(
         (&counts["cancelled"], &counts["count"]),
         (&json!(0), &json!(1)),

@@ -19,8 +19,8 @@ use crate::store::{
 /// Most entries of a list, and its share of the bytes of an answer.
 const EVENTS: (usize, usize) = (1_000, 512 * 1_024);
 const IGNORED: (usize, usize) = (1_000, 256 * 1_024);
-const REPEATS: (usize, usize) = (200, 256 * 1_024);
-const ATTEMPTS: (usize, usize) = (200, 1_536 * 1_024);
+const REPEATS: (usize, usize) = (RequestHistory::MOST_REPEATS, 256 * 1_024);
+const ATTEMPTS: (usize, usize) = (RequestHistory::MOST_ATTEMPTS, 1_536 * 1_024);
 
 /// What of a history the trace tells of; each list oldest first.
 struct Kept<'a> {
@@ -47,7 +47,10 @@ pub(super) fn trace(history: &RequestHistory, agent_id: &str) -> RequestTrace {
         attempts,
     };
     let (timeline, timeline_cut) = timeline::timeline(&kept);
-    let attempts_cut = history.attempts.len() - kept.attempts.len();
+    let attempts_total = usize::try_from(history.attempts_total).unwrap_or(usize::MAX);
+    let attempts_cut = attempts_total.saturating_sub(kept.attempts.len());
+    let events_total = history.counts.events.saturating_add(history.counts.ignored) as usize;
+    let events_cut = events_total.saturating_sub(history.events.len());
     let events = routed_events.into_iter().map(|event: Event| EventTrace {
         attempts: by_event.remove(&event.id).unwrap_or_default(),
         event: Some(event),
@@ -64,11 +67,20 @@ pub(super) fn trace(history: &RequestHistory, agent_id: &str) -> RequestTrace {
         ignored_events,
         repeats,
         timeline,
-        attempts_count: u32::try_from(history.attempts.len()).unwrap_or(u32::MAX),
+        attempts_count: u32::try_from(history.attempts_total).unwrap_or(u32::MAX),
         // The control plane says so when it could not ask.
         partial: false,
         unreachable: Vec::new(),
-        truncated: routed_cut + ignored_cut + repeats_cut + attempts_cut + timeline_cut > 0,
+        truncated: [
+            events_cut,
+            routed_cut,
+            ignored_cut,
+            repeats_cut,
+            attempts_cut,
+            timeline_cut,
+        ]
+        .iter()
+        .any(|cut| *cut > 0),
     }
 }
 

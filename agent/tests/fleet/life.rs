@@ -98,6 +98,16 @@ async fn a_second_process_on_the_same_folder_is_refused() {
 }
 
 #[tokio::test]
+async fn a_store_of_an_earlier_version_is_not_forgotten_in_silence() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.data_dir()).unwrap();
+    std::fs::write(place.data_dir().join("store.db"), "").unwrap();
+    let settings = place.settings("http://127.0.0.1:9");
+    let started = Box::pin(Agent::start(settings, Arc::new(SystemClock))).await;
+    assert!(matches!(started, Err(StartError::EarlierStore { .. })));
+}
+
+#[tokio::test]
 async fn a_drain_ends_the_delivery_in_hand_and_takes_nothing_new() {
     let (place, known) = (Place::new(), Known::default());
     let mut control_plane = ControlPlane::start(&known, TOKEN).await;

@@ -124,6 +124,35 @@ impl Rig {
         })
     }
 
+    /// One more source, whose events all go to the three bad receivers of the sink: one hangs, one
+    /// answers 500, one is a hundred times slower.
+    pub(super) async fn add_bad_receivers(&self) -> Source {
+        let source = self.system.clerk("bad").await;
+        for name in ["hang", "fail", "slow"] {
+            let wanted = json!({
+                "name": name,
+                "type": "HTTP",
+                "config": {
+                    "url": format!("http://{}/{name}", self.sink.address),
+                    "path_forwarding_disabled": true,
+                },
+            });
+            let answer = self.system.api().post("/v1/destinations", wanted).await;
+            let id = answer["id"].as_str().unwrap_or_default().to_owned();
+            let to = format!("to-{name}");
+            self.system.connect(&source, &to, &id, json!([])).await;
+        }
+        self.system.settled().await;
+        source
+    }
+
+    /// A load on another source than the rig's own; nobody looks for its deliveries.
+    pub(super) fn job_on(&self, source: &Source, shape: &Shape) -> Result<Job, Fault> {
+        let mut job = self.job(shape)?;
+        job.path = format!("/{}", source.id);
+        Ok(job)
+    }
+
     /// The sink keeps deliveries waiting from now on, or answers again. Those it
     /// keeps are as many as may be under way at once; all others wait in the agent.
     pub(super) async fn hold(&self, yes: bool) {

@@ -41,6 +41,9 @@ shorter one that does not.
 - **Latency at half the rate**: requests are due at fixed times, at half the rate of the round's accepted and delivered;
   latency counts from when a request was due, so a stall is not hidden. Deliveries go on
   meanwhile.
+- **Beside bad destinations**: a healthy destination gets 500 events a second, first alone, then while another source of
+  the same agent sends as many to each of three others: one hangs, one answers 500, one is a hundred times
+  slower. Latency is from when a request was due until the sink has its delivery, by one clock.
 - **Stored**: one agent is filled; the rate is measured on the way, and at the end as often as a plot's points.
 - **Bytes written**: `write_bytes` of the agent in `/proc`, which are the pages it made the kernel write, divided by
   the bytes of the requests on the wire, heads included. The disk's own counter is in the raw results.

@@ -137,7 +137,8 @@ impl Shared {
     async fn drive(self: Rc<Self>, mut connection: Connection) {
         let mut request = Vec::new();
         while let Some((number, since)) = self.next().await {
-            let signed = self.requests.write(number, &mut request);
+            let due = self.job.rate.map(|_| since);
+            let signed = self.requests.write(number, due, &mut request);
             self.bytes.set(self.bytes.get() + request.len() as u64);
             let exchange = connection.exchange(&request);
             let answered = tokio::time::timeout(ANSWER_DEADLINE, exchange).await;

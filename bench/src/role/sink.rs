@@ -2,26 +2,36 @@
 //!
 //! Owns one bit per message and path. `GET /seen` tells what came, as ranges of
 //! numbers, so that whoever sent them can say what is missing. `PUT /hold` keeps
-//! every delivery waiting until `PUT /release`.
+//! every delivery waiting until `PUT /release`. `GET /latency` tells how long
+//! deliveries to path 0 took since they were due, and forgets them. `/hang`, `/fail`
+//! and `/slow` are receivers that nobody wants.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::bare::{json, serve_with};
-use super::{body, message};
+use super::load::Latency;
+use super::{DUE, body, message, monotonic_micros};
 use crate::fault::Fault;
 
 /// Paths that can be told apart, `/0` to `/63`.
 const PATHS: usize = 64;
 /// Highest message number; 64 MiB of bits for one path.
 const MOST: u64 = 1 << 29;
+/// Latencies kept until they are asked for.
+const MOST_LATENCIES: usize = 1 << 20;
+/// A hundred times what a delivery over loopback takes.
+const SLOW: Duration = Duration::from_millis(100);
+/// Longer than any delivery waits.
+const HANG: Duration = Duration::from_secs(600);
 
 /// What came so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +50,7 @@ pub(crate) struct Seen {
 struct State {
     seen: Seen,
     bits: Vec<Vec<u64>>,
+    micros: Vec<u32>,
 }
 
 pub(crate) async fn serve() -> Result<(), Fault> {
@@ -59,20 +70,45 @@ async fn take(
         return json(Bytes::from_static(b"{}"));
     }
     if head.method == Method::GET {
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if head.uri.path() == "/latency" {
+            let latency = Latency::of(std::mem::take(&mut state.micros));
+            return json(serde_json::to_vec(&latency).unwrap_or_default().into());
+        }
         let told = state.tell(head.uri.path() == "/seen");
         return json(serde_json::to_vec(&told).unwrap_or_default().into());
     }
     let Ok(body) = body.collect().await else {
         return json(Bytes::new());
     };
+    if let Some(answer) = misbehave(head.uri.path()).await {
+        return answer;
+    }
     // Fails only when the sender is gone, and this task holds one.
     held.subscribe().wait_for(|held| !held).await.ok();
     let path = head.uri.path().trim_start_matches('/').parse().ok();
     let id = head.headers.get("svix-id").map(|id| id.as_bytes());
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     state.took(path, id.unwrap_or_default(), &body.to_bytes());
+    if path == Some(0) {
+        state.measure(&head.headers);
+    }
     json(Bytes::from_static(b"{}"))
+}
+
+/// What one of the bad receivers does; `None` for all others.
+async fn misbehave(path: &str) -> Option<Response<Full<Bytes>>> {
+    match path {
+        "/hang" => tokio::time::sleep(HANG).await,
+        "/slow" => tokio::time::sleep(SLOW).await,
+        "/fail" => {}
+        _ => return None,
+    }
+    let mut answer = json(Bytes::from_static(b"{}"));
+    if path == "/fail" {
+        *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    Some(answer)
 }
 
 impl State {
@@ -99,6 +135,16 @@ impl State {
             self.seen.distinct += 1;
         } else {
             self.seen.repeated += 1;
+        }
+    }
+
+    fn measure(&mut self, headers: &HeaderMap) {
+        let due = headers.get(DUE).and_then(|due| due.to_str().ok());
+        if let Some(due) = due.and_then(|due| due.parse().ok())
+            && self.micros.len() < MOST_LATENCIES
+        {
+            let took = monotonic_micros().saturating_sub(due);
+            self.micros.push(u32::try_from(took).unwrap_or(u32::MAX));
         }
     }
 

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use super::JournalStore;
 use super::horizon::{Lane, Waiting};
+use super::index::history;
 use super::index::read::{self, Found};
 use super::parts::Parts;
 use super::payloads::Unreadable;
@@ -136,9 +137,10 @@ impl JournalStore {
             let Some(found) = read::request(&moment, &team, &id)? else {
                 return Ok(None);
             };
-            let events = read::events_of(&moment, &id)?;
-            let attempts = read::attempts_of(&moment, &id)?;
-            let repeats = read::repeats_of(&moment, &id)?;
+            let events = history::events_of(&moment, &id)?;
+            let attempts = history::attempts_of(&moment, &id)?;
+            let attempts_total = history::count_attempts_of(&moment, &id)?;
+            let repeats = history::repeats_of(&moment, &id)?;
             let request = match parts.load(found.place) {
                 Ok(request) => request,
                 Err(error) => return error.of("request", &id).map_or(Ok(None), Err),
@@ -148,6 +150,7 @@ impl JournalStore {
                 counts: parts.counts(&found),
                 events,
                 attempts: parts.attempts(attempts),
+                attempts_total,
                 repeats,
             }))
         })

@@ -7,6 +7,7 @@
 //! cut takes the newest commits, never the file's integrity, and the position tells where to go on.
 //! (`OFF` would save those few flushes on a background thread and could leave a broken file.)
 
+pub(super) mod history;
 pub(super) mod read;
 mod rows;
 mod schema;

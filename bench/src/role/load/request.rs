@@ -1,6 +1,7 @@
 //! Requests ready for the wire: head, signature and body, built anew for each number.
 
 use std::cell::RefCell;
+use std::time::Instant;
 
 use hookplane_signature::{Provider, sign};
 use hookplane_tests::sender::now;
@@ -9,6 +10,7 @@ use super::Job;
 use crate::fault::Fault;
 use crate::role::body::{self, ID_AT};
 use crate::role::message;
+use crate::role::{DUE, monotonic_micros};
 
 /// Bodies kept ready; requests take them in turn.
 const POOL: usize = 256;
@@ -44,8 +46,9 @@ impl Requests {
         })
     }
 
-    /// Writes one request; false when it could not be signed.
-    pub(super) fn write(&self, number: u64, request: &mut Vec<u8>) -> bool {
+    /// Writes one request; false when it could not be signed. `due` is for the sink, which tells
+    /// from it how long the delivery took.
+    pub(super) fn write(&self, number: u64, due: Option<Instant>, request: &mut Vec<u8>) -> bool {
         let id = message::id(number);
         let mut pool = self.pool.borrow_mut();
         let place = (number % pool.len() as u64) as usize;
@@ -61,6 +64,10 @@ impl Requests {
             for part in [name.as_str(), ": ", value.as_str(), "\r\n"] {
                 request.extend_from_slice(part.as_bytes());
             }
+        }
+        if let Some(due) = due {
+            let micros = monotonic_micros().saturating_sub(due.elapsed().as_micros() as u64);
+            request.extend_from_slice(format!("{DUE}: {micros}\r\n").as_bytes());
         }
         request.extend_from_slice(b"\r\n");
         request.extend_from_slice(body);

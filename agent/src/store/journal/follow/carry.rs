@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hookplane_journal::{Appending, Position, Record};
 
 use super::super::entry::{self, Entry, Head};
-use super::super::index::{failed, read, upkeep};
+use super::super::index::{failed, history, read, upkeep};
 use super::super::payloads::Unreadable;
 use super::Follower;
 use crate::store::{EventRecord, RequestRecord, StoreError};
@@ -51,7 +51,7 @@ impl Follower {
 
     /// `None` when it cannot be moved now.
     fn carry_request(&mut self, id: &str) -> Result<Option<Appending>, StoreError> {
-        let events = read::events_of(&self.reader, id)?;
+        let events = read::all_events_of(&self.reader, id)?;
         let Some(place) = read::place(&self.reader, id)? else {
             return Ok(None);
         };
@@ -89,7 +89,7 @@ impl Follower {
         };
         let mut records: Vec<Record> = entry::request_records(&head, true).into();
         let mut bytes: usize = records.iter().map(|record| record.payload.len()).sum();
-        let attempts = read::attempts_of(&self.reader, &id)?;
+        let attempts = history::attempts_of(&self.reader, &id)?;
         for (_, position) in attempts.iter().rev().take(ATTEMPTS) {
             // One that cannot be read is lost evidence and no reason to keep the segment.
             let Ok(attempt) = self.parts.attempt_at(*position) else {

@@ -11,8 +11,8 @@ use super::{failed, signed};
 use crate::store::journal::entry::{Key, codes};
 use crate::store::journal::horizon::{Due, Lane, Place};
 use crate::store::{
-    AttemptQuery, EventQuery, EventRecord, EventStatus, EventTotals, RepeatRecord, RequestCounts,
-    RequestQuery, RequestTotals, StoreError,
+    AttemptQuery, EventQuery, EventRecord, EventStatus, EventTotals, RequestCounts, RequestQuery,
+    RequestTotals, StoreError,
 };
 
 const MAX_PAGE: u32 = 255;
@@ -138,7 +138,8 @@ pub(in super::super) fn place(db: &Connection, id: &str) -> Result<Option<Place>
         .map_err(failed)
 }
 
-pub(in super::super) fn events_of(
+/// Every event of a request, for moving it.
+pub(in super::super) fn all_events_of(
     db: &Connection,
     request_id: &str,
 ) -> Result<Vec<EventRecord>, StoreError> {
@@ -147,24 +148,6 @@ pub(in super::super) fn events_of(
         rows::EVENT
     );
     whole(collect(db, &sql, &[text(request_id)], rows::event)?)
-}
-
-/// Ids with positions, oldest first.
-pub(in super::super) fn attempts_of(
-    db: &Connection,
-    request_id: &str,
-) -> Result<Vec<(String, Position)>, StoreError> {
-    let sql = "SELECT id, position FROM attempt WHERE request_id = ? ORDER BY id";
-    collect(db, sql, &[text(request_id)], named_position)
-}
-
-pub(in super::super) fn repeats_of(
-    db: &Connection,
-    request_id: &str,
-) -> Result<Vec<RepeatRecord>, StoreError> {
-    let sql = "SELECT request_id, received_at, client_ip, requeued FROM repeat
-               WHERE request_id = ? ORDER BY received_at, place";
-    collect(db, sql, &[text(request_id)], rows::repeat)
 }
 
 /// Arrivals of a request's message, the counted ones included.
@@ -447,11 +430,11 @@ fn event_filter(query: &EventQuery) -> Where {
     filter
 }
 
-fn named_position(row: &Row<'_>) -> rusqlite::Result<(String, Position)> {
+pub(super) fn named_position(row: &Row<'_>) -> rusqlite::Result<(String, Position)> {
     Ok((row.get(0)?, Position::from_u64(rows::unsigned(row, 1)?)))
 }
 
-fn text(value: &str) -> Value {
+pub(super) fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
@@ -466,7 +449,7 @@ fn one<T>(
         .map_err(failed)
 }
 
-fn collect<T>(
+pub(super) fn collect<T>(
     db: &Connection,
     sql: &str,
     values: &[Value],
@@ -480,6 +463,6 @@ fn collect<T>(
         .map_err(failed)
 }
 
-fn whole<T>(rows: Vec<Read<T>>) -> Result<Vec<T>, StoreError> {
+pub(super) fn whole<T>(rows: Vec<Read<T>>) -> Result<Vec<T>, StoreError> {
     rows.into_iter().collect()
 }
