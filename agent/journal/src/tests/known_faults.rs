@@ -313,3 +313,42 @@ fn foreign_and_left_over_files_do_no_harm() {
     assert!(!disk.names().contains(&"0000000078.spare".to_owned()));
     try_append(&journal, &[record(4, 45_000)]).unwrap();
 }
+
+#[test]
+fn a_file_with_a_number_that_no_segment_gets_is_left_alone() {
+    for number in [1 << 31, u32::MAX] {
+        let (disk, positions) = written(2, 100);
+        disk.put(&name(number), disk.bytes_of(&name(1)).unwrap());
+        let (journal, recovery) = reopened(&disk);
+        assert_eq!((recovery.segments, recovery.damage.len()), (1, 0));
+        assert_eq!(append(&journal, &[record(3, 100)])[0].segment, 1);
+        assert_eq!(all(&journal).len(), positions.len() + 1);
+        assert!(disk.names().contains(&name(number)));
+    }
+}
+
+#[test]
+fn without_a_segment_number_left_appends_are_refused_and_reading_goes_on() {
+    let (disk, positions) = written(2, 100);
+    disk.put(&name((1 << 31) - 1), vec![0; SEGMENT as usize]);
+    let (journal, recovery) = reopened(&disk);
+    assert_eq!(recovery.segments, 2);
+    assert!(try_append(&journal, &[record(3, 100)]).is_err());
+    assert_eq!(journal.read(positions[1]).unwrap(), record(1, 100));
+    assert_eq!(scanned(&journal).1, 2);
+}
+
+#[test]
+fn a_segment_that_says_it_has_no_room_for_a_group_is_not_written_on() {
+    for bytes in [100_u32, 4_096, 5_000] {
+        let (disk, _) = written(1, 100);
+        change(&disk, 1, |file| {
+            file[20..24].copy_from_slice(&bytes.to_le_bytes());
+            let crc = crc32fast::hash(&file[12..48]);
+            file[8..12].copy_from_slice(&crc.to_le_bytes());
+            file.truncate(bytes as usize);
+        });
+        let (journal, _) = reopened(&disk);
+        assert_eq!(append(&journal, &[record(9, 100)])[0].segment, 2);
+    }
+}
