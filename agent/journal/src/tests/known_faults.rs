@@ -80,6 +80,28 @@ fn a_flipped_bit_in_a_record_header_is_reported_and_costs_the_rest_of_its_group(
 }
 
 #[test]
+fn in_a_group_of_many_a_payload_costs_one_record_and_a_header_all_behind_it() {
+    for (at, fault, left) in [(500, Fault::Payload, 5), (0, Fault::RecordHeader, 3)] {
+        let (disk, _) = written(1, 100);
+        let journal = open(&disk);
+        let batch: Vec<_> = (1..=4).map(|number| record(number, 3_000)).collect();
+        let positions = append(&journal, &batch);
+        let last = append(&journal, &[record(5, 100)])[0];
+        drop(journal);
+        flip(&disk, behind(positions[1], at));
+        let (journal, recovery) = reopened(&disk);
+        assert_eq!(recovery.damage.len(), 1);
+        assert_eq!(
+            scanned(&journal),
+            (vec![(positions[1].offset, fault)], left)
+        );
+        // By position those behind are there all the same.
+        assert_eq!(journal.read(positions[3]).unwrap(), batch[3]);
+        assert_eq!(journal.read(last).unwrap(), record(5, 100));
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_a_group_header_is_reported_and_its_records_still_read_by_position() {
     let (disk, positions) = written(5, 1_000);
     let group = positions[2].offset - 32;
@@ -268,6 +290,29 @@ fn a_group_moved_to_another_place_of_its_segment_is_not_believed() {
     let (journal, recovery) = reopened(&disk);
     assert_eq!(recovery.damage.len(), 1);
     assert!(journal.read(positions[3]).is_err());
+}
+
+#[test]
+fn a_group_of_another_segment_in_the_same_place_is_not_believed() {
+    let (disk, positions) = written(4, 40_000);
+    let other = disk.bytes_of(&name(1)).unwrap();
+    change(&disk, 2, |bytes| {
+        bytes[4_096..].copy_from_slice(&other[4_096..]);
+    });
+    let (journal, _) = reopened(&disk);
+    let fault = Fault::GroupHeader;
+    assert_eq!(scanned(&journal), (vec![(4_096, fault)], 3));
+    assert_eq!(positions[0].offset, positions[1].offset);
+    assert!(journal.read(positions[1]).is_err());
+}
+
+#[test]
+fn a_file_longer_than_it_says_is_read_and_not_written_on() {
+    let (disk, _) = written(5, 1_000);
+    change(&disk, 1, |bytes| bytes.resize(2 * SEGMENT as usize, 7));
+    let (journal, recovery) = reopened(&disk);
+    assert_eq!((recovery.damage, all(&journal).len()), (vec![], 5));
+    assert_eq!(append(&journal, &[record(9, 10)])[0].segment, 2);
 }
 
 #[test]
