@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test torture needs bench bench-smoke lint fmt clean
+.PHONY: help run build test torture fuzz fuzz-smoke needs bench bench-smoke lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,30 @@ test: needs ## every test there is, oracles and real processes included
 torture: ## kill, fill and cut for SECONDS (600), and count what was lost
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked -p hookplane-tests --test torture -- --seconds $(or $(SECONDS),600)
+
+# libFuzzer with the coverage that the stable compiler can give; needs a C++ compiler, no nightly.
+# Only what is fuzzed is compiled so, not build scripts, hence the explicit target.
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
+FUZZ_BUILD = RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_INCREMENTAL=0 $(CARGO) build --locked --release \
+	--manifest-path fuzz/Cargo.toml --target $(FUZZ_HOST)
+# What it learns stays out of the tree; memory has a bound, also when it is only asked for.
+FUZZ_RUN = mkdir -p fuzz/target/corpus/$(1) fuzz/target/crashes && ulimit -v 4194304 && \
+	./fuzz/target/$(FUZZ_HOST)/release/$(1) -max_total_time=$(2) -timeout=10 \
+	-max_len=4096 -len_control=10 -artifact_prefix=fuzz/target/crashes/$(1)- -print_final_stats=1 \
+	fuzz/target/corpus/$(1) fuzz/corpus/$(1)
+
+fuzz: ## look for SECONDS (600) for bytes that break TARGET; see fuzz/targets
+	$(FUZZ_BUILD) --bin $(TARGET) $(if $(filter journal_%,$(TARGET)),--no-default-features)
+	$(call FUZZ_RUN,$(TARGET),$(or $(SECONDS),600))
+
+fuzz-smoke: ## build every fuzz target and run each for ten seconds
+	$(FUZZ_BUILD)
+	$(foreach target,$(FUZZ_TARGETS),$(call FUZZ_RUN,$(target),10) &&) true
 
 # SQLite is compiled in; PostgreSQL comes from packages.
 needs:
@@ -45,10 +69,12 @@ bench-smoke: ## show that the bench works; its figures mean nothing
 
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 fmt: ## format in place
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 clean: ## drop build output
 	$(CARGO) clean

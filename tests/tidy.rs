@@ -15,7 +15,12 @@ const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("agent/journal", &[]),
     (
         "agent",
-        &["hookplane-proto", "hookplane-signature", "hookplane-rules"],
+        &[
+            "hookplane-journal",
+            "hookplane-proto",
+            "hookplane-signature",
+            "hookplane-rules",
+        ],
     ),
     ("control-plane/entity", &[]),
     ("control-plane/migration", &[]),

@@ -19,7 +19,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    fn encode(self, identity: Identity, offset: u32) -> [u8; HEADER] {
+    pub(crate) fn encode(self, identity: Identity, offset: u32) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[8..16].copy_from_slice(&identity.salt.to_le_bytes());

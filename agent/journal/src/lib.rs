@@ -133,6 +133,9 @@
 //! | sealing after a failed flush | the failed group, or not, at the end of the old segment | ignored once the new header exists, else as a group in flight |
 
 mod catalog;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 pub mod io;
 mod journal;

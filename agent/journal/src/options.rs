@@ -62,10 +62,15 @@ pub enum OptionsError {
     Nothing,
 }
 
+/// Whole blocks, one of them for the header.
+pub(crate) fn is_segment_size(bytes: u32) -> bool {
+    bytes.is_multiple_of(BLOCK) && (2 * BLOCK..=MAX_SEGMENT).contains(&bytes)
+}
+
 impl Options {
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         let segment = self.segment_bytes;
-        if !segment.is_multiple_of(BLOCK) || !(2 * BLOCK..=MAX_SEGMENT).contains(&segment) {
+        if !is_segment_size(segment) {
             return Err(OptionsError::Segment(segment));
         }
         if group::padded(self.batch_bytes) > (segment - BLOCK) as usize {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::group;
 use crate::io::{Directory, StoredFile, read_full};
 use crate::journal::OpenError;
-use crate::options::MAX_SEGMENT;
+use crate::options::{MAX_SEGMENT, is_segment_size};
 use crate::position::Position;
 use crate::read::{Damage, Fault};
 use crate::record::{self, Identity};
@@ -75,7 +75,8 @@ pub(crate) fn recover(directory: &dyn Directory, spare_bytes: u32) -> Result<Rec
             source,
         })?;
         if opened.peek().is_none() {
-            let sound = report.damage.len() == before && capacity(&this) == Some(this.bytes);
+            let sized = capacity(&this) == Some(this.bytes) && is_segment_size(this.bytes);
+            let sound = report.damage.len() == before && sized;
             this.file.sync().map_err(files)?;
             active = sound.then_some(this.file);
             report.end = Some(Position::new(this.sequence, segment.end()));

@@ -10,6 +10,8 @@ use crate::record::{Identity, u32_at, u64_at};
 /// What a torn write can destroy at most; groups start on multiples of it.
 pub(crate) const BLOCK: u32 = 4_096;
 pub(crate) const VERSION: u32 = 1;
+/// Positions fit 63 bits.
+pub(crate) const MAX_SEQUENCE: u32 = (1 << 31) - 1;
 const MAGIC: u64 = u64::from_le_bytes(*b"hpjournl");
 const HEADER: usize = 48;
 /// Where the two copies of the header stand in the first block.
@@ -162,7 +164,9 @@ pub(crate) fn named(name: &str) -> Named {
     let sequence = |suffix: &str| {
         let digits = name.strip_suffix(suffix)?;
         let well_formed = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse::<u32>().ok().filter(|_| well_formed)
+        let number = digits.parse::<u32>().ok().filter(|_| well_formed)?;
+        // Nobody here has ever given a higher one.
+        (number <= MAX_SEQUENCE).then_some(number)
     };
     if name == UNFINISHED {
         Named::Unfinished

@@ -15,7 +15,7 @@ use crate::io::{Directory, StoredFile, is_full, write_all};
 use crate::options::Options;
 use crate::position::Position;
 use crate::record::Identity;
-use crate::segment::{self, BLOCK, Header, Previous, Segment, UNFINISHED};
+use crate::segment::{self, BLOCK, Header, MAX_SEQUENCE, Previous, Segment, UNFINISHED};
 
 /// Why segments could not be given up. Those already given up stay so.
 #[derive(Debug, Error)]
@@ -86,7 +86,14 @@ impl Supply {
         previous: Option<Previous>,
         claim: Claim,
     ) -> Result<(Segment, Arc<dyn StoredFile>), NoSegment> {
-        let sequence = previous.map_or(1, |previous| previous.segment + 1);
+        let sequence = previous.map_or(0, |previous| previous.segment) + 1;
+        let unnamed = |source| NoSegment {
+            source,
+            named: false,
+        };
+        if sequence > MAX_SEQUENCE {
+            return Err(unnamed(io::Error::other("no segment number is left")));
+        }
         let identity = Identity {
             segment: sequence,
             salt: (self.salts)(),
@@ -95,10 +102,6 @@ impl Supply {
             identity,
             capacity: self.segment_bytes,
             previous,
-        };
-        let unnamed = |source| NoSegment {
-            source,
-            named: false,
         };
         let (name, file) = self.blank(claim).map_err(unnamed)?;
         let written = write_all(file.as_ref(), &header.encode(), 0).and_then(|()| file.sync());

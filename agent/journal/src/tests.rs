@@ -3,6 +3,7 @@
 mod arbitrary_bytes;
 mod basics;
 mod concurrency;
+mod corpus;
 mod crash_points;
 mod full_disk;
 mod known_faults;

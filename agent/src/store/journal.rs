@@ -104,6 +104,9 @@ mod doors;
 mod entry;
 mod filter;
 mod follow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod horizon;
 mod index;
 mod indexer;

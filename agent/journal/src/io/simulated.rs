@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::rngs::StdRng;
@@ -54,6 +55,7 @@ struct State {
     short_writes: bool,
     failures: Vec<(Operation, io::ErrorKind)>,
     performed: Vec<Operation>,
+    fails_at: Option<(Range<usize>, io::ErrorKind)>,
     dies_at: Option<usize>,
     dead: bool,
 }
@@ -85,6 +87,7 @@ impl SimulatedDisk {
             short_writes: false,
             failures: Vec::new(),
             performed: Vec::new(),
+            fails_at: None,
             dies_at: None,
             dead: false,
         })))
@@ -104,8 +107,15 @@ impl SimulatedDisk {
         self.state().failures.push((operation, kind));
     }
 
+    /// The calls of these numbers, counted as in `performed`, fail so, whatever they are.
+    pub fn fail_at(&self, operations: Range<usize>, kind: io::ErrorKind) {
+        self.state().fails_at = Some((operations, kind));
+    }
+
     pub fn forget_failures(&self) {
-        self.state().failures.clear();
+        let mut state = self.state();
+        state.failures.clear();
+        state.fails_at = None;
     }
 
     /// Bytes that files may have together.
@@ -140,6 +150,7 @@ impl SimulatedDisk {
         }
         state.dead = false;
         state.dies_at = None;
+        state.fails_at = None;
         state.failures.clear();
     }
 
@@ -196,6 +207,11 @@ impl State {
         if self.dies_at == Some(self.performed.len() - 1) {
             self.dead = true;
             return Ok(true);
+        }
+        let this = self.performed.len() - 1;
+        let numbered = self.fails_at.as_ref();
+        if let Some((_, kind)) = numbered.filter(|(calls, _)| calls.contains(&this)) {
+            return Err((*kind).into());
         }
         let failure = self
             .failures

@@ -1,5 +1,7 @@
 //! Death at every single call to the disk: what was acknowledged is there, nothing is invented.
 
+use std::io::ErrorKind;
+
 use super::{append, open_with, options, record, retain, try_append};
 use crate::io::simulated::{Crash, SimulatedDisk};
 use crate::{Journal, Position, Record};
@@ -139,4 +141,24 @@ fn a_power_cut_at_any_call_loses_nothing_acknowledged_and_invents_nothing() {
 #[test]
 fn a_kill_at_any_call_loses_nothing_acknowledged_and_invents_nothing() {
     die_everywhere(Crash::Process, 3);
+}
+
+#[test]
+fn a_call_that_fails_anywhere_loses_nothing_acknowledged_and_invents_nothing() {
+    let disk = SimulatedDisk::new(0);
+    run(&disk);
+    let calls = disk.performed().len();
+    for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
+        // One call, and so many in a row that writing elsewhere fails too.
+        for (first, count) in (0..calls).flat_map(|first| [(first, 1), (first, 4)]) {
+            for crash in [Crash::Power, Crash::Process] {
+                let disk = SimulatedDisk::new(first as u64);
+                disk.fail_at(first..first + count, kind);
+                let told = run(&disk);
+                disk.crash(crash);
+                let context = format!("{count} calls from {first} on fail with {kind}, {crash:?}");
+                check(&disk, &told, &context);
+            }
+        }
+    }
 }

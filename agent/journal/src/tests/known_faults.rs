@@ -80,6 +80,28 @@ fn a_flipped_bit_in_a_record_header_is_reported_and_costs_the_rest_of_its_group(
 }
 
 #[test]
+fn in_a_group_of_many_a_payload_costs_one_record_and_a_header_all_behind_it() {
+    for (at, fault, left) in [(500, Fault::Payload, 5), (0, Fault::RecordHeader, 3)] {
+        let (disk, _) = written(1, 100);
+        let journal = open(&disk);
+        let batch: Vec<_> = (1..=4).map(|number| record(number, 3_000)).collect();
+        let positions = append(&journal, &batch);
+        let last = append(&journal, &[record(5, 100)])[0];
+        drop(journal);
+        flip(&disk, behind(positions[1], at));
+        let (journal, recovery) = reopened(&disk);
+        assert_eq!(recovery.damage.len(), 1);
+        assert_eq!(
+            scanned(&journal),
+            (vec![(positions[1].offset, fault)], left)
+        );
+        // By position those behind are there all the same.
+        assert_eq!(journal.read(positions[3]).unwrap(), batch[3]);
+        assert_eq!(journal.read(last).unwrap(), record(5, 100));
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_a_group_header_is_reported_and_its_records_still_read_by_position() {
     let (disk, positions) = written(5, 1_000);
     let group = positions[2].offset - 32;
@@ -271,6 +293,29 @@ fn a_group_moved_to_another_place_of_its_segment_is_not_believed() {
 }
 
 #[test]
+fn a_group_of_another_segment_in_the_same_place_is_not_believed() {
+    let (disk, positions) = written(4, 40_000);
+    let other = disk.bytes_of(&name(1)).unwrap();
+    change(&disk, 2, |bytes| {
+        bytes[4_096..].copy_from_slice(&other[4_096..]);
+    });
+    let (journal, _) = reopened(&disk);
+    let fault = Fault::GroupHeader;
+    assert_eq!(scanned(&journal), (vec![(4_096, fault)], 3));
+    assert_eq!(positions[0].offset, positions[1].offset);
+    assert!(journal.read(positions[1]).is_err());
+}
+
+#[test]
+fn a_file_longer_than_it_says_is_read_and_not_written_on() {
+    let (disk, _) = written(5, 1_000);
+    change(&disk, 1, |bytes| bytes.resize(2 * SEGMENT as usize, 7));
+    let (journal, recovery) = reopened(&disk);
+    assert_eq!((recovery.damage, all(&journal).len()), (vec![], 5));
+    assert_eq!(append(&journal, &[record(9, 10)])[0].segment, 2);
+}
+
+#[test]
 fn a_payload_that_looks_like_a_group_changes_nothing() {
     // An old segment, sent back as a payload whose blocks fall on blocks.
     let (disk, _) = written(5, 1_000);
@@ -312,4 +357,43 @@ fn foreign_and_left_over_files_do_no_harm() {
     append(&journal, &[record(3, 45_000)]);
     assert!(!disk.names().contains(&"0000000078.spare".to_owned()));
     try_append(&journal, &[record(4, 45_000)]).unwrap();
+}
+
+#[test]
+fn a_file_with_a_number_that_no_segment_gets_is_left_alone() {
+    for number in [1 << 31, u32::MAX] {
+        let (disk, positions) = written(2, 100);
+        disk.put(&name(number), disk.bytes_of(&name(1)).unwrap());
+        let (journal, recovery) = reopened(&disk);
+        assert_eq!((recovery.segments, recovery.damage.len()), (1, 0));
+        assert_eq!(append(&journal, &[record(3, 100)])[0].segment, 1);
+        assert_eq!(all(&journal).len(), positions.len() + 1);
+        assert!(disk.names().contains(&name(number)));
+    }
+}
+
+#[test]
+fn without_a_segment_number_left_appends_are_refused_and_reading_goes_on() {
+    let (disk, positions) = written(2, 100);
+    disk.put(&name((1 << 31) - 1), vec![0; SEGMENT as usize]);
+    let (journal, recovery) = reopened(&disk);
+    assert_eq!(recovery.segments, 2);
+    assert!(try_append(&journal, &[record(3, 100)]).is_err());
+    assert_eq!(journal.read(positions[1]).unwrap(), record(1, 100));
+    assert_eq!(scanned(&journal).1, 2);
+}
+
+#[test]
+fn a_segment_that_says_it_has_no_room_for_a_group_is_not_written_on() {
+    for bytes in [100_u32, 4_096, 5_000] {
+        let (disk, _) = written(1, 100);
+        change(&disk, 1, |file| {
+            file[20..24].copy_from_slice(&bytes.to_le_bytes());
+            let crc = crc32fast::hash(&file[12..48]);
+            file[8..12].copy_from_slice(&crc.to_le_bytes());
+            file.truncate(bytes as usize);
+        });
+        let (journal, _) = reopened(&disk);
+        assert_eq!(append(&journal, &[record(9, 100)])[0].segment, 2);
+    }
 }

@@ -20,6 +20,18 @@ enum Action {
     Close,
     Kill,
     CutPower,
+    /// The run ends some calls to the disk from here, in the midst of appends and giving up.
+    DieWithin {
+        calls: usize,
+        lengths: Vec<usize>,
+        below: prop::sample::Index,
+        crash: Crash,
+    },
+    /// The run ends and so does the next one, while it opens what is there.
+    DieOpening {
+        calls: usize,
+        crash: Crash,
+    },
     Fail(Operation),
     Fill,
     Free,
@@ -39,6 +51,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Operation::Truncate),
     ];
     let index = any::<prop::sample::Index>;
+    let crash = || prop_oneof![Just(Crash::Power), Just(Crash::Process)];
     prop_oneof![
         10 => prop::collection::vec(length(), 1..3)
             .prop_filter("fits a batch", |lengths| lengths.iter().sum::<usize>() < 49_000)
@@ -51,6 +64,11 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Close),
         1 => Just(Action::Kill),
         2 => Just(Action::CutPower),
+        3 => (0..12_usize, prop::collection::vec(length(), 1..6), index(), crash())
+            .prop_map(|(calls, lengths, below, crash)| {
+                Action::DieWithin { calls, lengths, below, crash }
+            }),
+        1 => (0..4_usize, crash()).prop_map(|(calls, crash)| Action::DieOpening { calls, crash }),
         3 => operation.prop_map(Action::Fail),
         1 => Just(Action::Fill),
         2 => Just(Action::Free),
@@ -132,30 +150,59 @@ impl Run {
                 let outcome = self.journal().append_urgent(batch.clone()).unwrap().wait();
                 self.told(batch, outcome);
             }
-            Action::AppendMany(lengths) => {
-                let batches: Vec<_> = lengths
-                    .iter()
-                    .map(|length| self.records(&[*length]))
-                    .collect();
-                let answers: Vec<_> = batches
-                    .iter()
-                    .map(|batch| self.journal().append(batch.clone()).unwrap())
-                    .collect();
-                for (batch, answer) in batches.into_iter().zip(answers) {
-                    self.told(batch, answer.wait());
-                }
-            }
+            Action::AppendMany(lengths) => self.append_many(&lengths),
             Action::Read(index) => self.read(index),
             Action::ScanFrom(index) => self.scan(index),
             Action::Retain(index) => self.retain(index),
             Action::Close => self.restart(None),
             Action::Kill => self.restart(Some(Crash::Process)),
             Action::CutPower => self.restart(Some(Crash::Power)),
+            Action::DieWithin {
+                calls,
+                lengths,
+                below,
+                crash,
+            } => {
+                self.disk.die_at(self.disk.performed().len() + calls);
+                self.append_many(&lengths);
+                self.retain(below);
+                self.restart(Some(crash));
+            }
+            Action::DieOpening { calls, crash } => self.die_opening(calls, crash),
             Action::Fail(operation) => self.disk.fail_next(operation, ErrorKind::Other),
             Action::Fill => self.disk.set_capacity(self.disk.used()),
             Action::Free => self.disk.set_capacity(u64::MAX),
             Action::ShortWrites(short) => self.disk.set_short_writes(short),
         }
+    }
+
+    fn append_many(&mut self, lengths: &[usize]) {
+        let batches: Vec<_> = lengths
+            .iter()
+            .map(|length| self.records(&[*length]))
+            .collect();
+        let answers: Vec<_> = batches
+            .iter()
+            .map(|batch| self.journal().append(batch.clone()).unwrap())
+            .collect();
+        for (batch, answer) in batches.into_iter().zip(answers) {
+            self.told(batch, answer.wait());
+        }
+    }
+
+    fn die_opening(&mut self, calls: usize, crash: Crash) {
+        self.disk.die_at(self.disk.performed().len());
+        self.journal = None;
+        self.disk.crash(crash);
+        self.disk.die_at(self.disk.performed().len() + calls);
+        // It may get as far as being opened, and then do nothing.
+        drop(Journal::open(
+            self.disk.directory(),
+            self.options.clone(),
+            || 1,
+        ));
+        self.disk.crash(crash);
+        self.reopen();
     }
 
     fn read(&self, index: prop::sample::Index) {
@@ -201,7 +248,8 @@ impl Run {
 
     fn restart(&mut self, crash: Option<Crash>) {
         if let Some(crash) = crash {
-            // Nothing more reaches the disk, not even the mark of closing.
+            // Nothing more reaches the disk, not even the mark of closing. A disk that has died
+            // before stays dead.
             self.disk.die_at(self.disk.performed().len());
             self.journal = None;
             self.disk.crash(crash);
@@ -209,6 +257,10 @@ impl Run {
             self.journal = None;
             self.disk.forget_failures();
         }
+        self.reopen();
+    }
+
+    fn reopen(&mut self) {
         let (journal, recovery) = open_with(&self.disk, self.options.clone());
         assert_eq!(recovery.damage, []);
         let found = entries(&journal, Position::START);
