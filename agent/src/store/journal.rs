@@ -60,10 +60,12 @@
 //! memory only. An event whose completion was handed in is never given out again, even before the
 //! follower has seen that completion.
 //!
-//! **What is due.** Memory holds, for each destination, the next events up to a boundary (at most
-//! 1,024, together 32,768); the rest is in the index, from which the follower fills up. So five
-//! million pending events cost memory what a thousand do, and destinations are found without
-//! walking the backlog.
+//! **What is due.** Memory holds, for each lane (a branch to a destination), the next events up to
+//! a boundary; the rest is in the index, from which the follower fills up. Room is bounded, for one
+//! lane (1 MiB) and together (32 MiB), half of it is guaranteed in equal shares, and `horizon` says how the other
+//! half is given out and taken back. So five million pending events cost memory what some
+//! thousands do, lanes are found without walking the backlog, and one that nobody can deliver to
+//! takes nothing that others need. A look at what is due waits for a filling only if there will be one.
 //!
 //! **What cannot be read** (damage in a pending request's records) fails its own events with the
 //! reason, and nothing else. Lists leave such a record out and say so in the log.

@@ -21,7 +21,6 @@ use crate::store::{
 
 /// Times that what is due waits for memory to be filled up from the index.
 const FILLINGS: usize = 3;
-const FILLING: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl JournalStore {
     /// Asks the index once it reflects everything acknowledged by now.
@@ -52,8 +51,7 @@ impl JournalStore {
         let limit = limit as usize;
         let mut waiting = Vec::new();
         for _ in 0..FILLINGS {
-            let mut filled = parts.progress.filled.subscribe();
-            filled.mark_unchanged();
+            let fillings = parts.progress.fillings();
             let (found, more) = {
                 let pending = parts.pending();
                 let wanted = |event: &crate::store::EventRecord| {
@@ -64,12 +62,10 @@ impl JournalStore {
                 pending.horizons.due(&lane, now, limit, wanted)
             };
             waiting = found;
-            if !more {
+            // What is there is given even if no more comes in time.
+            if !more || !parts.progress.next_filling(fillings).await {
                 break;
             }
-            parts.progress.raise();
-            // What is there is given even if no more comes in time.
-            drop(tokio::time::timeout(FILLING, filled.changed()).await);
         }
         self.with_requests(waiting, now).await
     }

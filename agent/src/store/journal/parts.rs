@@ -25,6 +25,8 @@ use crate::store::feed::Feed;
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long a look at what is due waits for what was just written.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long it waits for memory to be filled up from the index.
+const FILLING: Duration = Duration::from_secs(1);
 /// Segments that the follower may be behind before new requests are refused.
 const LAG_SEGMENTS: u32 = 8;
 /// Results of cancelling kept for who asked.
@@ -67,7 +69,9 @@ pub(super) struct Progress {
     /// What the index reflects.
     pub(super) indexed: watch::Sender<u64>,
     /// Counts the times that horizons were filled up.
-    pub(super) filled: watch::Sender<u64>,
+    filled: watch::Sender<u64>,
+    /// Somebody waited for that in vain lately; the next ones do not wait for it.
+    fills_late: AtomicBool,
     /// What somebody waits for the index to reflect.
     wanted: AtomicU64,
     /// The follower did not keep up lately; looks at what is due do not wait for it.
@@ -82,6 +86,7 @@ impl Progress {
             applied: watch::Sender::new(0),
             indexed: watch::Sender::new(resume.to_u64()),
             filled: watch::Sender::new(0),
+            fills_late: AtomicBool::new(false),
             wanted: AtomicU64::new(0),
             behind: AtomicBool::new(false),
             follower: OnceLock::new(),
@@ -105,6 +110,31 @@ impl Progress {
             std::thread::park_timeout(longest);
             self.raised.store(false, Ordering::Release);
         }
+    }
+
+    pub(super) fn has_filled(&self) {
+        self.fills_late.store(false, Ordering::Relaxed);
+        self.filled
+            .send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// Subscribed to before a look at what is due, so that no filling after it is missed.
+    pub(super) fn fillings(&self) -> watch::Receiver<u64> {
+        let mut filled = self.filled.subscribe();
+        filled.mark_unchanged();
+        filled
+    }
+
+    /// Waits for the next filling. False when it does not come soon: of many who look one waits.
+    pub(super) async fn next_filling(&self, mut fillings: watch::Receiver<u64>) -> bool {
+        if self.fills_late.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.raise();
+        let came = tokio::time::timeout(FILLING, fillings.changed()).await;
+        let late = came.is_err();
+        self.fills_late.fetch_or(late, Ordering::Relaxed);
+        !late
     }
 
     pub(super) fn wanted(&self) -> u64 {

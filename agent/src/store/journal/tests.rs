@@ -2,6 +2,7 @@
 
 mod crashes;
 mod disk;
+mod many;
 mod moving;
 mod offline;
 mod rebuilding;

@@ -377,15 +377,16 @@ pub(in super::super) fn pending_lanes(db: &Connection) -> Result<Vec<(Lane, Due)
     }
 }
 
-/// Pending events of a lane from a boundary on. A row that does not read back is an item.
+/// Pending events of a lane from a boundary on. A row that does not read back is an item, too:
+/// where it stands is known.
 pub(in super::super) fn pending_from(
     db: &Connection,
     lane: &Lane,
     from: &Due,
     limit: usize,
-) -> Result<Vec<Read<Arc<EventRecord>>>, StoreError> {
+) -> Result<Vec<(Due, Read<Arc<EventRecord>>)>, StoreError> {
     let sql = format!(
-        "SELECT {} FROM event WHERE destination_id = ? AND connection_id = ?
+        "SELECT {}, due_at FROM event WHERE destination_id = ? AND connection_id = ?
          AND due_at IS NOT NULL AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
         rows::EVENT
     );
@@ -396,7 +397,10 @@ pub(in super::super) fn pending_from(
         text(&from.1),
         Value::Integer(signed(limit as u64)),
     ];
-    collect(db, &sql, &values, rows::shared_event)
+    collect(db, &sql, &values, |row| {
+        let due = (rows::unsigned(row, rows::EVENT_COLUMNS)?, row.get(0)?);
+        Ok((due, rows::shared_event(row)?))
+    })
 }
 
 fn request_filter(query: &RequestQuery) -> Where {
