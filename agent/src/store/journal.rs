@@ -57,7 +57,8 @@
 //!
 //! **A read sees what was just written.** It notes the journal's end, waits until the index
 //! reflects it (at most ten seconds, then `Busy`), and asks SQLite. A look at what is due waits for
-//! memory only. An event whose completion was handed in is never given out again, even before the
+//! memory only. Questions have a deadline and connections of their own for each kind of asker, so that
+//! lists hold up neither accepts nor deliveries (`index::readers`). An event whose completion was handed in is never given out again, even before the
 //! follower has seen that completion.
 //!
 //! **What is due.** Memory holds, for each lane (a branch to a destination), the next events up to
@@ -332,6 +333,10 @@ impl Store for JournalStore {
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {
-        self.ask(|db, _| index::upkeep::imbalance(db)).await
+        self.ask_in(
+            |readers| &readers.checks,
+            |db, _| index::upkeep::imbalance(db),
+        )
+        .await
     }
 }

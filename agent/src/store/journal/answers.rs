@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 use super::JournalStore;
 use super::horizon::{Lane, Waiting};
-use super::index::history;
 use super::index::read::{self, Found};
+use super::index::{Pool, Readers, history};
 use super::parts::Parts;
 use super::payloads::Unreadable;
 use crate::store::{
@@ -28,10 +28,19 @@ impl JournalStore {
         &self,
         question: impl FnOnce(&Connection, &Parts) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.ask_in(|readers| &readers.questions, question).await
+    }
+
+    /// As `ask`, on the connections of another kind of asker.
+    pub(super) async fn ask_in<T: Send + 'static>(
+        &self,
+        pool: impl FnOnce(&Readers) -> &Arc<Pool> + Send,
+        question: impl FnOnce(&Connection, &Parts) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let parts = Arc::clone(self.parts());
         parts.indexed().await?;
-        let readers = Arc::clone(&parts.readers);
-        readers.ask(move |db| question(db, &parts)).await
+        let pool = Arc::clone(pool(&parts.readers));
+        pool.ask(move |db| question(db, &parts)).await
     }
 
     pub(super) async fn find_due(&self, query: DueQuery) -> Result<Vec<DueEvent>, StoreError> {
@@ -88,7 +97,7 @@ impl JournalStore {
         let mut broken = Vec::new();
         if due.iter().any(|(_, request)| request.is_none()) {
             let shared = Arc::clone(parts);
-            let readers = Arc::clone(&parts.readers);
+            let readers = &parts.readers.deliveries;
             (due, broken) = readers.ask(move |db| Ok(fetch(&shared, db, due))).await?;
         }
         if !broken.is_empty() {

@@ -76,6 +76,7 @@ impl JournalStore {
         }
         self.parts()
             .readers
+            .arrivals
             .ask(move |db| read::known(db, &key, now))
             .await
     }
@@ -112,7 +113,10 @@ impl JournalStore {
         let hold = parts.doors.hold(&first_request_id);
         let id = first_request_id.clone();
         let (dead, kept) = self
-            .ask(move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)))
+            .ask_in(
+                |readers| &readers.arrivals,
+                move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)),
+            )
             .await?;
         let dead = if hold.is_some() { dead } else { Vec::new() };
         let requeued: Vec<EventRecord> = dead

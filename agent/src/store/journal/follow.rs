@@ -302,7 +302,7 @@ impl Follower {
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "the index cannot be written; it is tried again");
-                self.parts.end_if_broken(&error);
+                self.parts.end_if_broken(&failed(error));
                 self.again = Some(Instant::now() + PAUSE);
             }
         }

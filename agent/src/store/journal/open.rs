@@ -104,7 +104,7 @@ impl JournalStore {
         let parts = Arc::new(Parts::new(
             journal,
             Arc::clone(&doors),
-            Arc::new(Readers::open(index_path)?),
+            Readers::open(index_path)?,
             index_path.to_owned(),
             resume,
             state.facts.backlog,

@@ -35,7 +35,7 @@ const CANCELLED_KEPT: usize = 64;
 pub(super) struct Parts {
     pub(super) journal: Journal,
     pub(super) doors: Arc<Doors>,
-    pub(super) readers: Arc<Readers>,
+    pub(super) readers: Readers,
     pub(super) feed: Feed,
     pub(super) progress: Progress,
     pub(super) index_path: PathBuf,
@@ -150,7 +150,7 @@ impl Parts {
     pub(super) fn new(
         journal: Journal,
         doors: Arc<Doors>,
-        readers: Arc<Readers>,
+        readers: Readers,
         index_path: PathBuf,
         resume: Position,
         backlog: Backlog,
@@ -178,18 +178,9 @@ impl Parts {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A broken file does not mend itself; the next start makes it again.
-    pub(super) fn end_if_broken(&self, error: &rusqlite::Error) {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let code = error.sqlite_error_code();
-        if !matches!(code, Some(DatabaseCorrupt | NotADatabase)) {
-            return;
-        }
-        tracing::error!(%error, "the index is broken; the process ends so that it is made again");
-        if let Err(error) = super::index::mark_broken(&self.index_path) {
-            tracing::error!(%error, "the index could not be marked as broken");
-        }
-        std::process::abort();
+    /// To be told every failure of the index.
+    pub(super) fn end_if_broken(&self, error: &StoreError) {
+        super::index::end_if_broken(&self.index_path, error);
     }
 
     /// Journal, spare files and index, its log included.
