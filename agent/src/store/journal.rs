@@ -57,9 +57,11 @@
 //!
 //! **A read sees what was just written.** It notes the journal's end, waits until the index
 //! reflects it (at most ten seconds, then `Busy`), and asks SQLite. A look at what is due waits for
-//! memory only. Questions have a deadline and connections of their own for each kind of asker, so that
-//! lists hold up neither accepts nor deliveries (`index::readers`). An event whose completion was handed in is never given out again, even before the
-//! follower has seen that completion.
+//! memory only. An event whose completion was handed in is never given out again, even before the
+//! follower has seen that completion. A page is a walk along an index in the order of ids
+//! (`index::pages`); counts are sums kept by minute (`totals`); what has to read more ends at a
+//! deadline with an error that says so. Each kind of asker has connections of its own, so that lists
+//! hold up neither accepts nor deliveries (`index::readers`).
 //!
 //! **What is due.** Memory holds, for each lane (a branch to a destination), the next events up to
 //! a boundary; the rest is in the index, from which the follower fills up. Room is bounded, for one
@@ -117,6 +119,7 @@ mod payloads;
 mod table;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -266,7 +269,8 @@ impl Store for JournalStore {
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError> {
-        self.ask(move |db, _| index::read::events(db, &query)).await
+        self.ask(move |db, _| index::pages::events(db, &query))
+            .await
     }
 
     async fn attempts(&self, query: AttemptQuery) -> Result<Vec<AttemptRecord>, StoreError> {
@@ -274,12 +278,12 @@ impl Store for JournalStore {
     }
 
     async fn count_requests(&self, query: RequestQuery) -> Result<RequestTotals, StoreError> {
-        self.ask(move |db, _| index::read::count_requests(db, &query))
+        self.ask(move |db, _| index::counts::count_requests(db, &query))
             .await
     }
 
     async fn count_events(&self, query: EventQuery) -> Result<EventTotals, StoreError> {
-        self.ask(move |db, _| index::read::count_events(db, &query))
+        self.ask(move |db, _| index::counts::count_events(db, &query))
             .await
     }
 

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::JournalStore;
 use super::horizon::{Lane, Waiting};
 use super::index::read::{self, Found};
-use super::index::{Pool, Readers, history};
+use super::index::{Pool, Readers, history, pages};
 use super::parts::Parts;
 use super::payloads::Unreadable;
 use crate::store::{
@@ -169,7 +169,7 @@ impl JournalStore {
     ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError> {
         self.ask(move |db, parts| {
             let mut listed = Vec::new();
-            for found in read::requests(db, &query)? {
+            for found in pages::requests(db, &query)? {
                 let request = if with_data {
                     parts.load(found.place)
                 } else {
@@ -207,7 +207,7 @@ impl JournalStore {
         &self,
         query: AttemptQuery,
     ) -> Result<Vec<AttemptRecord>, StoreError> {
-        self.ask(move |db, parts| Ok(parts.attempts(read::attempts(db, &query)?)))
+        self.ask(move |db, parts| Ok(parts.attempts(pages::attempts(db, &query)?)))
             .await
     }
 

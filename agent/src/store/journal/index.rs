@@ -7,11 +7,14 @@
 //! cut takes the newest commits, never the file's integrity, and the position tells where to go on.
 //! (`OFF` would save those few flushes on a background thread and could leave a broken file.)
 
+pub(super) mod counts;
 pub(super) mod history;
+pub(super) mod pages;
 pub(super) mod read;
 mod readers;
 mod rows;
 mod schema;
+pub(super) mod totals;
 pub(super) mod upkeep;
 pub(super) mod write;
 

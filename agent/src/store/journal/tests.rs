@@ -1,5 +1,6 @@
 //! Tests of what is special about the store on a journal: crashes, rebuilding, moving, bounds.
 
+mod counts;
 mod crashes;
 mod disk;
 mod many;

@@ -3,12 +3,13 @@
 use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{failed, rows, signed, write};
+use super::{failed, rows, signed, totals, write};
 use crate::ids::{IdMint, Kind};
 use crate::store::EventStatus;
 use crate::store::StoreError;
 use crate::store::journal::entry::{KeyEntry, codes};
 use crate::store::journal::table::{Backlog, Facts, Kept};
+use crate::store::journal::totals::{MINUTE, Totals};
 
 /// Requests that nothing pending belongs to, oldest first: those below an id, or in a segment.
 const FREE: &str = "NOT EXISTS (SELECT 1 FROM event
@@ -40,10 +41,13 @@ pub(in super::super) fn delete(
     let transaction = db.transaction()?;
     let mut gone = 0;
     let mut without = *facts;
+    let mut sums = Totals::default();
     {
         let sql = format!("DELETE FROM request WHERE id = ?1 AND {FREE} RETURNING bytes, rejected");
         let mut delete = transaction.prepare_cached(&sql)?;
         for id in ids {
+            let mut own = Totals::default();
+            totals::without(&transaction, id, &mut own)?;
             let row = delete.query_row([id], |row| {
                 Ok((rows::unsigned(row, 0)?, row.get::<_, bool>(1)?))
             });
@@ -51,6 +55,7 @@ pub(in super::super) fn delete(
                 continue;
             };
             gone += 1;
+            sums.take(own);
             without.kept.subtract(Kept {
                 bytes,
                 rejected: if rejected { bytes } else { 0 },
@@ -62,6 +67,7 @@ pub(in super::super) fn delete(
             }
         }
     }
+    totals::put(&transaction, &sums)?;
     write::put_facts(&transaction, &without, None)?;
     transaction.commit()?;
     *facts = without;
@@ -70,8 +76,10 @@ pub(in super::super) fn delete(
 
 /// Forgets arrivals before a time, also those of requests that are gone.
 pub(in super::super) fn forget_repeats(db: &Connection, before: u64) -> rusqlite::Result<()> {
+    let before = before / MINUTE * MINUTE;
     db.prepare_cached("DELETE FROM repeat WHERE received_at < ?1")?
         .execute([signed(before)])?;
+    totals::forget_repeats(db, before)?;
     db.prepare_cached("DELETE FROM counted WHERE minute < ?1")?
         .execute([signed(before)])?;
     Ok(())
@@ -175,23 +183,10 @@ pub(in super::super) fn each_key(
     all().map_err(failed::<rusqlite::Error>)
 }
 
-/// Events that stand differently in the two ways of being pending, by status and by due time, and
-/// how far the running count is off.
+/// How far the books are off: final events that are due, and the running count of pending ones
+/// against what is due. Reads what is pending only.
 pub(in super::super) fn imbalance(db: &Connection) -> Result<u64, StoreError> {
-    let [scheduled, queued, hold] = [
-        EventStatus::Scheduled,
-        EventStatus::Queued,
-        EventStatus::Hold,
-    ]
-    .map(|status| signed(codes::status_code(status)));
-    let stray = db
-        .prepare_cached(
-            "SELECT count(*) FROM event WHERE (due_at IS NULL) = (status IN (?1, ?2, ?3))",
-        )
-        .and_then(|mut count| {
-            count.query_row([scheduled, queued, hold], |row| rows::unsigned(row, 0))
-        })
-        .map_err(failed)?;
+    let mut stray = 0;
     let mut found = Backlog::default();
     let counts = db
         .prepare_cached(
@@ -210,7 +205,7 @@ pub(in super::super) fn imbalance(db: &Connection) -> Result<u64, StoreError> {
             Ok(EventStatus::Scheduled) => found.scheduled = count,
             Ok(EventStatus::Queued) => found.queued = count,
             Ok(EventStatus::Hold) => found.hold = count,
-            _ => {}
+            _ => stray += count,
         }
     }
     let told = super::state(db).map_err(failed)?.facts.backlog;

@@ -4,10 +4,11 @@ use hookplane_journal::Position;
 use rusqlite::{Connection, params};
 
 use super::rows;
-use super::signed;
+use super::{signed, totals};
 use crate::store::journal::entry::Repeat;
 use crate::store::journal::entry::codes;
 use crate::store::journal::table::{Facts, ReportChange, RequestRow, Table};
+use crate::store::journal::totals::{MINUTE, Totals};
 use crate::store::{EventStatus, IgnoredReason};
 
 /// Arrivals of one message that are kept one by one; the rest is counted.
@@ -33,6 +34,7 @@ pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Re
                 .execute([signed(*sequence)])?,
         };
     }
+    totals::put(&transaction, &table.totals)?;
     put_facts(&transaction, &table.facts, table.resume)?;
     transaction.commit()
 }
@@ -73,10 +75,17 @@ fn put_request(db: &Connection, request: &RequestRow) -> rusqlite::Result<()> {
 
 fn put_events(db: &Connection, table: &Table) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+        "INSERT INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts,
+         response_status = excluded.response_status, error_code = excluded.error_code,
+         failure_message = excluded.failure_message, ignored_reason = excluded.ignored_reason,
+         ignored_detail = excluded.ignored_detail, last_attempt_at = excluded.last_attempt_at,
+         next_attempt_at = excluded.next_attempt_at, successful_at = excluded.successful_at,
+         due_at = excluded.due_at",
         rows::EVENT
     ))?;
+    // What never changes is not written again: the indexes on it are left alone.
     // In the order of ids, so that neighbours share pages.
     let mut events: Vec<_> = table.events.values().collect();
     events.sort_unstable_by(|left, right| left.id.cmp(&right.id));
@@ -212,15 +221,20 @@ pub(in super::super) fn cancel(
     let transaction = db.transaction()?;
     let mut before = *facts;
     let mut stopped = 0;
+    let mut totals = Totals::default();
     {
         let mut count = transaction.prepare_cached(
-            "SELECT status, count(*) FROM event
-             WHERE connection_id = ?1 AND due_at IS NOT NULL GROUP BY status",
+            "SELECT status, count(*), team_id, created_at / ?2 FROM event
+             WHERE connection_id = ?1 AND due_at IS NOT NULL GROUP BY 1, 3, 4",
         )?;
-        let mut found = count.query([connection_id])?;
+        let mut found = count.query(params![connection_id, signed(MINUTE)])?;
         while let Some(row) = found.next()? {
             let count = rows::unsigned(row, 1)?;
             stopped += count;
+            let (team, at) = (row.get::<_, String>(2)?, rows::unsigned(row, 3)? * MINUTE);
+            let cancelled = codes::status_code(EventStatus::Cancelled);
+            totals.add(&team, at, rows::unsigned(row, 0)?, -signed(count));
+            totals.add(&team, at, cancelled, signed(count));
             let backlog = &mut before.backlog;
             match codes::status_from(rows::unsigned(row, 0)?) {
                 Ok(EventStatus::Scheduled) => {
@@ -244,6 +258,7 @@ pub(in super::super) fn cancel(
             signed(codes::ignored_code(IgnoredReason::Operator)),
             detail,
         ])?;
+    totals::put(&transaction, &totals)?;
     put_facts(&transaction, &before, Some(resume))?;
     transaction.commit()?;
     *facts = before;

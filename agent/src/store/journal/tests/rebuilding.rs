@@ -113,6 +113,8 @@ async fn an_index_made_again_gives_the_same_answers() {
         "a message was forgotten"
     );
     assert_eq!(store.spool_report(b"d".to_vec()).await.unwrap(), 4);
+    let wrong = store.ask(|db, _| super::super::index::totals::wrong(db));
+    assert_eq!(wrong.await.unwrap(), 0, "sums are not what there is");
     assert_eq!(store.imbalance().await.unwrap(), 0);
 }
 

@@ -1,0 +1,93 @@
+//! The sums in the index: changing them with the rows, and reading them.
+
+use rusqlite::{Connection, params};
+
+use super::{failed, rows, signed};
+use crate::store::StoreError;
+use crate::store::journal::totals::{ACCEPTED, MINUTE, REJECTED, REPEAT, Totals};
+
+/// In the transaction that changes the rows.
+pub(super) fn put(db: &Connection, totals: &Totals) -> rusqlite::Result<()> {
+    let mut put = db.prepare_cached(
+        "INSERT INTO total VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for (team, minute, what, by) in totals.changes() {
+        put.execute(params![team, signed(minute), signed(what), by])?;
+    }
+    Ok(())
+}
+
+/// Notes that what belongs to a request is going, before it goes.
+pub(super) fn without(
+    db: &Connection,
+    request_id: &str,
+    totals: &mut Totals,
+) -> rusqlite::Result<()> {
+    let parts = [
+        format!(
+            "SELECT team_id, ingested_at / {MINUTE}, iif(rejected, {REJECTED}, {ACCEPTED}), 1
+             FROM request WHERE id = ?1"
+        ),
+        format!(
+            "SELECT team_id, created_at / {MINUTE}, status, count(*) FROM event
+             WHERE request_id = ?1 GROUP BY 1, 2, 3"
+        ),
+        format!(
+            "SELECT team_id, received_at / {MINUTE}, {REPEAT}, count(*) FROM repeat
+             WHERE request_id = ?1 GROUP BY 1, 2"
+        ),
+    ];
+    for sql in parts {
+        let mut find = db.prepare_cached(&sql)?;
+        let mut found = find.query([request_id])?;
+        while let Some(row) = found.next()? {
+            let team: String = row.get(0)?;
+            let at = rows::unsigned(row, 1)? * MINUTE;
+            totals.add(&team, at, rows::unsigned(row, 2)?, -row.get::<_, i64>(3)?);
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the sums of arrivals before a minute, and what has come to nothing.
+pub(super) fn forget_repeats(db: &Connection, before: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM total WHERE count = 0 OR (what = ?1 AND minute < ?2)")?
+        .execute([signed(REPEAT), signed(before)])?;
+    Ok(())
+}
+
+/// What there is of each kind in these minutes, the last one excluded.
+pub(super) fn sums(
+    db: &Connection,
+    team_id: &str,
+    from: u64,
+    to: u64,
+) -> Result<Vec<(u64, u64)>, StoreError> {
+    db.prepare_cached(
+        "SELECT what, max(sum(count), 0) FROM total WHERE team_id = ?1 AND minute >= ?2 AND minute < ?3
+         GROUP BY what",
+    )
+    .and_then(|mut find| {
+        let both = |row: &rusqlite::Row<'_>| Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?));
+        find.query_map(params![team_id, signed(from), signed(to)], both)?
+            .collect()
+    })
+    .map_err(failed)
+}
+
+/// Sums that are not what counting the rows gives, over all there is.
+pub(in super::super) fn wrong(db: &Connection) -> Result<u64, StoreError> {
+    let sql = format!(
+        "SELECT count(*) FROM (
+           SELECT team_id, minute, what, sum(count) AS off FROM (
+             SELECT team_id, minute / {MINUTE} AS minute, what, count FROM total
+             UNION ALL SELECT team_id, created_at / {MINUTE}, status, -1 FROM event
+             UNION ALL SELECT team_id, ingested_at / {MINUTE},
+               iif(rejected, {REJECTED}, {ACCEPTED}), -1 FROM request
+             UNION ALL SELECT team_id, received_at / {MINUTE}, {REPEAT}, -1 FROM repeat
+           ) GROUP BY team_id, minute, what HAVING off <> 0)"
+    );
+    db.query_row(&sql, [], |row| rows::unsigned(row, 0))
+        .map_err(failed)
+}
