@@ -59,7 +59,7 @@
 //! reflects it (at most ten seconds, then `Busy`), and asks SQLite. A look at what is due waits for
 //! memory only. An event whose completion was handed in is never given out again, even before the
 //! follower has seen that completion. A page is a walk along an index in the order of ids
-//! (`index::pages`); counts are sums kept by minute (`totals`); what has to read more ends at a
+//! (`index::pages`); counts are sums kept by minute (`index::totals`); what has to read more ends at a
 //! deadline with an error that says so. Each kind of asker has connections of its own, so that lists
 //! hold up neither accepts nor deliveries (`index::readers`).
 //!
@@ -119,7 +119,6 @@ mod payloads;
 mod table;
 #[cfg(test)]
 mod tests;
-mod totals;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;

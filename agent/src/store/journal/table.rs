@@ -10,7 +10,6 @@ use hookplane_journal::Position;
 
 use super::entry::{Counted, Key, Repeat};
 use super::horizon::{Due, Lane, Place, due_of};
-use super::totals::Totals;
 use crate::store::{AttemptRecord, EventRecord, EventStatus, EventTotals, RequestRecord};
 
 /// A request as the index keeps it: what lists filter by, and where the rest stands.
@@ -70,7 +69,6 @@ pub(super) struct Table {
     pub(super) counted: Vec<(Counted, u64)>,
     pub(super) keys: HashMap<Key, KeyRow>,
     pub(super) reports: Vec<ReportChange>,
-    pub(super) totals: Totals,
     pub(super) facts: Facts,
     /// Where the journal is to be read on when all this is in the index.
     pub(super) resume: Option<Position>,

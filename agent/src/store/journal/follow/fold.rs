@@ -8,7 +8,6 @@ use super::super::entry::{Counted, Entry, Head, Repeat};
 use super::super::horizon::{Place, Waiting};
 use super::super::index::{read, write};
 use super::super::table::{AttemptRow, KeyRow, ReportChange, RequestRow, is_pending};
-use super::super::totals::REPEAT;
 use super::{Follower, PAUSE};
 use crate::store::{
     AttemptRecord, EventRecord, EventStatus, RequestRecord, StoreError, StoreEvent,
@@ -88,7 +87,6 @@ impl Follower {
         let row = RequestRow::new(&request, place, bytes, head.repeats);
         self.volume.newest = self.volume.newest.max(request.ingested_at);
         self.facts.kept.add(&row);
-        self.table.totals.request(&request);
         self.table.requests.push(row);
         let pending = head.events.iter().any(|event| is_pending(event.status));
         let request = Arc::new(request);
@@ -120,7 +118,6 @@ impl Follower {
             || self.ask(|db| read::place(db, &id)).is_some();
         if !known {
             self.facts.kept.add(&row);
-            self.table.totals.request(&request);
         }
         self.table.requests.push(row);
         if known {
@@ -166,8 +163,6 @@ impl Follower {
         for event in repeat.requeued.clone() {
             self.requeued(event, at);
         }
-        let (team, at) = (&repeat.team_id, repeat.received_at);
-        self.table.totals.add(team, at, REPEAT, 1);
         self.table.repeats.push(repeat);
     }
 
@@ -292,7 +287,6 @@ impl Follower {
     /// An event there was not before.
     fn enter(&mut self, event: Arc<EventRecord>, place: Option<Place>) {
         self.facts.backlog.enter(event.status);
-        self.table.totals.enter(&event);
         if is_pending(event.status) {
             let waiting = Waiting {
                 event: Arc::clone(&event),
@@ -308,7 +302,6 @@ impl Follower {
         let to = Arc::new(to);
         self.facts.backlog.leave(from.status);
         self.facts.backlog.enter(to.status);
-        self.table.totals.change(from, to.status);
         let mut pending = self.parts.pending();
         let before = pending.horizons.remove(&to.id);
         if is_pending(to.status) {

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Row, params_from_iter};
 
 use super::pages::{Where, event_walks, request_walk};
 use super::read::collect;
-use super::{failed, rows, totals};
+use super::totals::{self, ACCEPTED, MINUTE, REJECTED, REPEAT};
+use super::{failed, rows};
 use crate::store::journal::entry::codes;
-use crate::store::journal::totals::{ACCEPTED, MINUTE, REJECTED, REPEAT};
 use crate::store::{EventQuery, EventStatus, EventTotals, RequestQuery, RequestTotals, StoreError};
 
 /// From and to, the latter excluded.

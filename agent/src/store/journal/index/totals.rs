@@ -1,10 +1,67 @@
-//! The sums in the index: changing them with the rows, and reading them.
+//! How many there are of each kind, by team and minute: counts without reading rows.
+//!
+//! Invariant: a sum is what counting the rows of its minute would give, because it changes in the
+//! transaction that changes the rows, by what the rows were and are.
+
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
 use super::{failed, rows, signed};
-use crate::store::StoreError;
-use crate::store::journal::totals::{ACCEPTED, MINUTE, REJECTED, REPEAT, Totals};
+use crate::store::journal::entry::codes;
+use crate::store::{EventRecord, StoreError};
+
+pub(in super::super) const MINUTE: u64 = 60_000;
+
+/// What is counted. Events have the codes of their status.
+pub(super) const ACCEPTED: u64 = 101;
+pub(super) const REJECTED: u64 = 102;
+/// Arrivals kept one by one.
+pub(super) const REPEAT: u64 = 103;
+
+/// Changes to the sums.
+#[derive(Debug, Default)]
+pub(super) struct Totals(HashMap<String, BTreeMap<(u64, u64), i64>>);
+
+impl Totals {
+    pub(super) fn add(&mut self, team_id: &str, at: u64, what: u64, by: i64) {
+        let minute = at / MINUTE * MINUTE;
+        if !self.0.contains_key(team_id) {
+            self.0.insert(team_id.to_owned(), BTreeMap::new());
+        }
+        if let Some(of_team) = self.0.get_mut(team_id) {
+            *of_team.entry((minute, what)).or_default() += by;
+        }
+    }
+
+    /// An event that is kept from now on, or was kept before in another state.
+    pub(super) fn event(&mut self, event: &EventRecord, before: Option<u64>) {
+        let now = codes::status_code(event.status);
+        if before == Some(now) {
+            return;
+        }
+        let (team, at) = (&event.team_id, event.created_at);
+        if let Some(before) = before {
+            self.add(team, at, before, -1);
+        }
+        self.add(team, at, now, 1);
+    }
+
+    /// Adds what was noted elsewhere.
+    pub(super) fn take(&mut self, other: Self) {
+        for (team, minute, what, by) in other.changes() {
+            self.add(team, minute, what, by);
+        }
+    }
+
+    /// Team, minute, what and by how much.
+    fn changes(&self) -> impl Iterator<Item = (&str, u64, u64, i64)> {
+        self.0.iter().flat_map(|(team, sums)| {
+            let changed = sums.iter().filter(|(_, by)| **by != 0);
+            changed.map(|((minute, what), by)| (team.as_str(), *minute, *what, *by))
+        })
+    }
+}
 
 /// In the transaction that changes the rows.
 pub(super) fn put(db: &Connection, totals: &Totals) -> rusqlite::Result<()> {

@@ -3,13 +3,13 @@
 use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::totals::{MINUTE, Totals};
 use super::{failed, rows, signed, totals, write};
 use crate::ids::{IdMint, Kind};
 use crate::store::EventStatus;
 use crate::store::StoreError;
 use crate::store::journal::entry::{KeyEntry, codes};
 use crate::store::journal::table::{Backlog, Facts, Kept};
-use crate::store::journal::totals::{MINUTE, Totals};
 
 /// Requests that nothing pending belongs to, oldest first: those below an id, or in a segment.
 const FREE: &str = "NOT EXISTS (SELECT 1 FROM event
@@ -183,10 +183,23 @@ pub(in super::super) fn each_key(
     all().map_err(failed::<rusqlite::Error>)
 }
 
-/// How far the books are off: final events that are due, and the running count of pending ones
-/// against what is due. Reads what is pending only.
+/// Events that stand differently in the two ways of being pending, by status and by due time, and
+/// how far the running count is off.
 pub(in super::super) fn imbalance(db: &Connection) -> Result<u64, StoreError> {
-    let mut stray = 0;
+    let [scheduled, queued, hold] = [
+        EventStatus::Scheduled,
+        EventStatus::Queued,
+        EventStatus::Hold,
+    ]
+    .map(|status| signed(codes::status_code(status)));
+    let stray = db
+        .prepare_cached(
+            "SELECT count(*) FROM event WHERE (due_at IS NULL) = (status IN (?1, ?2, ?3))",
+        )
+        .and_then(|mut count| {
+            count.query_row([scheduled, queued, hold], |row| rows::unsigned(row, 0))
+        })
+        .map_err(failed)?;
     let mut found = Backlog::default();
     let counts = db
         .prepare_cached(
@@ -205,7 +218,7 @@ pub(in super::super) fn imbalance(db: &Connection) -> Result<u64, StoreError> {
             Ok(EventStatus::Scheduled) => found.scheduled = count,
             Ok(EventStatus::Queued) => found.queued = count,
             Ok(EventStatus::Hold) => found.hold = count,
-            _ => stray += count,
+            _ => {}
         }
     }
     let told = super::state(db).map_err(failed)?.facts.backlog;

@@ -1,14 +1,14 @@
 //! Taking a table into the index, in one transaction with the position that it reflects.
 
 use hookplane_journal::Position;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows;
-use super::{signed, totals};
+use super::signed;
+use super::totals::{self, ACCEPTED, MINUTE, REJECTED, REPEAT, Totals};
 use crate::store::journal::entry::Repeat;
 use crate::store::journal::entry::codes;
 use crate::store::journal::table::{Facts, ReportChange, RequestRow, Table};
-use crate::store::journal::totals::{MINUTE, Totals};
 use crate::store::{EventStatus, IgnoredReason};
 
 /// Arrivals of one message that are kept one by one; the rest is counted.
@@ -17,12 +17,13 @@ pub(in super::super) const KEPT_REPEATS: u64 = 100;
 /// All of it or nothing.
 pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
+    let mut sums = Totals::default();
     for request in &table.requests {
-        put_request(&transaction, request)?;
+        put_request(&transaction, request, &mut sums)?;
     }
-    put_events(&transaction, table)?;
+    put_events(&transaction, table, &mut sums)?;
     put_attempts(&transaction, table)?;
-    put_repeats(&transaction, table)?;
+    put_repeats(&transaction, table, &mut sums)?;
     put_keys(&transaction, table)?;
     for change in &table.reports {
         match change {
@@ -34,12 +35,12 @@ pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Re
                 .execute([signed(*sequence)])?,
         };
     }
-    totals::put(&transaction, &table.totals)?;
+    totals::put(&transaction, &sums)?;
     put_facts(&transaction, &table.facts, table.resume)?;
     transaction.commit()
 }
 
-fn put_request(db: &Connection, request: &RequestRow) -> rusqlite::Result<()> {
+fn put_request(db: &Connection, request: &RequestRow, sums: &mut Totals) -> rusqlite::Result<()> {
     // A carried one is there already, unless this index is being made again.
     let moved = db
         .prepare_cached("UPDATE request SET position = ?2, payload = ?3 WHERE id = ?1")?
@@ -70,10 +71,12 @@ fn put_request(db: &Connection, request: &RequestRow) -> rusqlite::Result<()> {
         signed(request.bytes),
         signed(request.repeats),
     ])?;
+    let what = if request.rejected { REJECTED } else { ACCEPTED };
+    sums.add(&request.team_id, request.ingested_at, what, 1);
     Ok(())
 }
 
-fn put_events(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+fn put_events(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(&format!(
         "INSERT INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
          ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
@@ -89,7 +92,10 @@ fn put_events(db: &Connection, table: &Table) -> rusqlite::Result<()> {
     // In the order of ids, so that neighbours share pages.
     let mut events: Vec<_> = table.events.values().collect();
     events.sort_unstable_by(|left, right| left.id.cmp(&right.id));
+    let mut before = db.prepare_cached("SELECT status FROM event WHERE id = ?1")?;
     for event in events {
+        let before = before.query_row([&event.id], |row| rows::unsigned(row, 0));
+        sums.event(event, before.optional()?);
         rows::put_event(&mut put, event)?;
     }
     Ok(())
@@ -119,9 +125,10 @@ fn put_attempts(db: &Connection, table: &Table) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put_repeats(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+fn put_repeats(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Result<()> {
     for repeat in &table.repeats {
         put_repeat(db, repeat)?;
+        sums.add(&repeat.team_id, repeat.received_at, REPEAT, 1);
     }
     let mut add = db.prepare_cached("UPDATE request SET repeats = repeats + ?2 WHERE id = ?1")?;
     for (request_id, count) in &table.repeated {

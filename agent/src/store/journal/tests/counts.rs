@@ -2,8 +2,7 @@
 
 use hookplane_journal::io::simulated::SimulatedDisk;
 
-use super::super::index::totals;
-use super::super::totals::MINUTE;
+use super::super::index::totals::{self, MINUTE};
 use super::*;
 use crate::store::{EventQuery, EventTotals, RequestQuery, RequestTotals};
 
