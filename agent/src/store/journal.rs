@@ -80,7 +80,9 @@
 //! then requests are accepted. The follower folds the same records meanwhile. What is due is
 //! answered when it has passed the end that the journal had at opening, because a record there
 //! may say that an event is delivered already. An index that is missing, of another version,
-//! broken, or beyond the journal is made again from all records there are.
+//! broken, or beyond the journal is made again from all records there are. Damage that is met later,
+//! by whichever connection, is marked beside the file and ends the process, so that the next start
+//! does that.
 //!
 //! ## Retention and bounds
 //!

@@ -24,6 +24,7 @@ use hookplane_journal::Position;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::doors::SpoolState;
+use super::horizon::{Due, Lane};
 use super::table::{Backlog, Facts, Kept};
 use crate::store::StoreError;
 
@@ -38,6 +39,8 @@ pub(super) struct State {
     pub(super) resume: Option<Position>,
     pub(super) facts: Facts,
     pub(super) spool: SpoolState,
+    /// Branches with pending events, and what is due first of each.
+    pub(super) lanes: Vec<(Lane, Due)>,
 }
 
 /// Opens the index, or makes an empty one when there is none of this version.
@@ -71,7 +74,9 @@ pub(super) fn end_if_broken(path: &Path, error: &StoreError) {
     }
     tracing::error!(%error, "the index is broken; the process ends so that it is made again");
     if let Err(error) = mark_broken(path) {
-        tracing::error!(%error, "the index could not be marked as broken");
+        // Ended without a mark it would end again and again.
+        tracing::error!(%error, "the index could not be marked as broken; it stays as it is");
+        return;
     }
     // A test looks at the mark.
     #[cfg(not(test))]
@@ -112,7 +117,9 @@ fn remove_files(path: &Path) -> Result<(), StoreError> {
 fn try_open(path: &Path) -> Result<(Connection, State), StoreError> {
     let connection = Connection::open(path).map_err(failed)?;
     schema::prepare_writer(&connection).map_err(failed)?;
-    let state = state(&connection).map_err(failed)?;
+    // All that opening needs is read here, so that damage in it has the index made again.
+    let mut state = state(&connection).map_err(failed)?;
+    state.lanes = read::pending_lanes(&connection)?;
     Ok((connection, state))
 }
 
@@ -160,6 +167,7 @@ fn state(db: &Connection) -> rusqlite::Result<State> {
             acknowledged: facts.acknowledged,
             changing: 0,
         },
+        lanes: Vec::new(),
     })
 }
 

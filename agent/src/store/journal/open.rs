@@ -115,6 +115,7 @@ impl JournalStore {
             resume,
             facts: state.facts,
             volume: Volume::new(most),
+            lanes: state.lanes,
         };
         let (orders, follower) = start.run()?;
         let handle = Arc::new(Handle {
@@ -229,7 +230,10 @@ fn load_filter(parts: Arc<Parts>, reader: Connection) -> Result<JoinHandle<()>, 
             _ if parts.closed.load(Ordering::Acquire) => {}
             Ok(true) => parts.doors.lock().filter.is_complete(),
             Ok(false) => tracing::info!("there are more known messages than fit memory"),
-            Err(error) => tracing::warn!(%error, "known messages are looked up one by one"),
+            Err(error) => {
+                tracing::warn!(%error, "known messages are looked up one by one");
+                parts.end_if_broken(&error);
+            }
         }
     };
     std::thread::Builder::new()

@@ -2,6 +2,7 @@
 
 mod counts;
 mod crashes;
+mod damage;
 mod disk;
 mod many;
 mod moving;

@@ -29,6 +29,7 @@ impl Follower {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::error!(%error, "the index cannot say what is due next");
+                    self.parts.end_if_broken(&error);
                     return;
                 }
             };

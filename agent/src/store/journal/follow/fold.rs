@@ -270,6 +270,7 @@ impl Follower {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the index cannot be written; it is tried again");
+                    self.parts.end_if_broken(&error);
                     if self.closing() {
                         self.stuck.set(true);
                         return;
@@ -350,6 +351,7 @@ impl Follower {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the index cannot be read; it is tried again");
+                    self.parts.end_if_broken(&error);
                     if self.closing() {
                         self.stuck.set(true);
                         return None;

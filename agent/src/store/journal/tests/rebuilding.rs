@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{AttemptQuery, EventQuery, RequestQuery};
 
 /// Everything that questions can tell.
-async fn told(store: &JournalStore) -> String {
+pub(super) async fn told(store: &JournalStore) -> String {
     let requests = RequestQuery {
         team_id: TEAM.into(),
         limit: 255,
@@ -52,7 +52,7 @@ async fn told(store: &JournalStore) -> String {
 }
 
 /// One of everything that can happen.
-async fn live(store: &JournalStore) {
+pub(super) async fn live(store: &JournalStore) {
     store.set_store_number(7).await.unwrap();
     for at in 0..20_u64 {
         let one = request(100 + at, Some(&format!("msg_{at}")), 100);
