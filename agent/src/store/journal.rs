@@ -91,7 +91,8 @@
 //! is left to give up, or deleting falls an eighth of the volume behind, new requests are refused as
 //! `Busy` until there is room. Refused requests may take a tenth of the volume. The journal bounds what waits for its writer, a table
 //! bounds what waits for the indexer, and appends are refused when the follower is more than eight
-//! segments behind.
+//! segments behind, once it has come through what there was at opening. Until then, so while an
+//! index is made again, requests are accepted and messages that may be known wait for the index.
 //!
 //! ## What a crash leaves
 //!

@@ -74,6 +74,8 @@ pub(super) struct Progress {
     fills_late: AtomicBool,
     /// What somebody waits for the index to reflect.
     wanted: AtomicU64,
+    /// The follower came close to the journal's end once since opening.
+    reached: AtomicBool,
     /// The follower did not keep up lately; looks at what is due do not wait for it.
     behind: AtomicBool,
     follower: OnceLock<Thread>,
@@ -88,6 +90,7 @@ impl Progress {
             filled: watch::Sender::new(0),
             fills_late: AtomicBool::new(false),
             wanted: AtomicU64::new(0),
+            reached: AtomicBool::new(false),
             behind: AtomicBool::new(false),
             follower: OnceLock::new(),
             raised: AtomicBool::new(false),
@@ -108,7 +111,8 @@ impl Progress {
         self.follower.get_or_init(std::thread::current);
         if !self.raised.swap(false, Ordering::AcqRel) {
             std::thread::park_timeout(longest);
-            self.raised.store(false, Ordering::Release);
+            // Takes in what was set before the signal was raised.
+            self.raised.swap(false, Ordering::AcqRel);
         }
     }
 
@@ -143,6 +147,12 @@ impl Progress {
 
     pub(super) fn caught_up(&self) {
         self.behind.store(false, Ordering::Relaxed);
+        self.reached.store(true, Ordering::Release);
+    }
+
+    /// Before that the index may lack messages that are far from new.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
     }
 }
 
@@ -200,14 +210,23 @@ impl Parts {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
-        let applied = Position::from_u64(*self.progress.applied.borrow());
-        let newest = self.journal.end().unwrap_or(Position::START).segment;
-        let lags = applied.segment.max(self.opened_at.segment) + LAG_SEGMENTS < newest;
         let refuses = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        if lags || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
+        if self.lags() || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
             return Err(StoreError::Busy);
         }
         Ok(())
+    }
+
+    /// Whether the follower does not keep up. That it has not come through what it found at opening
+    /// is no reason to refuse anything: nothing of that waits in memory.
+    fn lags(&self) -> bool {
+        let applied = Position::from_u64(*self.progress.applied.borrow());
+        let newest = self.journal.end().unwrap_or(Position::START).segment;
+        let far = applied.segment + LAG_SEGMENTS < newest;
+        if !far && applied >= self.opened_at {
+            self.progress.reached.store(true, Ordering::Release);
+        }
+        far && self.progress.has_caught_up()
     }
 
     fn end(&self) -> u64 {

@@ -9,6 +9,7 @@ mod moving;
 mod offline;
 mod rebuilding;
 mod records;
+mod starting;
 
 use std::path::Path;
 use std::sync::Arc;
