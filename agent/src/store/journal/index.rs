@@ -13,7 +13,7 @@ pub(super) mod pages;
 pub(super) mod read;
 mod readers;
 mod rows;
-mod schema;
+pub(super) mod schema;
 pub(super) mod totals;
 pub(super) mod upkeep;
 pub(super) mod write;
@@ -45,7 +45,7 @@ pub(super) struct State {
 
 /// Opens the index, or makes an empty one when there is none of this version.
 pub(super) fn open(path: &Path) -> Result<(Connection, State), StoreError> {
-    if path.with_extension(BROKEN).exists() {
+    if is_marked_broken(path) {
         tracing::warn!("the index was found broken and is made again");
         remove(path)?;
     }
@@ -57,6 +57,10 @@ pub(super) fn open(path: &Path) -> Result<(Connection, State), StoreError> {
             try_open(path)
         }
     }
+}
+
+pub(super) fn is_marked_broken(path: &Path) -> bool {
+    path.with_extension(BROKEN).exists()
 }
 
 /// Has the next `open` make the index again.
@@ -169,6 +173,12 @@ fn state(db: &Connection) -> rusqlite::Result<State> {
         },
         lanes: Vec::new(),
     })
+}
+
+/// Where the journal is to be read on.
+pub(super) fn resume(db: &Connection) -> Result<Option<Position>, StoreError> {
+    let at = fact(db, "resume").map_err(failed)?;
+    Ok(at.map(Position::from_u64))
 }
 
 fn fact(db: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {

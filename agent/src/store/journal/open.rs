@@ -101,8 +101,10 @@ impl JournalStore {
         let mut number = state.facts.number;
         read_tail(&journal, resume, &mut filter, &mut spool, &mut number)?;
         let doors = Doors::new(filter, spool, number);
+        let damaged = recovery.damage.iter().map(ToString::to_string);
         let parts = Arc::new(Parts::new(
             journal,
+            damaged.collect(),
             Arc::clone(&doors),
             Readers::open(index_path)?,
             index_path.to_owned(),

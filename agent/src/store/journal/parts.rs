@@ -34,6 +34,8 @@ const CANCELLED_KEPT: usize = 64;
 
 pub(super) struct Parts {
     pub(super) journal: Journal,
+    /// What was found to be lost at opening.
+    pub(super) damaged: Vec<String>,
     pub(super) doors: Arc<Doors>,
     pub(super) readers: Readers,
     pub(super) feed: Feed,
@@ -159,6 +161,7 @@ impl Progress {
 impl Parts {
     pub(super) fn new(
         journal: Journal,
+        damaged: Vec<String>,
         doors: Arc<Doors>,
         readers: Readers,
         index_path: PathBuf,
@@ -168,6 +171,7 @@ impl Parts {
         let opened_at = journal.end().unwrap_or(Position::START);
         Self {
             journal,
+            damaged,
             doors,
             readers,
             feed: Feed::new(),

@@ -137,6 +137,12 @@ pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
+/// Whether this release reads it.
+pub(in super::super) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(found == VERSION)
+}
+
 pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "query_only", true)?;
     connection.set_prepared_statement_cache_capacity(64);
