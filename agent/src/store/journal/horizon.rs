@@ -202,8 +202,7 @@ impl Horizons {
         };
         horizon.boundary = boundary;
         let mut room = low.room;
-        let mut taken = 0;
-        for waiting in found {
+        for (taken, waiting) in found.into_iter().enumerate() {
             let due = due_of(&waiting.event);
             let places = places(&waiting.event);
             if taken > 0 && places > room {
@@ -211,7 +210,6 @@ impl Horizons {
                 break;
             }
             room = room.saturating_sub(places);
-            taken += 1;
             self.put(lane, due, waiting);
         }
         self.note(lane);

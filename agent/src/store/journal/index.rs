@@ -77,12 +77,17 @@ pub(super) fn end_if_broken(path: &Path, error: &StoreError) {
         return;
     }
     tracing::error!(%error, "the index is broken; the process ends so that it is made again");
-    if let Err(error) = mark_broken(path) {
+    match mark_broken(path) {
+        Ok(()) => end_process(),
         // Ended without a mark it would end again and again.
-        tracing::error!(%error, "the index could not be marked as broken; it stays as it is");
-        return;
+        Err(error) => {
+            tracing::error!(%error, "the index could not be marked as broken; it stays as it is");
+        }
     }
-    // A test looks at the mark.
+}
+
+/// A test looks at the mark instead.
+fn end_process() {
     #[cfg(not(test))]
     std::process::abort();
 }

@@ -215,6 +215,9 @@ pub(in super::super) fn pending_lanes(db: &Connection) -> Result<Vec<(Lane, Due)
     }
 }
 
+/// Where it stands among what is due, and the event, if its row reads back.
+pub(in super::super) type PendingRow = (Due, Read<Arc<EventRecord>>);
+
 /// Pending events of a lane from a boundary on. A row that does not read back is an item, too:
 /// where it stands is known.
 pub(in super::super) fn pending_from(
@@ -222,7 +225,7 @@ pub(in super::super) fn pending_from(
     lane: &Lane,
     from: &Due,
     limit: usize,
-) -> Result<Vec<(Due, Read<Arc<EventRecord>>)>, StoreError> {
+) -> Result<Vec<PendingRow>, StoreError> {
     let sql = format!(
         "SELECT {}, due_at FROM event WHERE destination_id = ? AND connection_id = ?
          AND due_at IS NOT NULL AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
