@@ -204,7 +204,7 @@ fn completion(event: &EventRecord) -> Completion {
 fn due() -> hookplane_agent::store::DueQuery {
     hookplane_agent::store::DueQuery {
         destination_id: "des_1".into(),
-        connection_id: "web_des_1".into(),
+        connection_id: "web_1".into(),
         now: LATER,
         limit: 255,
         ..hookplane_agent::store::DueQuery::default()

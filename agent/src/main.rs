@@ -60,10 +60,8 @@ async fn work_on_store(settings: &Settings, work: StoreCommand) -> ExitCode {
     let mut out = std::io::BufWriter::new(std::io::stdout());
     let outcome = match work {
         StoreCommand::Verify => offline::verify(&folder, &mut out),
-        StoreCommand::RebuildIndex => offline::rebuild_index(&folder, &mut out)
-            .await
-            .map(|()| true),
-        StoreCommand::Export => offline::export(&folder, &mut out).map(|()| true),
+        StoreCommand::RebuildIndex => offline::rebuild_index(&folder, &mut out).await,
+        StoreCommand::Export => offline::export(&folder, &mut out),
     };
     let written = out.flush();
     match outcome.and_then(|sound| Ok(written.map(|()| sound)?)) {

@@ -193,6 +193,9 @@ pub enum StoreError {
     /// The disk refused; nothing of this call is promised.
     #[error("the store cannot write")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The question would have to read more than can be read in time; a narrower one is answered.
+    #[error("too much would have to be read")]
+    TooLong,
     /// The store was closed by shutdown.
     #[error("the store is closed")]
     Closed,

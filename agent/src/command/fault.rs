@@ -82,6 +82,11 @@ impl From<StoreError> for Fault {
                     hint: "look at the agent's log",
                 }
             }
+            StoreError::TooLong => Self {
+                code: tonic::Code::ResourceExhausted,
+                message: error.to_string(),
+                hint: "narrow the time range (from, to), or filter by source, connection or request",
+            },
             StoreError::Busy | StoreError::Unavailable(_) | StoreError::Closed => {
                 Self::unavailable(error.to_string())
             }

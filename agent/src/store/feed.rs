@@ -2,7 +2,9 @@
 //!
 //! A broadcast with a bound: a slow listener misses items and is told so, the
 //! writer never waits. Nothing depends on it for correctness; due events are
-//! always found by asking the store.
+//! always found by asking the store. Items carry nothing of what was received, neither a sender's
+//! headers and body nor a receiver's, so that what waits for a slow listener stays small; who needs
+//! those asks for them.
 
 use std::sync::Arc;
 

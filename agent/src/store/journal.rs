@@ -58,12 +58,17 @@
 //! **A read sees what was just written.** It notes the journal's end, waits until the index
 //! reflects it (at most ten seconds, then `Busy`), and asks SQLite. A look at what is due waits for
 //! memory only. An event whose completion was handed in is never given out again, even before the
-//! follower has seen that completion.
+//! follower has seen that completion. A page is a walk along an index in the order of ids
+//! (`index::pages`); counts are sums kept by minute (`index::totals`); what has to read more ends at a
+//! deadline with an error that says so. Each kind of asker has connections of its own, so that lists
+//! hold up neither accepts nor deliveries (`index::readers`).
 //!
-//! **What is due.** Memory holds, for each destination, the next events up to a boundary (at most
-//! 1,024, together 32,768); the rest is in the index, from which the follower fills up. So five
-//! million pending events cost memory what a thousand do, and destinations are found without
-//! walking the backlog.
+//! **What is due.** Memory holds, for each lane (a branch to a destination), the next events up to
+//! a boundary; the rest is in the index, from which the follower fills up. Room is bounded, for one
+//! lane (1 MiB) and together (32 MiB), half of it is guaranteed in equal shares, and `horizon` says how the other
+//! half is given out and taken back. So five million pending events cost memory what some
+//! thousands do, lanes are found without walking the backlog, and one that nobody can deliver to
+//! takes nothing that others need. A look at what is due waits for a filling only if there will be one.
 //!
 //! **What cannot be read** (damage in a pending request's records) fails its own events with the
 //! reason, and nothing else. Lists leave such a record out and say so in the log.
@@ -75,7 +80,9 @@
 //! then requests are accepted. The follower folds the same records meanwhile. What is due is
 //! answered when it has passed the end that the journal had at opening, because a record there
 //! may say that an event is delivered already. An index that is missing, of another version,
-//! broken, or beyond the journal is made again from all records there are.
+//! broken, or beyond the journal is made again from all records there are. Damage that is met later,
+//! by whichever connection, is marked beside the file and ends the process, so that the next start
+//! does that.
 //!
 //! ## Retention and bounds
 //!
@@ -84,7 +91,8 @@
 //! is left to give up, or deleting falls an eighth of the volume behind, new requests are refused as
 //! `Busy` until there is room. Refused requests may take a tenth of the volume. The journal bounds what waits for its writer, a table
 //! bounds what waits for the indexer, and appends are refused when the follower is more than eight
-//! segments behind.
+//! segments behind, once it has come through what there was at opening. Until then, so while an
+//! index is made again, requests are accepted and messages that may be known wait for the index.
 //!
 //! ## What a crash leaves
 //!
@@ -266,7 +274,8 @@ impl Store for JournalStore {
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError> {
-        self.ask(move |db, _| index::read::events(db, &query)).await
+        self.ask(move |db, _| index::pages::events(db, &query))
+            .await
     }
 
     async fn attempts(&self, query: AttemptQuery) -> Result<Vec<AttemptRecord>, StoreError> {
@@ -274,12 +283,12 @@ impl Store for JournalStore {
     }
 
     async fn count_requests(&self, query: RequestQuery) -> Result<RequestTotals, StoreError> {
-        self.ask(move |db, _| index::read::count_requests(db, &query))
+        self.ask(move |db, _| index::counts::count_requests(db, &query))
             .await
     }
 
     async fn count_events(&self, query: EventQuery) -> Result<EventTotals, StoreError> {
-        self.ask(move |db, _| index::read::count_events(db, &query))
+        self.ask(move |db, _| index::counts::count_events(db, &query))
             .await
     }
 
@@ -333,6 +342,10 @@ impl Store for JournalStore {
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {
-        self.ask(|db, _| index::upkeep::imbalance(db)).await
+        self.ask_in(
+            |readers| &readers.checks,
+            |db, _| index::upkeep::imbalance(db),
+        )
+        .await
     }
 }

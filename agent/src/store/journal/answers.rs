@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 use super::JournalStore;
 use super::horizon::{Lane, Waiting};
-use super::index::history;
 use super::index::read::{self, Found};
+use super::index::{Pool, Readers, history, pages};
 use super::parts::Parts;
 use super::payloads::Unreadable;
 use crate::store::{
@@ -21,7 +21,6 @@ use crate::store::{
 
 /// Times that what is due waits for memory to be filled up from the index.
 const FILLINGS: usize = 3;
-const FILLING: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl JournalStore {
     /// Asks the index once it reflects everything acknowledged by now.
@@ -29,10 +28,19 @@ impl JournalStore {
         &self,
         question: impl FnOnce(&Connection, &Parts) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.ask_in(|readers| &readers.questions, question).await
+    }
+
+    /// As `ask`, on the connections of another kind of asker.
+    pub(super) async fn ask_in<T: Send + 'static>(
+        &self,
+        pool: impl FnOnce(&Readers) -> &Arc<Pool> + Send,
+        question: impl FnOnce(&Connection, &Parts) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let parts = Arc::clone(self.parts());
         parts.indexed().await?;
-        let readers = Arc::clone(&parts.readers);
-        readers.ask(move |db| question(db, &parts)).await
+        let pool = Arc::clone(pool(&parts.readers));
+        pool.ask(move |db| question(db, &parts)).await
     }
 
     pub(super) async fn find_due(&self, query: DueQuery) -> Result<Vec<DueEvent>, StoreError> {
@@ -52,8 +60,7 @@ impl JournalStore {
         let limit = limit as usize;
         let mut waiting = Vec::new();
         for _ in 0..FILLINGS {
-            let mut filled = parts.progress.filled.subscribe();
-            filled.mark_unchanged();
+            let fillings = parts.progress.fillings();
             let (found, more) = {
                 let pending = parts.pending();
                 let wanted = |event: &crate::store::EventRecord| {
@@ -64,12 +71,10 @@ impl JournalStore {
                 pending.horizons.due(&lane, now, limit, wanted)
             };
             waiting = found;
-            if !more {
+            // What is there is given even if no more comes in time.
+            if !more || !parts.progress.next_filling(fillings).await {
                 break;
             }
-            parts.progress.raise();
-            // What is there is given even if no more comes in time.
-            drop(tokio::time::timeout(FILLING, filled.changed()).await);
         }
         self.with_requests(waiting, now).await
     }
@@ -92,7 +97,7 @@ impl JournalStore {
         let mut broken = Vec::new();
         if due.iter().any(|(_, request)| request.is_none()) {
             let shared = Arc::clone(parts);
-            let readers = Arc::clone(&parts.readers);
+            let readers = &parts.readers.deliveries;
             (due, broken) = readers.ask(move |db| Ok(fetch(&shared, db, due))).await?;
         }
         if !broken.is_empty() {
@@ -164,7 +169,7 @@ impl JournalStore {
     ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError> {
         self.ask(move |db, parts| {
             let mut listed = Vec::new();
-            for found in read::requests(db, &query)? {
+            for found in pages::requests(db, &query)? {
                 let request = if with_data {
                     parts.load(found.place)
                 } else {
@@ -202,7 +207,7 @@ impl JournalStore {
         &self,
         query: AttemptQuery,
     ) -> Result<Vec<AttemptRecord>, StoreError> {
-        self.ask(move |db, parts| Ok(parts.attempts(read::attempts(db, &query)?)))
+        self.ask(move |db, parts| Ok(parts.attempts(pages::attempts(db, &query)?)))
             .await
     }
 

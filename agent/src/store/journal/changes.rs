@@ -23,7 +23,7 @@ use crate::store::{
     RequestRecord, RetryError, RetryKind, StoreError,
 };
 
-/// How long an arrival waits for another one of the same message.
+/// How long an arrival waits for others of the same message, one after the other.
 const CLAIM: Duration = Duration::from_secs(10);
 /// Deletion and moving are done between other work.
 const RETENTION: Duration = Duration::from_secs(60);
@@ -42,11 +42,12 @@ impl JournalStore {
             return Ok(Appended::New);
         };
         let now = new.request.ingested_at;
+        let deadline = tokio::time::Instant::now() + CLAIM;
         loop {
             let (claim, recent) = match parts.doors.arrive(key, now, expires_at) {
                 Arrival::Wait(told) => {
                     // An error only means that the claim is free.
-                    let waited = tokio::time::timeout(CLAIM, told).await;
+                    let waited = tokio::time::timeout_at(deadline, told).await;
                     drop(waited.map_err(|_| StoreError::Busy)?);
                     continue;
                 }
@@ -71,11 +72,12 @@ impl JournalStore {
     }
 
     async fn known(&self, key: Key, now: u64, recent: bool) -> Result<Option<String>, StoreError> {
-        if recent {
+        if recent || !self.parts().progress.has_caught_up() {
             self.parts().indexed().await?;
         }
         self.parts()
             .readers
+            .arrivals
             .ask(move |db| read::known(db, &key, now))
             .await
     }
@@ -112,7 +114,10 @@ impl JournalStore {
         let hold = parts.doors.hold(&first_request_id);
         let id = first_request_id.clone();
         let (dead, kept) = self
-            .ask(move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)))
+            .ask_in(
+                |readers| &readers.arrivals,
+                move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)),
+            )
             .await?;
         let dead = if hold.is_some() { dead } else { Vec::new() };
         let requeued: Vec<EventRecord> = dead

@@ -73,7 +73,8 @@ impl SpoolState {
 pub(super) enum Arrival {
     /// Nobody wrote this message: the claim lets its holder.
     New(Claim),
-    /// It may be known. `recent`: perhaps since a moment ago, so the index has to catch up first.
+    /// It may be known. `recent`: perhaps since a moment ago, so the index has to catch up first;
+    /// else the index knows it if anybody does.
     Perhaps { claim: Claim, recent: bool },
     /// Somebody holds the claim; ends when it is given back.
     Wait(oneshot::Receiver<()>),
@@ -109,11 +110,12 @@ impl Doors {
             doors: Arc::clone(self),
             key,
         };
-        let recent = inside.filter.may_contain(&key);
+        let recent = inside.filter.is_recent(&key);
+        let perhaps = recent || inside.filter.may_contain(&key);
         if !recent {
             inside.filter.insert(&key, expires_at);
         }
-        if recent || inside.filter.is_blind(now) {
+        if perhaps || inside.filter.is_blind(now) {
             Arrival::Perhaps { claim, recent }
         } else {
             Arrival::New(claim)

@@ -2,8 +2,9 @@
 //!
 //! A key that is not in here was not stored since the oldest generation began, so a new message
 //! needs no look-up. A key that is in here may have been: the index decides. Owns its own bound:
-//! sixteen generations of a million keys, 2 MiB each, made as they are needed. Invariant: the two
-//! newest generations hold every key that the index may not know yet.
+//! sixteen generations of a million keys, 2 MiB each, made as they are needed. What the index knew
+//! at opening has generations of its own, which go first. Invariant: once the follower has caught
+//! up, the two newest generations hold every key that the index may not know yet.
 
 use std::collections::VecDeque;
 
@@ -12,6 +13,8 @@ use super::entry::Key;
 /// Keys of one generation; two of them are far above what may wait for the index.
 const KEYS: usize = 1 << 20;
 const GENERATIONS: usize = 16;
+/// The newest of them that may have what the index does not know.
+const UNINDEXED: usize = 2;
 /// Blocks of 64 bytes, so that a look-up costs one cache line per generation.
 const BLOCKS: usize = 1 << 15;
 const WORDS: usize = 8;
@@ -21,8 +24,10 @@ const PROBES: u32 = 6;
 pub(super) struct Filter {
     /// Keys of one generation.
     most: usize,
-    /// Newest last.
-    generations: VecDeque<Generation>,
+    /// What came since the index's position at opening, newest last.
+    newer: VecDeque<Generation>,
+    /// What the index knew then, newest first.
+    older: VecDeque<Generation>,
     /// Latest expiry among known messages that were never inserted.
     missing_until: u64,
     /// Latest expiry among messages that had to go.
@@ -41,7 +46,8 @@ impl Filter {
     pub(super) const fn new(missing_until: u64) -> Self {
         Self {
             most: KEYS,
-            generations: VecDeque::new(),
+            newer: VecDeque::new(),
+            older: VecDeque::new(),
             missing_until,
             forgotten_until: 0,
         }
@@ -57,34 +63,66 @@ impl Filter {
         self.missing_until = 0;
     }
 
-    /// Whether older messages can be inserted without a newer one having to go.
+    /// Whether messages that the index knows can be inserted without another one having to go.
     pub(super) fn has_room(&self) -> bool {
-        self.generations.len() < GENERATIONS - 1
+        let begun = self.older.back().is_some_and(|last| last.keys < self.most);
+        begun || self.len() < GENERATIONS - 1
+    }
+
+    fn len(&self) -> usize {
+        self.newer.len() + self.older.len()
     }
 
     pub(super) fn may_contain(&self, key: &Key) -> bool {
         let place = Place::of(key);
-        let mut generations = self.generations.iter().rev();
+        let mut generations = self.newer.iter().rev().chain(&self.older);
         generations.any(|generation| generation.contains(place))
     }
 
+    /// Whether it may have come so lately that the index does not know it yet.
+    pub(super) fn is_recent(&self, key: &Key) -> bool {
+        let place = Place::of(key);
+        let mut newest = self.newer.iter().rev().take(UNINDEXED);
+        newest.any(|generation| generation.contains(place))
+    }
+
     pub(super) fn insert(&mut self, key: &Key, expires_at: u64) {
-        if self
-            .generations
-            .back()
-            .is_none_or(|last| last.keys >= self.most)
-        {
-            if self.generations.len() == GENERATIONS
-                && let Some(oldest) = self.generations.pop_front()
-            {
-                self.forgotten_until = self.forgotten_until.max(oldest.expires_at);
-            }
-            self.generations.push_back(Generation::new());
+        let full = |last: &Generation| last.keys >= self.most;
+        if self.newer.back().is_none_or(full) {
+            self.forget();
+            self.newer.push_back(Generation::new());
         }
-        let newest = self.generations.back_mut();
+        let newest = self.newer.back_mut();
         newest
             .expect("made above")
             .insert(Place::of(key), expires_at);
+    }
+
+    /// A message that the index knows. They come newest first.
+    pub(super) fn insert_older(&mut self, key: &Key, expires_at: u64) {
+        let full = |last: &Generation| last.keys >= self.most;
+        if self.older.back().is_none_or(full) {
+            if self.len() == GENERATIONS {
+                self.forgotten_until = self.forgotten_until.max(expires_at);
+                return;
+            }
+            self.older.push_back(Generation::new());
+        }
+        let oldest = self.older.back_mut();
+        oldest
+            .expect("made above")
+            .insert(Place::of(key), expires_at);
+    }
+
+    /// Makes room for a generation.
+    fn forget(&mut self) {
+        if self.len() < GENERATIONS {
+            return;
+        }
+        let oldest = self.older.pop_back();
+        if let Some(oldest) = oldest.or_else(|| self.newer.pop_front()) {
+            self.forgotten_until = self.forgotten_until.max(oldest.expires_at);
+        }
     }
 }
 
@@ -168,6 +206,38 @@ mod tests {
         assert!(!filter.is_blind(5));
         filter.insert(&key(1_600), 99);
         assert!(filter.is_blind(76) && !filter.is_blind(77));
-        assert_eq!(filter.generations.len(), GENERATIONS);
+        assert_eq!(filter.len(), GENERATIONS);
+    }
+
+    #[test]
+    fn only_what_came_lately_is_recent_and_what_the_index_knew_goes_first() {
+        let mut filter = Filter::new(5);
+        filter.most = 100;
+        filter.insert(&key(0), 50);
+        // The index knows 1,400 keys; they do not make the one that came since an old one.
+        for number in 10_000..11_400 {
+            assert!(filter.has_room());
+            filter.insert_older(&key(number), 60 + u64::from(number));
+        }
+        assert!(!filter.has_room());
+        assert!(filter.is_recent(&key(0)));
+        let older = (10_000..11_400).map(key);
+        assert!(older.clone().all(|key| filter.may_contain(&key)));
+        assert!(older.clone().filter(|key| filter.is_recent(key)).count() < 20);
+        filter.is_complete();
+
+        for number in 1..200 {
+            filter.insert(&key(number), 70);
+        }
+        assert!(filter.may_contain(&key(0)) && !filter.is_blind(51));
+        assert!(!filter.is_blind(0), "nothing had to go yet");
+        for number in 200..=300 {
+            filter.insert(&key(number), 70);
+        }
+        assert!(!filter.is_recent(&key(0)), "it is three generations old");
+        assert!(
+            filter.may_contain(&key(0)) && filter.is_blind(60 + 11_398),
+            "what the index knew longest goes first"
+        );
     }
 }

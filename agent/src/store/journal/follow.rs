@@ -24,6 +24,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::entry::{self, Counted, Entry};
+use super::horizon::{Due, Lane};
 use super::index::{self, failed};
 use super::indexer::{EndsTheProcess, Indexer};
 use super::parts::Parts;
@@ -96,16 +97,16 @@ pub(super) struct Start {
     pub(super) resume: Position,
     pub(super) facts: Facts,
     pub(super) volume: Volume,
+    pub(super) lanes: Vec<(Lane, Due)>,
 }
 
 impl Start {
     pub(super) fn run(self) -> Result<(SyncSender<Order>, JoinHandle<()>), StoreError> {
         let (orders, received) = sync_channel(ORDERS);
         let reader = index::reader(&self.parts.index_path)?;
-        let lanes = index::read::pending_lanes(&reader)?;
         {
             let mut pending = self.parts.pending();
-            for (lane, first) in lanes {
+            for (lane, first) in self.lanes {
                 pending.horizons.outside(lane, first);
             }
         }
@@ -302,7 +303,7 @@ impl Follower {
             }
             Some(Err(error)) => {
                 tracing::error!(%error, "the index cannot be written; it is tried again");
-                self.parts.end_if_broken(&error);
+                self.parts.end_if_broken(&failed(error));
                 self.again = Some(Instant::now() + PAUSE);
             }
         }
@@ -343,6 +344,9 @@ impl Follower {
                     reply,
                 } => {
                     let outcome = self.retain(before, limit);
+                    if let Err(error) = &outcome {
+                        self.parts.end_if_broken(error);
+                    }
                     // Who asked may have gone away.
                     drop(reply.send(outcome));
                 }

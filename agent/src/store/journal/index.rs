@@ -7,29 +7,31 @@
 //! cut takes the newest commits, never the file's integrity, and the position tells where to go on.
 //! (`OFF` would save those few flushes on a background thread and could leave a broken file.)
 
+pub(super) mod counts;
 pub(super) mod history;
+pub(super) mod pages;
 pub(super) mod read;
+mod readers;
 mod rows;
-mod schema;
+pub(super) mod schema;
+pub(super) mod totals;
 pub(super) mod upkeep;
 pub(super) mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use hookplane_journal::Position;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use tokio::sync::Semaphore;
 
 use super::doors::SpoolState;
+use super::horizon::{Due, Lane};
 use super::table::{Backlog, Facts, Kept};
 use crate::store::StoreError;
 
-const READERS: usize = 4;
+pub(super) use readers::{Pool, Readers};
+
 /// Extension of the mark beside an index that is broken.
 const BROKEN: &str = "broken";
-const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the index said when it was opened.
 pub(super) struct State {
@@ -37,17 +39,13 @@ pub(super) struct State {
     pub(super) resume: Option<Position>,
     pub(super) facts: Facts,
     pub(super) spool: SpoolState,
-}
-
-/// Read-only connections with a bound.
-pub(super) struct Readers {
-    connections: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    /// Branches with pending events, and what is due first of each.
+    pub(super) lanes: Vec<(Lane, Due)>,
 }
 
 /// Opens the index, or makes an empty one when there is none of this version.
 pub(super) fn open(path: &Path) -> Result<(Connection, State), StoreError> {
-    if path.with_extension(BROKEN).exists() {
+    if is_marked_broken(path) {
         tracing::warn!("the index was found broken and is made again");
         remove(path)?;
     }
@@ -61,9 +59,45 @@ pub(super) fn open(path: &Path) -> Result<(Connection, State), StoreError> {
     }
 }
 
+pub(super) fn is_marked_broken(path: &Path) -> bool {
+    path.with_extension(BROKEN).exists()
+}
+
 /// Has the next `open` make the index again.
 pub(super) fn mark_broken(path: &Path) -> std::io::Result<()> {
     std::fs::write(path.with_extension(BROKEN), "")
+}
+
+/// A broken file does not mend itself while it is in use: the process ends, and the next start makes
+/// it again. To be told every failure, whoever's connection met it.
+pub(super) fn end_if_broken(path: &Path, error: &StoreError) {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let code = cause(error).and_then(rusqlite::Error::sqlite_error_code);
+    if !matches!(code, Some(DatabaseCorrupt | NotADatabase)) {
+        return;
+    }
+    tracing::error!(%error, "the index is broken; the process ends so that it is made again");
+    match mark_broken(path) {
+        Ok(()) => end_process(),
+        // Ended without a mark it would end again and again.
+        Err(error) => {
+            tracing::error!(%error, "the index could not be marked as broken; it stays as it is");
+        }
+    }
+}
+
+/// A test looks at the mark instead.
+fn end_process() {
+    #[cfg(not(test))]
+    std::process::abort();
+}
+
+/// What SQLite said.
+fn cause(error: &StoreError) -> Option<&rusqlite::Error> {
+    match error {
+        StoreError::Unavailable(cause) => cause.downcast_ref(),
+        _ => None,
+    }
 }
 
 /// Takes the file away, so that the next `open` makes it again. The mark goes last.
@@ -92,7 +126,9 @@ fn remove_files(path: &Path) -> Result<(), StoreError> {
 fn try_open(path: &Path) -> Result<(Connection, State), StoreError> {
     let connection = Connection::open(path).map_err(failed)?;
     schema::prepare_writer(&connection).map_err(failed)?;
-    let state = state(&connection).map_err(failed)?;
+    // All that opening needs is read here, so that damage in it has the index made again.
+    let mut state = state(&connection).map_err(failed)?;
+    state.lanes = read::pending_lanes(&connection)?;
     Ok((connection, state))
 }
 
@@ -140,50 +176,20 @@ fn state(db: &Connection) -> rusqlite::Result<State> {
             acknowledged: facts.acknowledged,
             changing: 0,
         },
+        lanes: Vec::new(),
     })
+}
+
+/// Where the journal is to be read on.
+pub(super) fn resume(db: &Connection) -> Result<Option<Position>, StoreError> {
+    let at = fact(db, "resume").map_err(failed)?;
+    Ok(at.map(Position::from_u64))
 }
 
 fn fact(db: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
     db.prepare_cached("SELECT value FROM fact WHERE name = ?1")?
         .query_row([name], |row| rows::unsigned(row, 0))
         .optional()
-}
-
-impl Readers {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let connections = (0..READERS).map(|_| reader(path));
-        Ok(Self {
-            connections: Mutex::new(connections.collect::<Result<_, _>>()?),
-            permits: Semaphore::new(READERS),
-        })
-    }
-
-    /// Runs a question on a blocking thread.
-    pub(super) async fn ask<T: Send + 'static>(
-        self: &std::sync::Arc<Self>,
-        question: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let permit = tokio::time::timeout(READ_DEADLINE, self.permits.acquire())
-            .await
-            .map_err(|_| StoreError::Busy)?
-            .map_err(|_| StoreError::Closed)?;
-        let this = std::sync::Arc::clone(self);
-        let answer = tokio::task::spawn_blocking(move || {
-            let reader = this.lock().pop().ok_or(StoreError::Busy)?;
-            let answer = question(&reader);
-            this.lock().push(reader);
-            answer
-        });
-        let answer = answer.await.map_err(failed)?;
-        drop(permit);
-        answer
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(error: E) -> StoreError {

@@ -3,6 +3,7 @@
 //! Owns the lock for that time, so a running agent keeps its store. Reads the journal, not the
 //! index. Opening cuts off a write that a crash interrupted, as every opening does.
 
+mod agreement;
 mod export;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::entry::{self, kind};
 use super::index;
 use super::open::{Places, open_journal};
 use super::{JournalStore, Options};
-use crate::store::StoreError;
+use crate::store::{Store as _, StoreError};
 
 /// Why work on a stopped store was not done.
 #[derive(Debug, Error)]
@@ -31,6 +32,8 @@ pub enum OfflineError {
     Open(#[source] StoreError),
     #[error("the journal cannot be read")]
     Read(#[source] ReadError),
+    #[error("the index does not come any further")]
+    Stuck(#[source] StoreError),
     #[error("the result cannot be written")]
     Output(#[from] io::Error),
 }
@@ -41,15 +44,115 @@ pub enum OfflineError {
 /// [`OfflineError`], when the store could not be looked at as a whole.
 pub fn verify(folder: &Path, out: &mut dyn Write) -> Result<bool, OfflineError> {
     let (journal, damaged) = open(folder)?;
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut faults = tell(&damaged, out)?;
+    faults += read_all(&journal, out, |name| *counts.entry(name).or_default() += 1)?;
+    let segments = journal.segments().len();
+    let bytes = journal.size_on_disk();
+    writeln!(out, "journal: {segments} segments, {bytes} bytes")?;
+    for (name, count) in counts {
+        writeln!(out, "  {name}: {count}")?;
+    }
+    match agreement::look(&Places::of(folder).index, &journal) {
+        Ok(told) => writeln!(out, "index: {told}")?,
+        Err(fault) => {
+            faults += 1;
+            writeln!(out, "index: {fault}; `store rebuild-index` makes it again")?;
+        }
+    }
+    let verdict = if faults == 0 { "sound" } else { "damaged" };
+    writeln!(out, "{verdict}")?;
+    Ok(faults == 0)
+}
+
+/// Makes the index again from the journal. False when something of the journal is lost or the
+/// books do not balance. Nothing is given up for its age or for room meanwhile.
+///
+/// # Errors
+/// [`OfflineError`].
+pub async fn rebuild_index(folder: &Path, out: &mut dyn Write) -> Result<bool, OfflineError> {
+    // The lock is held from before the index is taken away until the new one is closed.
+    let directory = lock(folder)?;
+    let index = Places::of(folder).index;
+    index::remove(&index).map_err(OfflineError::Open)?;
+    let store = JournalStore::open_on(directory, &index, &Options::default(), u64::MAX)
+        .map_err(OfflineError::Open)?;
+    catch_up(&store).await?;
+    let imbalance = store.imbalance().await.map_err(OfflineError::Open)?;
+    let damaged: Vec<String> = store.parts().damaged.clone();
+    let mut faults = tell(&damaged, out)?;
+    faults += read_all(&store.parts().journal, out, |_| {})?;
+    store.close().await;
+    writeln!(
+        out,
+        "the index is made again; events out of balance: {imbalance}, damages: {faults}"
+    )?;
+    Ok(imbalance == 0 && faults == 0)
+}
+
+/// Waits for the index; an end to it when nothing moves any more.
+async fn catch_up(store: &JournalStore) -> Result<(), OfflineError> {
+    let mut before = None;
+    while let Err(error) = store.parts().indexed().await {
+        let progress = &store.parts().progress;
+        let now = Some((*progress.applied.borrow(), *progress.indexed.borrow()));
+        if now == before {
+            return Err(OfflineError::Stuck(error));
+        }
+        before = now;
+        tracing::info!("the index is being made");
+    }
+    Ok(())
+}
+
+/// Writes every record as a line of JSON, in the order in which they happened, and a line for
+/// everything that is lost. False when something is, or does not read back.
+///
+/// # Errors
+/// [`OfflineError`].
+pub fn export(folder: &Path, out: &mut dyn Write) -> Result<bool, OfflineError> {
+    let (journal, damaged) = open(folder)?;
+    let mut whole = damaged.is_empty();
     for damage in &damaged {
+        writeln!(out, "{}", export::lost(damage))?;
+    }
+    for found in journal.scan(Position::START) {
+        let line = match found {
+            Ok(found) => {
+                let (line, readable) = export::line(&found);
+                whole &= readable;
+                line
+            }
+            Err(ReadError::Io(error)) => return Err(OfflineError::Read(error.into())),
+            Err(error) => {
+                whole = false;
+                export::lost(&error.to_string())
+            }
+        };
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(whole)
+}
+
+fn tell(damaged: &[String], out: &mut dyn Write) -> Result<usize, OfflineError> {
+    for damage in damaged {
         writeln!(out, "damaged: {damage}")?;
     }
-    let mut faults = damaged.len();
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    Ok(damaged.len())
+}
+
+/// Reads every record; gives how many do not read back, each of them told.
+fn read_all(
+    journal: &Journal,
+    out: &mut dyn Write,
+    mut seen: impl FnMut(&'static str),
+) -> Result<usize, OfflineError> {
+    let mut faults = 0;
     for found in journal.scan(Position::START) {
         match found {
             Ok(found) => {
-                *counts.entry(name(found.record.kind)).or_default() += 1;
+                seen(name(found.record.kind));
                 if let Err(error) = entry::read(&found.record) {
                     faults += 1;
                     writeln!(out, "damaged: {}: {}", found.position, chain(&error))?;
@@ -62,98 +165,29 @@ pub fn verify(folder: &Path, out: &mut dyn Write) -> Result<bool, OfflineError> 
             }
         }
     }
-    let segments = journal.segments().len();
-    writeln!(
-        out,
-        "journal: {segments} segments, {} bytes",
-        journal.size_on_disk()
-    )?;
-    for (name, count) in counts {
-        writeln!(out, "  {name}: {count}")?;
-    }
-    if let Some(fault) = index_fault(&Places::of(folder).index, out)? {
-        faults += 1;
-        writeln!(out, "index: {fault}; `store rebuild-index` makes it again")?;
-    }
-    let verdict = if faults == 0 { "sound" } else { "damaged" };
-    writeln!(out, "{verdict}")?;
-    Ok(faults == 0)
+    Ok(faults)
 }
 
-/// Makes the index again from the journal.
-///
-/// # Errors
-/// [`OfflineError`].
-pub async fn rebuild_index(folder: &Path, out: &mut dyn Write) -> Result<(), OfflineError> {
-    // The lock is tried before anything is taken away.
-    drop(open(folder)?);
-    index::remove(&Places::of(folder).index).map_err(OfflineError::Open)?;
-    let store = JournalStore::open(folder, &Options::default()).map_err(OfflineError::Open)?;
-    while store.parts().indexed().await.is_err() {
-        tracing::info!("the index is being made");
-    }
-    let imbalance = store.ask(|db, _| index::upkeep::imbalance(db)).await;
-    let imbalance = imbalance.map_err(OfflineError::Open)?;
-    store.close().await;
-    writeln!(
-        out,
-        "the index is made again; events out of balance: {imbalance}"
-    )?;
-    Ok(())
-}
-
-/// Writes every record as a line of JSON, in the order in which they happened.
-///
-/// # Errors
-/// [`OfflineError`].
-pub fn export(folder: &Path, out: &mut dyn Write) -> Result<(), OfflineError> {
-    let (journal, _) = open(folder)?;
-    for found in journal.scan(Position::START) {
-        let line = match found {
-            Ok(found) => export::line(&found),
-            Err(ReadError::Io(error)) => return Err(OfflineError::Read(error.into())),
-            Err(error) => export::lost(&error),
-        };
-        writeln!(out, "{line}")?;
-    }
-    out.flush()?;
-    Ok(())
-}
-
-fn open(folder: &Path) -> Result<(Journal, Vec<String>), OfflineError> {
-    let places = Places::of(folder);
-    if !places.journal.is_dir() {
+fn lock(folder: &Path) -> Result<Arc<RealDirectory>, OfflineError> {
+    let journal = Places::of(folder).journal;
+    if !journal.is_dir() {
         return Err(OfflineError::NoStore(folder.display().to_string()));
     }
-    let directory = RealDirectory::open(&places.journal).map_err(|error| match error.kind() {
+    let directory = RealDirectory::open(&journal).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OfflineError::InUse,
         _ => OfflineError::Open(index::failed(error)),
     })?;
+    Ok(Arc::new(directory))
+}
+
+fn open(folder: &Path) -> Result<(Journal, Vec<String>), OfflineError> {
+    let directory = lock(folder)?;
     let mut options = Options::default();
     // Nothing is going to be written.
     options.journal.reserve = false;
-    let (journal, recovery) =
-        open_journal(Arc::new(directory), &options).map_err(OfflineError::Open)?;
+    let (journal, recovery) = open_journal(directory, &options).map_err(OfflineError::Open)?;
     let damaged = recovery.damage.iter().map(ToString::to_string);
     Ok((journal, damaged.collect()))
-}
-
-/// What is wrong with the index; none is made.
-fn index_fault(path: &Path, out: &mut dyn Write) -> Result<Option<String>, OfflineError> {
-    if !path.exists() {
-        writeln!(out, "index: none yet, the next start makes it")?;
-        return Ok(None);
-    }
-    let checked = index::reader(path).and_then(|db| index::upkeep::check(&db));
-    Ok(match checked {
-        Ok(fault) => {
-            if fault.is_none() {
-                writeln!(out, "index: whole")?;
-            }
-            fault
-        }
-        Err(error) => Some(chain(&error)),
-    })
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -13,7 +13,7 @@ use hookplane_journal::{Journal, Options as JournalOptions, Position, ReadError,
 use rusqlite::Connection;
 
 use super::doors::{Doors, SpoolState};
-use super::entry::{self, Entry, kind};
+use super::entry::{self, Entry, Undecodable, kind};
 use super::filter::Filter;
 use super::follow::{Start, Volume};
 use super::index::{self, Readers, State, failed};
@@ -101,10 +101,12 @@ impl JournalStore {
         let mut number = state.facts.number;
         read_tail(&journal, resume, &mut filter, &mut spool, &mut number)?;
         let doors = Doors::new(filter, spool, number);
+        let damaged = recovery.damage.iter().map(ToString::to_string);
         let parts = Arc::new(Parts::new(
             journal,
+            damaged.collect(),
             Arc::clone(&doors),
-            Arc::new(Readers::open(index_path)?),
+            Readers::open(index_path)?,
             index_path.to_owned(),
             resume,
             state.facts.backlog,
@@ -115,6 +117,7 @@ impl JournalStore {
             resume,
             facts: state.facts,
             volume: Volume::new(most),
+            lanes: state.lanes,
         };
         let (orders, follower) = start.run()?;
         let handle = Arc::new(Handle {
@@ -171,41 +174,59 @@ fn read_tail(
             Err(_) => continue,
         };
         records += 1;
-        let record = &found.record;
-        match record.kind {
-            kind::REQUEST => {
-                if let Some((key, expires_at)) = entry::key_of_head(record).map_err(failed)? {
-                    filter.insert(&key, expires_at);
-                }
-            }
-            kind::KEYS | kind::NUMBER | kind::FACTS | kind::REPORT | kind::ACKNOWLEDGED => {
-                match entry::read(record).map_err(failed)? {
-                    Entry::Keys(keys) => {
-                        for entry in keys {
-                            filter.insert(&entry.key, entry.expires_at);
-                        }
-                    }
-                    Entry::Number(given) => *number = number.or(Some(given)),
-                    Entry::Facts {
-                        number: given,
-                        last_report,
-                    } => {
-                        *number = number.or(given);
-                        spool.last = spool.last.max(last_report);
-                    }
-                    Entry::Report { sequence, .. } => {
-                        spool.last = spool.last.max(sequence);
-                        spool.put(sequence, &Ok(vec![found.position]));
-                    }
-                    Entry::Acknowledged(up_to) => spool.drop_to(up_to),
-                    _ => {}
-                }
+        match take_in(&found, filter, spool, number) {
+            Ok(()) => {}
+            // The follower leaves it out, too.
+            Err(error @ Undecodable::Malformed { .. }) => {
+                let position = found.position;
+                tracing::error!(%position, %error, "a record of the journal makes no sense");
             }
             // Nothing of a newer release may be passed over.
-            _ => entry::check(record).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
         }
     }
     tracing::debug!(records, "the tail of the journal is read");
+    Ok(())
+}
+
+fn take_in(
+    found: &hookplane_journal::Entry,
+    filter: &mut Filter,
+    spool: &mut SpoolState,
+    number: &mut Option<u32>,
+) -> Result<(), Undecodable> {
+    let record = &found.record;
+    match record.kind {
+        kind::REQUEST => {
+            if let Some((key, expires_at)) = entry::key_of_head(record)? {
+                filter.insert(&key, expires_at);
+            }
+        }
+        kind::KEYS | kind::NUMBER | kind::FACTS | kind::REPORT | kind::ACKNOWLEDGED => {
+            match entry::read(record)? {
+                Entry::Keys(keys) => {
+                    for entry in keys {
+                        filter.insert(&entry.key, entry.expires_at);
+                    }
+                }
+                Entry::Number(given) => *number = number.or(Some(given)),
+                Entry::Facts {
+                    number: given,
+                    last_report,
+                } => {
+                    *number = number.or(given);
+                    spool.last = spool.last.max(last_report);
+                }
+                Entry::Report { sequence, .. } => {
+                    spool.last = spool.last.max(sequence);
+                    spool.put(sequence, &Ok(vec![found.position]));
+                }
+                Entry::Acknowledged(up_to) => spool.drop_to(up_to),
+                _ => {}
+            }
+        }
+        _ => entry::check(record)?,
+    }
     Ok(())
 }
 
@@ -216,7 +237,7 @@ fn load_filter(parts: Arc<Parts>, reader: Connection) -> Result<JoinHandle<()>, 
         let put = |batch: &mut Vec<_>| {
             let mut inside = parts.doors.lock();
             for (key, expires_at) in batch.drain(..) {
-                inside.filter.insert(&key, expires_at);
+                inside.filter.insert_older(&key, expires_at);
             }
             inside.filter.has_room() && !parts.closed.load(Ordering::Acquire)
         };
@@ -229,7 +250,10 @@ fn load_filter(parts: Arc<Parts>, reader: Connection) -> Result<JoinHandle<()>, 
             _ if parts.closed.load(Ordering::Acquire) => {}
             Ok(true) => parts.doors.lock().filter.is_complete(),
             Ok(false) => tracing::info!("there are more known messages than fit memory"),
-            Err(error) => tracing::warn!(%error, "known messages are looked up one by one"),
+            Err(error) => {
+                tracing::warn!(%error, "known messages are looked up one by one");
+                parts.end_if_broken(&error);
+            }
         }
     };
     std::thread::Builder::new()

@@ -25,6 +25,8 @@ use crate::store::feed::Feed;
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long a look at what is due waits for what was just written.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long it waits for memory to be filled up from the index.
+const FILLING: Duration = Duration::from_secs(1);
 /// Segments that the follower may be behind before new requests are refused.
 const LAG_SEGMENTS: u32 = 8;
 /// Results of cancelling kept for who asked.
@@ -32,8 +34,10 @@ const CANCELLED_KEPT: usize = 64;
 
 pub(super) struct Parts {
     pub(super) journal: Journal,
+    /// What was found to be lost at opening.
+    pub(super) damaged: Vec<String>,
     pub(super) doors: Arc<Doors>,
-    pub(super) readers: Arc<Readers>,
+    pub(super) readers: Readers,
     pub(super) feed: Feed,
     pub(super) progress: Progress,
     pub(super) index_path: PathBuf,
@@ -67,9 +71,13 @@ pub(super) struct Progress {
     /// What the index reflects.
     pub(super) indexed: watch::Sender<u64>,
     /// Counts the times that horizons were filled up.
-    pub(super) filled: watch::Sender<u64>,
+    filled: watch::Sender<u64>,
+    /// Somebody waited for that in vain lately; the next ones do not wait for it.
+    fills_late: AtomicBool,
     /// What somebody waits for the index to reflect.
     wanted: AtomicU64,
+    /// The follower came close to the journal's end once since opening.
+    reached: AtomicBool,
     /// The follower did not keep up lately; looks at what is due do not wait for it.
     behind: AtomicBool,
     follower: OnceLock<Thread>,
@@ -82,7 +90,9 @@ impl Progress {
             applied: watch::Sender::new(0),
             indexed: watch::Sender::new(resume.to_u64()),
             filled: watch::Sender::new(0),
+            fills_late: AtomicBool::new(false),
             wanted: AtomicU64::new(0),
+            reached: AtomicBool::new(false),
             behind: AtomicBool::new(false),
             follower: OnceLock::new(),
             raised: AtomicBool::new(false),
@@ -103,8 +113,34 @@ impl Progress {
         self.follower.get_or_init(std::thread::current);
         if !self.raised.swap(false, Ordering::AcqRel) {
             std::thread::park_timeout(longest);
-            self.raised.store(false, Ordering::Release);
+            // Takes in what was set before the signal was raised.
+            self.raised.swap(false, Ordering::AcqRel);
         }
+    }
+
+    pub(super) fn has_filled(&self) {
+        self.fills_late.store(false, Ordering::Relaxed);
+        self.filled
+            .send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// Subscribed to before a look at what is due, so that no filling after it is missed.
+    pub(super) fn fillings(&self) -> watch::Receiver<u64> {
+        let mut filled = self.filled.subscribe();
+        filled.mark_unchanged();
+        filled
+    }
+
+    /// Waits for the next filling. False when it does not come soon: of many who look one waits.
+    pub(super) async fn next_filling(&self, mut fillings: watch::Receiver<u64>) -> bool {
+        if self.fills_late.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.raise();
+        let came = tokio::time::timeout(FILLING, fillings.changed()).await;
+        let late = came.is_err();
+        self.fills_late.fetch_or(late, Ordering::Relaxed);
+        !late
     }
 
     pub(super) fn wanted(&self) -> u64 {
@@ -113,14 +149,21 @@ impl Progress {
 
     pub(super) fn caught_up(&self) {
         self.behind.store(false, Ordering::Relaxed);
+        self.reached.store(true, Ordering::Release);
+    }
+
+    /// Before that the index may lack messages that are far from new.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
     }
 }
 
 impl Parts {
     pub(super) fn new(
         journal: Journal,
+        damaged: Vec<String>,
         doors: Arc<Doors>,
-        readers: Arc<Readers>,
+        readers: Readers,
         index_path: PathBuf,
         resume: Position,
         backlog: Backlog,
@@ -128,6 +171,7 @@ impl Parts {
         let opened_at = journal.end().unwrap_or(Position::START);
         Self {
             journal,
+            damaged,
             doors,
             readers,
             feed: Feed::new(),
@@ -148,18 +192,9 @@ impl Parts {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A broken file does not mend itself; the next start makes it again.
-    pub(super) fn end_if_broken(&self, error: &rusqlite::Error) {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let code = error.sqlite_error_code();
-        if !matches!(code, Some(DatabaseCorrupt | NotADatabase)) {
-            return;
-        }
-        tracing::error!(%error, "the index is broken; the process ends so that it is made again");
-        if let Err(error) = super::index::mark_broken(&self.index_path) {
-            tracing::error!(%error, "the index could not be marked as broken");
-        }
-        std::process::abort();
+    /// To be told every failure of the index.
+    pub(super) fn end_if_broken(&self, error: &StoreError) {
+        super::index::end_if_broken(&self.index_path, error);
     }
 
     /// Journal, spare files and index, its log included.
@@ -179,14 +214,23 @@ impl Parts {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
-        let applied = Position::from_u64(*self.progress.applied.borrow());
-        let newest = self.journal.end().unwrap_or(Position::START).segment;
-        let lags = applied.segment.max(self.opened_at.segment) + LAG_SEGMENTS < newest;
         let refuses = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        if lags || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
+        if self.lags() || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
             return Err(StoreError::Busy);
         }
         Ok(())
+    }
+
+    /// Whether the follower does not keep up. That it has not come through what it found at opening
+    /// is no reason to refuse anything: nothing of that waits in memory.
+    fn lags(&self) -> bool {
+        let applied = Position::from_u64(*self.progress.applied.borrow());
+        let newest = self.journal.end().unwrap_or(Position::START).segment;
+        let far = applied.segment + LAG_SEGMENTS < newest;
+        if !far && applied >= self.opened_at {
+            self.progress.reached.store(true, Ordering::Release);
+        }
+        far && self.progress.has_caught_up()
     }
 
     fn end(&self) -> u64 {

@@ -1,12 +1,16 @@
 //! Tests of what is special about the store on a journal: crashes, rebuilding, moving, bounds.
 
 mod corpus;
+mod counts;
 mod crashes;
+mod damage;
 mod disk;
+mod many;
 mod moving;
 mod offline;
 mod rebuilding;
 mod records;
+mod starting;
 
 use std::path::Path;
 use std::sync::Arc;

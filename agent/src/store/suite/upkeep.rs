@@ -104,7 +104,12 @@ async fn news_comes_after_the_write_and_a_closed_store_says_so() {
         .unwrap();
     match news.recv().await.expect("an append makes news") {
         StoreEvent::Stored { request, events } => {
-            assert_eq!((request.as_ref(), events.len()), (&first, 1));
+            let lean = RequestRecord {
+                headers: Vec::new(),
+                body: Bytes::new(),
+                ..first.clone()
+            };
+            assert_eq!((request.as_ref(), events.len()), (&lean, 1));
         }
         other => panic!("{other:?}"),
     }

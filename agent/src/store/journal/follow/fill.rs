@@ -3,34 +3,43 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::horizon::{Due, Lane, Waiting, due_of};
+use super::super::horizon::{Due, Lane, Low, Waiting, due_of};
 use super::super::index::read;
 use super::super::table::Table;
 use super::Follower;
 use crate::store::{EventRecord, StoreError};
 
+/// Pages looked at for a lane whose next events are all on their way to another state.
+const PAGES: usize = 8;
+
 impl Follower {
     /// One round over all that are low.
     pub(super) fn fill(&mut self) {
         let low = self.parts.pending().horizons.low();
-        if low.is_empty() {
-            return;
+        for mut lane in low {
+            self.fill_one(&mut lane);
         }
-        for (lane, boundary, room) in low {
-            match self.beyond(&lane, &boundary, room) {
-                Ok((found, boundary)) => {
-                    let mut pending = self.parts.pending();
-                    pending.horizons.fill(&lane, found, boundary);
-                }
+        // Also when there was nothing to do: who waits for this round looks again.
+        self.parts.progress.has_filled();
+    }
+
+    fn fill_one(&self, low: &mut Low) {
+        for _ in 0..PAGES {
+            let (found, boundary) = match self.beyond(&low.lane, &low.boundary, low.room) {
+                Ok(found) => found,
                 Err(error) => {
                     tracing::error!(%error, "the index cannot say what is due next");
+                    self.parts.end_if_broken(&error);
+                    return;
                 }
+            };
+            let again = boundary.clone().filter(|_| found.is_empty());
+            self.parts.pending().horizons.fill(low, found, boundary);
+            match again {
+                Some(boundary) => low.boundary = boundary,
+                None => return,
             }
         }
-        self.parts
-            .progress
-            .filled
-            .send_modify(|times| *times = times.wrapping_add(1));
     }
 
     /// The next pending events from a boundary on, and the boundary behind them. The tables know
@@ -48,7 +57,8 @@ impl Follower {
         let full = rows.len() == room;
         let mut last = None;
         let mut found: BTreeMap<Due, Arc<EventRecord>> = BTreeMap::new();
-        for row in rows {
+        for (due, row) in rows {
+            last = Some(due.clone());
             let event = match row {
                 Ok(event) => event,
                 Err(error) => {
@@ -56,8 +66,6 @@ impl Follower {
                     continue;
                 }
             };
-            let due = due_of(&event);
-            last = Some(due.clone());
             if !tables
                 .iter()
                 .any(|table| table.events.contains_key(&event.id))

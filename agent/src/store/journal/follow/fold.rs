@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hookplane_journal::Position;
 
 use super::super::entry::{Counted, Entry, Head, Repeat};
@@ -75,6 +76,13 @@ impl Follower {
     }
 
     fn request(&mut self, head: Head, at: Position, bytes: u64) {
+        // As its head says it, without headers and body.
+        let news = self.is_news(at).then(|| {
+            (
+                Arc::new(head.request.clone()),
+                Arc::new(head.events.clone()),
+            )
+        });
         let (request, place, bytes) = self.whole(head.request, at, bytes);
         if let Some((key, expires_at)) = head.key {
             let row = KeyRow {
@@ -89,19 +97,16 @@ impl Follower {
         self.facts.kept.add(&row);
         self.table.requests.push(row);
         let pending = head.events.iter().any(|event| is_pending(event.status));
-        let request = Arc::new(request);
         if pending && place.1.is_some() {
-            self.parts.pending().bodies.insert(Arc::clone(&request));
+            self.parts.pending().bodies.insert(Arc::new(request));
         }
-        let news = self.is_news(at).then(|| head.events.clone());
         for event in head.events {
             self.enter(Arc::new(event), Some(place));
         }
-        if let Some(events) = news {
-            self.parts.feed.publish(StoreEvent::Stored {
-                request,
-                events: Arc::new(events),
-            });
+        if let Some((request, events)) = news {
+            self.parts
+                .feed
+                .publish(StoreEvent::Stored { request, events });
         }
     }
 
@@ -193,10 +198,16 @@ impl Follower {
         if let Some(event) = told
             && self.is_news(at)
         {
-            self.parts.feed.publish(StoreEvent::Completed {
-                attempt: Arc::new(attempt.clone()),
-                event,
+            let attempt = Arc::new(AttemptRecord {
+                // What was left out is shown as truncated.
+                response_truncated: attempt.response_truncated || !attempt.response_body.is_empty(),
+                response_headers: Vec::new(),
+                response_body: Bytes::new(),
+                ..attempt.clone()
             });
+            self.parts
+                .feed
+                .publish(StoreEvent::Completed { attempt, event });
         }
     }
 
@@ -270,6 +281,7 @@ impl Follower {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the index cannot be written; it is tried again");
+                    self.parts.end_if_broken(&error);
                     if self.closing() {
                         self.stuck.set(true);
                         return;
@@ -350,6 +362,7 @@ impl Follower {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the index cannot be read; it is tried again");
+                    self.parts.end_if_broken(&error);
                     if self.closing() {
                         self.stuck.set(true);
                         return None;

@@ -96,6 +96,7 @@ impl Follower {
             }
             Err(error) => {
                 tracing::warn!(%error, "old segments are not given up yet");
+                self.parts.end_if_broken(&error);
                 self.volume.work = None;
             }
         }

@@ -1,4 +1,4 @@
-//! Questions to the index: lists, counts, look-ups and what is due.
+//! Questions to the index: look-ups and what is due.
 
 use std::sync::Arc;
 
@@ -10,12 +10,7 @@ use super::rows::{self, Read};
 use super::{failed, signed};
 use crate::store::journal::entry::{Key, codes};
 use crate::store::journal::horizon::{Due, Lane, Place};
-use crate::store::{
-    AttemptQuery, EventQuery, EventRecord, EventStatus, EventTotals, RequestCounts, RequestQuery,
-    RequestTotals, StoreError,
-};
-
-const MAX_PAGE: u32 = 255;
+use crate::store::{EventRecord, EventStatus, RequestCounts, StoreError};
 
 /// A request as the index knows it.
 #[derive(Clone, Debug)]
@@ -23,71 +18,6 @@ pub(in super::super) struct Found {
     pub(in super::super) id: String,
     pub(in super::super) place: Place,
     pub(in super::super) counts: RequestCounts,
-}
-
-/// Conditions joined by AND, with their parameters.
-#[derive(Default)]
-struct Where {
-    terms: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl Where {
-    fn team(team_id: &str) -> Self {
-        let mut all = Self::default();
-        all.push("team_id = ?", Value::Text(team_id.to_owned()));
-        all
-    }
-
-    fn push(&mut self, term: &str, value: Value) {
-        self.terms.push(term.to_owned());
-        self.values.push(value);
-    }
-
-    fn text(&mut self, term: &str, value: Option<&String>) {
-        if let Some(value) = value {
-            self.push(term, Value::Text(value.clone()));
-        }
-    }
-
-    fn time(&mut self, term: &str, value: Option<u64>) {
-        if let Some(value) = value {
-            self.push(term, Value::Integer(signed(value)));
-        }
-    }
-
-    fn one_of(&mut self, column: &str, values: &[String]) {
-        if !values.is_empty() {
-            let marks = vec!["?"; values.len()].join(", ");
-            self.terms.push(format!("{column} IN ({marks})"));
-            self.values.extend(values.iter().cloned().map(Value::Text));
-        }
-    }
-
-    fn sql(&self) -> String {
-        self.terms.join(" AND ")
-    }
-
-    fn limit(&mut self, limit: u32) -> &[Value] {
-        let limit = Value::Integer(i64::from(limit.clamp(1, MAX_PAGE)));
-        self.values.push(limit);
-        &self.values
-    }
-}
-
-/// One page, newest first.
-pub(in super::super) fn requests(
-    db: &Connection,
-    query: &RequestQuery,
-) -> Result<Vec<Found>, StoreError> {
-    let mut filter = request_filter(query);
-    filter.text("id < ?", query.before_id.as_ref());
-    let sql = format!(
-        "SELECT id, position, payload, repeats FROM request WHERE {} ORDER BY id DESC LIMIT ?",
-        filter.sql()
-    );
-    let rows = collect(db, &sql, filter.limit(query.limit), found)?;
-    rows.into_iter().map(|row| counted(db, row)).collect()
 }
 
 pub(in super::super) fn request(
@@ -104,7 +34,7 @@ pub(in super::super) fn request(
     row.map(|row| counted(db, row)).transpose()
 }
 
-fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
     Ok(Found {
         id: row.get(0)?,
         place: rows::place(row, 1)?,
@@ -115,7 +45,7 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
     })
 }
 
-fn counted(db: &Connection, mut row: Found) -> Result<Found, StoreError> {
+pub(super) fn counted(db: &Connection, mut row: Found) -> Result<Found, StoreError> {
     let cancelled = signed(codes::status_code(EventStatus::Cancelled));
     (row.counts.events, row.counts.ignored) = db
         .prepare_cached(
@@ -221,24 +151,6 @@ pub(in super::super) fn any_event(
         .transpose()
 }
 
-pub(in super::super) fn events(
-    db: &Connection,
-    query: &EventQuery,
-) -> Result<Vec<EventRecord>, StoreError> {
-    let mut filter = event_filter(query);
-    if query.status.is_none() {
-        let cancelled = signed(codes::status_code(EventStatus::Cancelled));
-        filter.push("status <> ?", Value::Integer(cancelled));
-    }
-    filter.text("id < ?", query.before_id.as_ref());
-    let sql = format!(
-        "SELECT {} FROM event WHERE {} ORDER BY id DESC LIMIT ?",
-        rows::EVENT,
-        filter.sql()
-    );
-    whole(collect(db, &sql, filter.limit(query.limit), rows::event)?)
-}
-
 pub(in super::super) fn attempt(
     db: &Connection,
     team_id: &str,
@@ -254,80 +166,6 @@ pub(in super::super) fn has_attempt(db: &Connection, id: &str) -> Result<bool, S
     db.prepare_cached("SELECT 1 FROM attempt WHERE id = ?1")
         .and_then(|mut find| find.exists([id]))
         .map_err(failed)
-}
-
-pub(in super::super) fn attempts(
-    db: &Connection,
-    query: &AttemptQuery,
-) -> Result<Vec<(String, Position)>, StoreError> {
-    let mut filter = Where::team(&query.team_id);
-    filter.time("started_at >= ?", query.from);
-    filter.time("started_at < ?", query.to);
-    if let Some(successful) = query.successful {
-        filter.push("successful = ?", Value::Integer(i64::from(successful)));
-    }
-    filter.one_of("event_id", &query.event_ids);
-    filter.one_of("destination_id", &query.destination_ids);
-    filter.text("id < ?", query.before_id.as_ref());
-    let sql = format!(
-        "SELECT id, position FROM attempt WHERE {} ORDER BY id DESC LIMIT ?",
-        filter.sql()
-    );
-    collect(db, &sql, filter.limit(query.limit), named_position)
-}
-
-pub(in super::super) fn count_requests(
-    db: &Connection,
-    query: &RequestQuery,
-) -> Result<RequestTotals, StoreError> {
-    let filter = request_filter(query);
-    let sql = format!(
-        "SELECT count(*) FILTER (WHERE NOT rejected), count(*) FILTER (WHERE rejected)
-         FROM request WHERE {}",
-        filter.sql()
-    );
-    let both = |row: &Row<'_>| Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?));
-    let (accepted, rejected) = one(db, &sql, &filter.values, both)?;
-    let repeats = |column: &str, table: &str, number: &str| {
-        let mut filter = Where::team(&query.team_id);
-        filter.time(&format!("{column} >= ?"), query.from);
-        filter.time(&format!("{column} < ?"), query.to);
-        filter.text("source_id = ?", query.source_id.as_ref());
-        let sql = format!("SELECT {number} FROM {table} WHERE {}", filter.sql());
-        one(db, &sql, &filter.values, |row| rows::unsigned(row, 0))
-    };
-    let kept = repeats("received_at", "repeat", "count(*)")?;
-    let counted = repeats("minute", "counted", "coalesce(sum(count), 0)")?;
-    Ok(RequestTotals {
-        accepted,
-        rejected,
-        repeats: kept + counted,
-    })
-}
-
-pub(in super::super) fn count_events(
-    db: &Connection,
-    query: &EventQuery,
-) -> Result<EventTotals, StoreError> {
-    let filter = event_filter(query);
-    let sql = format!(
-        "SELECT status, count(*) FROM event WHERE {} GROUP BY status",
-        filter.sql()
-    );
-    let both = |row: &Row<'_>| Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?));
-    let mut totals = EventTotals::default();
-    for (code, number) in collect(db, &sql, &filter.values, both)? {
-        *match codes::status_from(code) {
-            Ok(EventStatus::Scheduled) => &mut totals.scheduled,
-            Ok(EventStatus::Queued) => &mut totals.queued,
-            Ok(EventStatus::Hold) => &mut totals.hold,
-            Ok(EventStatus::Successful) => &mut totals.successful,
-            Ok(EventStatus::Failed) => &mut totals.failed,
-            Ok(EventStatus::Cancelled) => &mut totals.cancelled,
-            Err(_) => continue,
-        } = number;
-    }
-    Ok(totals)
 }
 
 /// Walks from one connection to the next, not over their events.
@@ -354,19 +192,19 @@ pub(in super::super) fn pending_lanes(db: &Connection) -> Result<Vec<(Lane, Due)
     let mut found: Vec<(Lane, Due)> = Vec::new();
     let mut next = db
         .prepare_cached(
-            "SELECT destination_id, connection_id, due_at, id FROM event
-             WHERE due_at IS NOT NULL AND (destination_id, connection_id) > (?1, ?2)
-             ORDER BY destination_id, connection_id, due_at, id LIMIT 1",
+            "SELECT connection_id, destination_id, due_at, id FROM event
+             WHERE due_at IS NOT NULL AND (connection_id, destination_id) > (?1, ?2)
+             ORDER BY connection_id, destination_id, due_at, id LIMIT 1",
         )
         .map_err(failed)?;
     loop {
         let after = found.last().map_or(("", ""), |(lane, _)| {
-            (lane.destination_id.as_str(), lane.connection_id.as_str())
+            (lane.connection_id.as_str(), lane.destination_id.as_str())
         });
         let one = next.query_row([after.0, after.1], |row| {
             let lane = Lane {
-                destination_id: row.get(0)?,
-                connection_id: row.get(1)?,
+                connection_id: row.get(0)?,
+                destination_id: row.get(1)?,
             };
             Ok((lane, (rows::unsigned(row, 2)?, row.get(3)?)))
         });
@@ -377,15 +215,19 @@ pub(in super::super) fn pending_lanes(db: &Connection) -> Result<Vec<(Lane, Due)
     }
 }
 
-/// Pending events of a lane from a boundary on. A row that does not read back is an item.
+/// Where it stands among what is due, and the event, if its row reads back.
+pub(in super::super) type PendingRow = (Due, Read<Arc<EventRecord>>);
+
+/// Pending events of a lane from a boundary on. A row that does not read back is an item, too:
+/// where it stands is known.
 pub(in super::super) fn pending_from(
     db: &Connection,
     lane: &Lane,
     from: &Due,
     limit: usize,
-) -> Result<Vec<Read<Arc<EventRecord>>>, StoreError> {
+) -> Result<Vec<PendingRow>, StoreError> {
     let sql = format!(
-        "SELECT {} FROM event WHERE destination_id = ? AND connection_id = ?
+        "SELECT {}, due_at FROM event WHERE destination_id = ? AND connection_id = ?
          AND due_at IS NOT NULL AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
         rows::EVENT
     );
@@ -396,38 +238,10 @@ pub(in super::super) fn pending_from(
         text(&from.1),
         Value::Integer(signed(limit as u64)),
     ];
-    collect(db, &sql, &values, rows::shared_event)
-}
-
-fn request_filter(query: &RequestQuery) -> Where {
-    let mut filter = Where::team(&query.team_id);
-    filter.time("ingested_at >= ?", query.from);
-    filter.time("ingested_at < ?", query.to);
-    filter.text("source_id = ?", query.source_id.as_ref());
-    filter.text("message_id = ?", query.message_id.as_ref());
-    filter.text("event_type = ?", query.event_type.as_ref());
-    if let Some(rejected) = query.rejected {
-        filter.push("rejected = ?", Value::Integer(rejected.into()));
-    }
-    if let Some(verified) = query.verified {
-        filter.push("verified = ?", Value::Integer(verified.into()));
-    }
-    filter
-}
-
-fn event_filter(query: &EventQuery) -> Where {
-    let mut filter = Where::team(&query.team_id);
-    filter.time("created_at >= ?", query.from);
-    filter.time("created_at < ?", query.to);
-    if let Some(status) = query.status {
-        let code = signed(codes::status_code(status));
-        filter.push("status = ?", Value::Integer(code));
-    }
-    filter.text("source_id = ?", query.source_id.as_ref());
-    filter.text("request_id = ?", query.request_id.as_ref());
-    filter.one_of("connection_id", &query.connection_ids);
-    filter.one_of("destination_id", &query.destination_ids);
-    filter
+    collect(db, &sql, &values, |row| {
+        let due = (rows::unsigned(row, rows::EVENT_COLUMNS)?, row.get(0)?);
+        Ok((due, rows::shared_event(row)?))
+    })
 }
 
 pub(super) fn named_position(row: &Row<'_>) -> rusqlite::Result<(String, Position)> {
@@ -436,17 +250,6 @@ pub(super) fn named_position(row: &Row<'_>) -> rusqlite::Result<(String, Positio
 
 pub(super) fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
-}
-
-fn one<T>(
-    db: &Connection,
-    sql: &str,
-    values: &[Value],
-    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
-    db.prepare_cached(sql)
-        .and_then(|mut find| find.query_row(params_from_iter(values), read))
-        .map_err(failed)
 }
 
 pub(super) fn collect<T>(

@@ -15,6 +15,7 @@ pub(super) const EVENT: &str = "id, team_id, request_id, connection_id, source_i
     destination_id, event_type, status, attempts, response_status, error_code, failure_message, \
     ignored_reason, ignored_detail, created_at, last_attempt_at, next_attempt_at, successful_at, \
     retry_kind, retry_parent";
+pub(super) const EVENT_COLUMNS: usize = 20;
 
 /// A row that our own code cannot have written is an error of its own, inside the answer.
 pub(super) type Read<T> = Result<T, StoreError>;

@@ -3,11 +3,13 @@
 use rusqlite::Connection;
 
 /// Another version is not migrated: the index is made again from the journal.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Ids sort by time, so newest-first lists walk indexes on ids. A request's row stands at its
-/// place in the journal, so the oldest live one is the first. What is pending has a due time, and
-/// the two partial indexes on it are as small as the backlog.
+/// Ids sort by time, so newest-first lists walk indexes on ids (`pages`). A request's row stands at
+/// its place in the journal, so the oldest live one is the first. What is pending has a due time, and
+/// the partial indexes on it are as small as the backlog; those on what was refused or failed are
+/// small, too, as long as that is rare. Every index costs each write, so there is none on what is
+/// seldom asked for, and none but partial ones on what changes.
 const TABLES: &str = "
 CREATE TABLE request (
     position INTEGER PRIMARY KEY,
@@ -24,6 +26,8 @@ CREATE TABLE request (
     repeats INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX request_by_id ON request (id);
+CREATE INDEX request_by_team ON request (team_id, id);
+CREATE INDEX request_rejected ON request (team_id, id) WHERE rejected <> 0;
 CREATE INDEX request_by_source ON request (team_id, source_id, id);
 CREATE INDEX request_by_message ON request (message_id, id) WHERE message_id IS NOT NULL;
 
@@ -51,9 +55,11 @@ CREATE TABLE event (
     due_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX event_by_request ON event (request_id, id);
-CREATE INDEX event_by_connection ON event (team_id, connection_id, status, id);
-CREATE INDEX event_due ON event (destination_id, connection_id, due_at, id) WHERE due_at IS NOT NULL;
-CREATE INDEX event_waiting ON event (connection_id, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_by_team ON event (team_id, id);
+CREATE INDEX event_by_connection ON event (team_id, connection_id, id);
+CREATE INDEX event_failed ON event (team_id, id) WHERE status = 5;
+CREATE INDEX event_pending ON event (team_id, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_due ON event (connection_id, destination_id, due_at, id) WHERE due_at IS NOT NULL;
 
 CREATE TABLE attempt (
     id TEXT PRIMARY KEY,
@@ -65,6 +71,8 @@ CREATE TABLE attempt (
     successful INTEGER NOT NULL,
     started_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX attempt_by_team ON attempt (team_id, id);
+CREATE INDEX attempt_failed ON attempt (team_id, id) WHERE successful = 0;
 CREATE INDEX attempt_by_event ON attempt (event_id, id);
 CREATE INDEX attempt_by_request ON attempt (request_id, id);
 
@@ -96,6 +104,14 @@ CREATE TABLE counted (
     PRIMARY KEY (team_id, source_id, minute)
 ) WITHOUT ROWID;
 
+CREATE TABLE total (
+    team_id TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    what INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (team_id, minute, what)
+) WITHOUT ROWID;
+
 CREATE TABLE report (sequence INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -119,6 +135,12 @@ pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
         )),
         _ => Err(rusqlite::Error::InvalidQuery),
     }
+}
+
+/// Whether this release reads it.
+pub(in super::super) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(found == VERSION)
 }
 
 pub(super) fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {

@@ -3,7 +3,8 @@
 use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{failed, rows, signed, write};
+use super::totals::{MINUTE, Totals};
+use super::{failed, rows, signed, totals, write};
 use crate::ids::{IdMint, Kind};
 use crate::store::EventStatus;
 use crate::store::StoreError;
@@ -40,10 +41,13 @@ pub(in super::super) fn delete(
     let transaction = db.transaction()?;
     let mut gone = 0;
     let mut without = *facts;
+    let mut sums = Totals::default();
     {
         let sql = format!("DELETE FROM request WHERE id = ?1 AND {FREE} RETURNING bytes, rejected");
         let mut delete = transaction.prepare_cached(&sql)?;
         for id in ids {
+            let mut own = Totals::default();
+            totals::without(&transaction, id, &mut own)?;
             let row = delete.query_row([id], |row| {
                 Ok((rows::unsigned(row, 0)?, row.get::<_, bool>(1)?))
             });
@@ -51,6 +55,7 @@ pub(in super::super) fn delete(
                 continue;
             };
             gone += 1;
+            sums.take(own);
             without.kept.subtract(Kept {
                 bytes,
                 rejected: if rejected { bytes } else { 0 },
@@ -62,6 +67,7 @@ pub(in super::super) fn delete(
             }
         }
     }
+    totals::put(&transaction, &sums)?;
     write::put_facts(&transaction, &without, None)?;
     transaction.commit()?;
     *facts = without;
@@ -70,8 +76,10 @@ pub(in super::super) fn delete(
 
 /// Forgets arrivals before a time, also those of requests that are gone.
 pub(in super::super) fn forget_repeats(db: &Connection, before: u64) -> rusqlite::Result<()> {
+    let before = before / MINUTE * MINUTE;
     db.prepare_cached("DELETE FROM repeat WHERE received_at < ?1")?
         .execute([signed(before)])?;
+    totals::forget_repeats(db, before)?;
     db.prepare_cached("DELETE FROM counted WHERE minute < ?1")?
         .execute([signed(before)])?;
     Ok(())

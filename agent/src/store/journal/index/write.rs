@@ -1,10 +1,11 @@
 //! Taking a table into the index, in one transaction with the position that it reflects.
 
 use hookplane_journal::Position;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows;
 use super::signed;
+use super::totals::{self, ACCEPTED, MINUTE, REJECTED, REPEAT, Totals};
 use crate::store::journal::entry::Repeat;
 use crate::store::journal::entry::codes;
 use crate::store::journal::table::{Facts, ReportChange, RequestRow, Table};
@@ -16,12 +17,13 @@ pub(in super::super) const KEPT_REPEATS: u64 = 100;
 /// All of it or nothing.
 pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
+    let mut sums = Totals::default();
     for request in &table.requests {
-        put_request(&transaction, request)?;
+        put_request(&transaction, request, &mut sums)?;
     }
-    put_events(&transaction, table)?;
+    put_events(&transaction, table, &mut sums)?;
     put_attempts(&transaction, table)?;
-    put_repeats(&transaction, table)?;
+    put_repeats(&transaction, table, &mut sums)?;
     put_keys(&transaction, table)?;
     for change in &table.reports {
         match change {
@@ -33,11 +35,12 @@ pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Re
                 .execute([signed(*sequence)])?,
         };
     }
+    totals::put(&transaction, &sums)?;
     put_facts(&transaction, &table.facts, table.resume)?;
     transaction.commit()
 }
 
-fn put_request(db: &Connection, request: &RequestRow) -> rusqlite::Result<()> {
+fn put_request(db: &Connection, request: &RequestRow, sums: &mut Totals) -> rusqlite::Result<()> {
     // A carried one is there already, unless this index is being made again.
     let moved = db
         .prepare_cached("UPDATE request SET position = ?2, payload = ?3 WHERE id = ?1")?
@@ -68,19 +71,31 @@ fn put_request(db: &Connection, request: &RequestRow) -> rusqlite::Result<()> {
         signed(request.bytes),
         signed(request.repeats),
     ])?;
+    let what = if request.rejected { REJECTED } else { ACCEPTED };
+    sums.add(&request.team_id, request.ingested_at, what, 1);
     Ok(())
 }
 
-fn put_events(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+fn put_events(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+        "INSERT INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts,
+         response_status = excluded.response_status, error_code = excluded.error_code,
+         failure_message = excluded.failure_message, ignored_reason = excluded.ignored_reason,
+         ignored_detail = excluded.ignored_detail, last_attempt_at = excluded.last_attempt_at,
+         next_attempt_at = excluded.next_attempt_at, successful_at = excluded.successful_at,
+         due_at = excluded.due_at",
         rows::EVENT
     ))?;
+    // What never changes is not written again: the indexes on it are left alone.
     // In the order of ids, so that neighbours share pages.
     let mut events: Vec<_> = table.events.values().collect();
     events.sort_unstable_by(|left, right| left.id.cmp(&right.id));
+    let mut before = db.prepare_cached("SELECT status FROM event WHERE id = ?1")?;
     for event in events {
+        let before = before.query_row([&event.id], |row| rows::unsigned(row, 0));
+        sums.event(event, before.optional()?);
         rows::put_event(&mut put, event)?;
     }
     Ok(())
@@ -110,9 +125,10 @@ fn put_attempts(db: &Connection, table: &Table) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put_repeats(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+fn put_repeats(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Result<()> {
     for repeat in &table.repeats {
         put_repeat(db, repeat)?;
+        sums.add(&repeat.team_id, repeat.received_at, REPEAT, 1);
     }
     let mut add = db.prepare_cached("UPDATE request SET repeats = repeats + ?2 WHERE id = ?1")?;
     for (request_id, count) in &table.repeated {
@@ -212,15 +228,20 @@ pub(in super::super) fn cancel(
     let transaction = db.transaction()?;
     let mut before = *facts;
     let mut stopped = 0;
+    let mut totals = Totals::default();
     {
         let mut count = transaction.prepare_cached(
-            "SELECT status, count(*) FROM event
-             WHERE connection_id = ?1 AND due_at IS NOT NULL GROUP BY status",
+            "SELECT status, count(*), team_id, created_at / ?2 FROM event
+             WHERE connection_id = ?1 AND due_at IS NOT NULL GROUP BY 1, 3, 4",
         )?;
-        let mut found = count.query([connection_id])?;
+        let mut found = count.query(params![connection_id, signed(MINUTE)])?;
         while let Some(row) = found.next()? {
             let count = rows::unsigned(row, 1)?;
             stopped += count;
+            let (team, at) = (row.get::<_, String>(2)?, rows::unsigned(row, 3)? * MINUTE);
+            let cancelled = codes::status_code(EventStatus::Cancelled);
+            totals.add(&team, at, rows::unsigned(row, 0)?, -signed(count));
+            totals.add(&team, at, cancelled, signed(count));
             let backlog = &mut before.backlog;
             match codes::status_from(rows::unsigned(row, 0)?) {
                 Ok(EventStatus::Scheduled) => {
@@ -244,6 +265,7 @@ pub(in super::super) fn cancel(
             signed(codes::ignored_code(IgnoredReason::Operator)),
             detail,
         ])?;
+    totals::put(&transaction, &totals)?;
     put_facts(&transaction, &before, Some(resume))?;
     transaction.commit()?;
     *facts = before;

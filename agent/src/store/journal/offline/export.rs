@@ -2,29 +2,33 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hookplane_journal::ReadError;
 use serde_json::{Map, Value, json};
 
 use super::super::entry::{self, Entry, Head};
 use super::name;
-use crate::store::{AttemptRecord, EventRecord, Headers};
+use crate::store::{AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, RetryKind};
 
-pub(super) fn line(found: &hookplane_journal::Entry) -> Value {
+/// Also says whether the record reads back.
+pub(super) fn line(found: &hookplane_journal::Entry) -> (Value, bool) {
     let mut line = Map::new();
     line.insert("position".to_owned(), found.position.to_string().into());
     line.insert("kind".to_owned(), name(found.record.kind).into());
-    let content = match entry::read(&found.record) {
-        Ok(entry) => content(&entry),
-        Err(error) => json!({ "fault": crate::causes::chain(&error) }),
+    let (content, readable) = match entry::read(&found.record) {
+        Ok(entry) => (content(&entry), true),
+        Err(error) => {
+            let bytes = bytes(&found.record.payload);
+            let fault = json!({ "fault": crate::causes::chain(&error), "bytes": bytes });
+            (fault, false)
+        }
     };
     if let Value::Object(content) = content {
         line.extend(content);
     }
-    line.into()
+    (line.into(), readable)
 }
 
-pub(super) fn lost(error: &ReadError) -> Value {
-    json!({ "kind": "lost", "fault": error.to_string() })
+pub(super) fn lost(fault: &str) -> Value {
+    json!({ "kind": "lost", "fault": fault })
 }
 
 fn content(entry: &Entry) -> Value {
@@ -38,19 +42,27 @@ fn content(entry: &Entry) -> Value {
         Entry::Request(head) | Entry::Carried(head) => request(head),
         Entry::Repeat(repeat) => json!({
             "request_id": repeat.request_id,
+            "team_id": repeat.team_id,
+            "source_id": repeat.source_id,
             "received_at": repeat.received_at,
             "client_ip": repeat.client_ip,
             "requeued": repeat.requeued.iter().map(event).collect::<Vec<_>>(),
         }),
         Entry::Tally(counted) => {
             let rows = counted.iter().map(|(of, count)| {
-                json!({ "request_id": of.request_id, "minute": of.minute, "count": count })
+                json!({
+                    "request_id": of.request_id,
+                    "team_id": of.team_id,
+                    "source_id": of.source_id,
+                    "minute": of.minute,
+                    "count": count,
+                })
             });
             json!({ "counts": rows.collect::<Vec<_>>() })
         }
         Entry::Attempt(one, status) => {
             let mut line = attempt(one);
-            line["event_status"] = format!("{status:?}").into();
+            line["event_status"] = status_name(*status).into();
             line
         }
         Entry::CarriedAttempt(one) => attempt(one),
@@ -69,7 +81,16 @@ fn content(entry: &Entry) -> Value {
             json!({ "sequence": sequence, "payload": bytes(payload) })
         }
         Entry::Acknowledged(up_to) => json!({ "up_to": up_to }),
-        Entry::Keys(keys) => json!({ "keys": keys.len() }),
+        Entry::Keys(keys) => {
+            let rows = keys.iter().map(|one| {
+                json!({
+                    "key": bytes(&one.key),
+                    "request_id": one.request_id,
+                    "expires_at": one.expires_at,
+                })
+            });
+            json!({ "keys": rows.collect::<Vec<_>>() })
+        }
         Entry::Facts {
             number,
             last_report,
@@ -86,8 +107,12 @@ fn request(head: &Head) -> Value {
             "detail": rejection.detail,
         })
     });
+    let key = head.key.as_ref();
     json!({
         "id": request.id,
+        "key": key.map(|(key, _)| bytes(key)),
+        "key_expires_at": key.map(|(_, expires_at)| expires_at),
+        "repeats": head.repeats,
         "team_id": request.team_id,
         "source_id": request.source_id,
         "rejection": rejection,
@@ -108,26 +133,38 @@ fn request(head: &Head) -> Value {
 fn event(event: &EventRecord) -> Value {
     json!({
         "id": event.id,
+        "team_id": event.team_id,
         "request_id": event.request_id,
         "connection_id": event.connection_id,
+        "source_id": event.source_id,
         "destination_id": event.destination_id,
-        "status": format!("{:?}", event.status),
+        "event_type": event.event_type,
+        "status": status_name(event.status),
         "attempts": event.attempts,
+        "response_status": event.response_status,
         "error_code": event.error_code,
         "failure_message": event.failure_message,
-        "ignored_reason": event.ignored_reason.map(|reason| format!("{reason:?}")),
+        "ignored_reason": event.ignored_reason.map(reason_name),
         "ignored_detail": event.ignored_detail,
         "created_at": event.created_at,
+        "last_attempt_at": event.last_attempt_at,
         "next_attempt_at": event.next_attempt_at,
-        "parent": event.retry.as_ref().map(|retry| &retry.parent_event_id),
+        "successful_at": event.successful_at,
+        "retry": event.retry.as_ref().map(|retry| json!({
+            "kind": retry_name(retry.kind),
+            "parent_event_id": retry.parent_event_id,
+        })),
     })
 }
 
 fn attempt(attempt: &AttemptRecord) -> Value {
     json!({
         "id": attempt.id,
+        "team_id": attempt.team_id,
         "event_id": attempt.event_id,
         "request_id": attempt.request_id,
+        "connection_id": attempt.connection_id,
+        "source_id": attempt.source_id,
         "destination_id": attempt.destination_id,
         "number": attempt.number,
         "trigger": attempt.trigger,
@@ -140,11 +177,41 @@ fn attempt(attempt: &AttemptRecord) -> Value {
         "request_headers": headers(&attempt.request_headers),
         "response_headers": headers(&attempt.response_headers),
         "response_body": bytes(&attempt.response_body),
+        "response_truncated": attempt.response_truncated,
+        "latency_micros": attempt.latency_micros,
         "started_at": attempt.started_at,
         "responded_at": attempt.responded_at,
         "decision": attempt.decision,
         "next_attempt_at": attempt.next_attempt_at,
     })
+}
+
+const fn status_name(status: EventStatus) -> &'static str {
+    match status {
+        EventStatus::Scheduled => "SCHEDULED",
+        EventStatus::Queued => "QUEUED",
+        EventStatus::Hold => "HOLD",
+        EventStatus::Successful => "SUCCESSFUL",
+        EventStatus::Failed => "FAILED",
+        EventStatus::Cancelled => "CANCELLED",
+    }
+}
+
+const fn reason_name(reason: IgnoredReason) -> &'static str {
+    match reason {
+        IgnoredReason::Filtered => "FILTERED",
+        IgnoredReason::Duplicate => "DUPLICATE",
+        IgnoredReason::Disabled => "DISABLED",
+        IgnoredReason::Operator => "OPERATOR",
+    }
+}
+
+const fn retry_name(kind: RetryKind) -> &'static str {
+    match kind {
+        RetryKind::Single => "SINGLE",
+        RetryKind::Bulk => "BULK",
+        RetryKind::Resend => "RESEND",
+    }
 }
 
 fn headers(headers: &Headers) -> Value {

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{AttemptQuery, EventQuery, RequestQuery};
 
 /// Everything that questions can tell.
-async fn told(store: &JournalStore) -> String {
+pub(super) async fn told(store: &JournalStore) -> String {
     let requests = RequestQuery {
         team_id: TEAM.into(),
         limit: 255,
@@ -52,7 +52,7 @@ async fn told(store: &JournalStore) -> String {
 }
 
 /// One of everything that can happen.
-async fn live(store: &JournalStore) {
+pub(super) async fn live(store: &JournalStore) {
     store.set_store_number(7).await.unwrap();
     for at in 0..20_u64 {
         let one = request(100 + at, Some(&format!("msg_{at}")), 100);
@@ -113,6 +113,8 @@ async fn an_index_made_again_gives_the_same_answers() {
         "a message was forgotten"
     );
     assert_eq!(store.spool_report(b"d".to_vec()).await.unwrap(), 4);
+    let wrong = store.ask(|db, _| super::super::index::totals::wrong(db));
+    assert_eq!(wrong.await.unwrap(), 0, "sums are not what there is");
     assert_eq!(store.imbalance().await.unwrap(), 0);
 }
 

@@ -1,0 +1,329 @@
+//! Pages: lists of what belongs to a team, newest first.
+//!
+//! Every page is a walk along an index in the order of ids, from where it begins until it is full.
+//! Ids carry the time, so a window in time is a stretch of the walk. Owns which index a question
+//! walks along: the most selective of those there are. What no index knows is looked at on the way,
+//! so a rare value makes a long walk, which ends at the deadline of questions.
+
+use hookplane_journal::Position;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row};
+
+use super::read::{self, Found, collect, named_position, whole};
+use super::{rows, signed};
+use crate::ids::{IdMint, Kind};
+use crate::store::journal::entry::codes;
+use crate::store::journal::table::is_pending;
+use crate::store::{AttemptQuery, EventQuery, EventRecord, EventStatus, RequestQuery, StoreError};
+
+const MAX_PAGE: u32 = 255;
+/// Values of a filter that are walked one by one; more are looked at on the way.
+const MOST_WALKS: usize = 64;
+/// The id of a refused request is made when it is refused: that much later than it came, at most.
+const LATE_IDS: u64 = 60_000;
+/// Times in ids have 48 bits.
+const LAST_TIME: u64 = (1 << 48) - 1;
+
+/// Conditions joined by AND, with their parameters.
+#[derive(Clone, Default)]
+pub(super) struct Where {
+    terms: Vec<String>,
+    pub(super) values: Vec<Value>,
+}
+
+impl Where {
+    pub(super) fn team(team_id: &str) -> Self {
+        let mut all = Self::default();
+        all.push("team_id = ?", Value::Text(team_id.to_owned()));
+        all
+    }
+
+    fn push(&mut self, term: &str, value: Value) {
+        self.terms.push(term.to_owned());
+        self.values.push(value);
+    }
+
+    pub(super) fn text(&mut self, term: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            self.push(term, Value::Text(value.clone()));
+        }
+    }
+
+    pub(super) fn time(&mut self, term: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            let value = value.min(i64::MAX.cast_unsigned());
+            self.push(term, Value::Integer(signed(value)));
+        }
+    }
+
+    fn one_of(&mut self, column: &str, values: &[String]) {
+        if !values.is_empty() {
+            let marks = vec!["?"; values.len()].join(", ");
+            self.terms.push(format!("{column} IN ({marks})"));
+            self.values.extend(values.iter().cloned().map(Value::Text));
+        }
+    }
+
+    /// The stretch of ids that a window in time and a page take up.
+    fn ids(&mut self, kind: Kind, window: Window, before: Option<&String>) {
+        if let Some(from) = window.from {
+            let from = IdMint::lower_bound(kind, from.min(LAST_TIME));
+            self.push("id >= ?", Value::Text(from));
+        }
+        let end = window.to.map(|to| to.saturating_add(window.late));
+        let end = end.filter(|end| *end <= LAST_TIME);
+        let end = end.map(|end| IdMint::lower_bound(kind, end));
+        let end = end.into_iter().chain(before.cloned()).min();
+        self.text("id < ?", end.as_ref());
+    }
+
+    pub(super) fn sql(&self) -> String {
+        self.terms.join(" AND ")
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    from: Option<u64>,
+    to: Option<u64>,
+    /// By how much an id may be later than its row.
+    late: u64,
+}
+
+/// A walk along one index.
+pub(super) struct Walk {
+    table: &'static str,
+    index: &'static str,
+    pub(super) filter: Where,
+}
+
+impl Walk {
+    /// Where it leads.
+    pub(super) fn from(&self) -> String {
+        let Self {
+            table,
+            index,
+            filter,
+        } = self;
+        format!("{table} INDEXED BY {index} WHERE {}", filter.sql())
+    }
+
+    fn page(&self, columns: &str) -> String {
+        format!(
+            "SELECT {columns} FROM {} ORDER BY id DESC LIMIT ?",
+            self.from()
+        )
+    }
+}
+
+pub(in super::super) fn requests(
+    db: &Connection,
+    query: &RequestQuery,
+) -> Result<Vec<Found>, StoreError> {
+    let walk = request_walk(query, query.before_id.as_ref());
+    let columns = "id, position, payload, repeats";
+    let rows = page(db, vec![walk], columns, query.limit, read::found, |row| {
+        &row.id
+    })?;
+    rows.into_iter().map(|row| read::counted(db, row)).collect()
+}
+
+pub(in super::super) fn events(
+    db: &Connection,
+    query: &EventQuery,
+) -> Result<Vec<EventRecord>, StoreError> {
+    let walks = event_walks(query, query.before_id.as_ref(), query.status.is_none());
+    let event = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, rows::event(row)?));
+    let found = page(db, walks, rows::EVENT, query.limit, event, |row| &row.0)?;
+    whole(found.into_iter().map(|(_, event)| event).collect())
+}
+
+pub(in super::super) fn attempts(
+    db: &Connection,
+    query: &AttemptQuery,
+) -> Result<Vec<(String, Position)>, StoreError> {
+    let walks = attempt_walks(query);
+    page(
+        db,
+        walks,
+        "id, position",
+        query.limit,
+        named_position,
+        |row| &row.0,
+    )
+}
+
+/// The newest of several walks.
+fn page<T>(
+    db: &Connection,
+    walks: Vec<Walk>,
+    columns: &str,
+    limit: u32,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    id: impl Fn(&T) -> &String,
+) -> Result<Vec<T>, StoreError> {
+    let limit = limit.clamp(1, MAX_PAGE);
+    let mut found = Vec::new();
+    for walk in walks {
+        let sql = walk.page(columns);
+        let mut values = walk.filter.values;
+        values.push(Value::Integer(i64::from(limit)));
+        found.extend(collect(db, &sql, &values, &read)?);
+    }
+    found.sort_by(|left, right| id(right).cmp(id(left)));
+    found.truncate(limit as usize);
+    Ok(found)
+}
+
+pub(super) fn request_walk(query: &RequestQuery, before: Option<&String>) -> Walk {
+    let mut filter = Where::team(&query.team_id);
+    let window = Window {
+        from: query.from,
+        to: query.to,
+        late: LATE_IDS,
+    };
+    filter.ids(Kind::Request, window, before);
+    filter.time("ingested_at >= ?", query.from);
+    filter.time("ingested_at < ?", query.to);
+    filter.text("source_id = ?", query.source_id.as_ref());
+    filter.text("message_id = ?", query.message_id.as_ref());
+    filter.text("event_type = ?", query.event_type.as_ref());
+    if let Some(verified) = query.verified {
+        filter.push("verified = ?", Value::Integer(verified.into()));
+    }
+    match query.rejected {
+        // As its index says it.
+        Some(true) => filter.terms.push("rejected <> 0".to_owned()),
+        Some(false) => filter.terms.push("rejected = 0".to_owned()),
+        None => {}
+    }
+    let index = if query.message_id.is_some() {
+        "request_by_message"
+    } else if query.rejected == Some(true) {
+        "request_rejected"
+    } else if query.source_id.is_some() {
+        "request_by_source"
+    } else {
+        "request_by_team"
+    };
+    Walk {
+        table: "request",
+        index,
+        filter,
+    }
+}
+
+/// `sendable`: without branches that nothing was sent to.
+pub(super) fn event_walks(
+    query: &EventQuery,
+    before: Option<&String>,
+    sendable: bool,
+) -> Vec<Walk> {
+    let mut filter = Where::team(&query.team_id);
+    let window = Window {
+        from: query.from,
+        to: query.to,
+        late: 0,
+    };
+    filter.ids(Kind::Event, window, before);
+    filter.time("created_at >= ?", query.from);
+    filter.time("created_at < ?", query.to);
+    let code = |status| codes::status_code(status);
+    if let Some(status) = query.status {
+        filter.terms.push(format!("status = {}", code(status)));
+    }
+    if sendable {
+        let cancelled = code(EventStatus::Cancelled);
+        filter.terms.push(format!("status <> {cancelled}"));
+    }
+    filter.text("source_id = ?", query.source_id.as_ref());
+    filter.text("request_id = ?", query.request_id.as_ref());
+    filter.one_of("destination_id", &query.destination_ids);
+    let connections = distinct(&query.connection_ids);
+    let walk = |index, filter| Walk {
+        table: "event",
+        index,
+        filter,
+    };
+    let along = if query.request_id.is_some() {
+        Some("event_by_request")
+    } else if query.status == Some(EventStatus::Failed) {
+        Some("event_failed")
+    } else if query.status.is_some_and(is_pending) {
+        // As its index says it; every pending event has a due time.
+        filter.terms.push("due_at IS NOT NULL".to_owned());
+        Some("event_pending")
+    } else {
+        None
+    };
+    match along {
+        None if !connections.is_empty() && connections.len() <= MOST_WALKS => {
+            let each = each_of(&filter, "connection_id = ?", &connections);
+            each.map(|filter| walk("event_by_connection", filter))
+                .collect()
+        }
+        index => {
+            filter.one_of("connection_id", &connections);
+            vec![walk(index.unwrap_or("event_by_team"), filter)]
+        }
+    }
+}
+
+fn attempt_walks(query: &AttemptQuery) -> Vec<Walk> {
+    let mut filter = Where::team(&query.team_id);
+    let window = Window {
+        from: query.from,
+        to: query.to,
+        late: 0,
+    };
+    filter.ids(Kind::Attempt, window, query.before_id.as_ref());
+    filter.time("started_at >= ?", query.from);
+    filter.time("started_at < ?", query.to);
+    match query.successful {
+        // As its index says it.
+        Some(false) => filter.terms.push("successful = 0".to_owned()),
+        Some(true) => filter.terms.push("successful <> 0".to_owned()),
+        None => {}
+    }
+    filter.one_of("destination_id", &query.destination_ids);
+    let walk = |index, filter| Walk {
+        table: "attempt",
+        index,
+        filter,
+    };
+    let events = distinct(&query.event_ids);
+    if !events.is_empty() && events.len() <= MOST_WALKS {
+        let each = each_of(&filter, "event_id = ?", &events);
+        return each
+            .map(|filter| walk("attempt_by_event", filter))
+            .collect();
+    }
+    filter.one_of("event_id", &events);
+    let index = match query.successful {
+        Some(false) => "attempt_failed",
+        _ => "attempt_by_team",
+    };
+    vec![walk(index, filter)]
+}
+
+fn each_of<'a>(
+    filter: &'a Where,
+    term: &'static str,
+    values: &'a [String],
+) -> impl Iterator<Item = Where> + 'a {
+    values.iter().map(move |value| {
+        let mut filter = filter.clone();
+        filter.text(term, Some(value));
+        filter
+    })
+}
+
+fn distinct(values: &[String]) -> Vec<String> {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! The plan of every page, for every set of filters.
+
+use super::*;
+
+/// What SQLite means to do.
+fn plan(db: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let count = explain.parameter_count();
+    let values = vec![Value::Text("1".into()); count];
+    let steps = explain.query_map(rusqlite::params_from_iter(values), |row| row.get(3));
+    steps.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn walks_only(db: &Connection, sql: &str) {
+    for step in plan(db, sql) {
+        let bad = step.contains("SCAN") || step.contains("TEMP B-TREE");
+        assert!(!bad, "{step}\n{sql}");
+    }
+}
+
+fn maybe(bits: u32, bit: u32) -> Option<String> {
+    (bits >> bit & 1 == 1).then(|| "x".to_owned())
+}
+
+fn some(bits: u32, bit: u32) -> Vec<String> {
+    maybe(bits, bit).map_or(Vec::new(), |one| vec![one, "y".into()])
+}
+
+#[test]
+fn no_page_reads_more_than_a_walk_along_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, _) = super::super::open(&dir.path().join("index.db")).unwrap();
+    let statuses = [
+        None,
+        Some(EventStatus::Queued),
+        Some(EventStatus::Failed),
+        Some(EventStatus::Successful),
+    ];
+    for bits in 0..256 {
+        let number = |bit: u32| (bits >> bit & 1 == 1).then_some(1_000);
+        let query = RequestQuery {
+            team_id: "tm_1".into(),
+            from: number(0),
+            to: number(1),
+            rejected: number(2).map(|_| bits & 1 == 0),
+            source_id: maybe(bits, 3),
+            verified: number(4).map(|_| true),
+            message_id: maybe(bits, 5),
+            event_type: maybe(bits, 6),
+            before_id: maybe(bits, 7),
+            limit: 10,
+        };
+        let walk = request_walk(&query, query.before_id.as_ref());
+        walks_only(&db, &walk.page("id, position, payload, repeats"));
+        for status in statuses {
+            let query = EventQuery {
+                team_id: "tm_1".into(),
+                from: number(0),
+                to: number(1),
+                status,
+                source_id: maybe(bits, 2),
+                connection_ids: some(bits, 3),
+                destination_ids: some(bits, 4),
+                request_id: maybe(bits, 5),
+                before_id: maybe(bits, 6),
+                limit: 10,
+            };
+            for walk in event_walks(&query, query.before_id.as_ref(), status.is_none()) {
+                walks_only(&db, &walk.page(rows::EVENT));
+            }
+        }
+        let query = AttemptQuery {
+            team_id: "tm_1".into(),
+            from: number(0),
+            to: number(1),
+            successful: number(2).map(|_| bits & 8 == 0),
+            event_ids: some(bits, 4),
+            destination_ids: some(bits, 5),
+            before_id: maybe(bits, 6),
+            limit: 10,
+        };
+        for walk in attempt_walks(&query) {
+            walks_only(&db, &walk.page("id, position"));
+        }
+    }
+}
+
+#[test]
+fn what_is_due_and_what_belongs_to_a_request_is_looked_up_without_a_scan() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, _) = super::super::open(&dir.path().join("index.db")).unwrap();
+    for sql in [
+        "SELECT * FROM event WHERE destination_id = ? AND connection_id = ? AND due_at IS NOT NULL
+         AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
+        "SELECT connection_id, destination_id, due_at, id FROM event WHERE due_at IS NOT NULL
+         AND (connection_id, destination_id) > (?1, ?2)
+         ORDER BY connection_id, destination_id, due_at, id LIMIT 1",
+        "SELECT connection_id FROM event WHERE due_at IS NOT NULL AND connection_id > ?1
+         ORDER BY connection_id LIMIT 1",
+        "SELECT * FROM event WHERE request_id = ? ORDER BY id DESC LIMIT 9",
+        "SELECT * FROM attempt WHERE request_id = ? ORDER BY id DESC LIMIT 9",
+        "SELECT * FROM repeat WHERE request_id = ? ORDER BY received_at DESC, place DESC LIMIT 9",
+        "SELECT request_id FROM dedupe WHERE key = ?1 AND expires_at > ?2",
+        "UPDATE event SET due_at = NULL WHERE connection_id = ?1 AND due_at IS NOT NULL",
+        "DELETE FROM attempt WHERE request_id = ?1",
+        "DELETE FROM event WHERE request_id = ?1",
+        "DELETE FROM repeat WHERE request_id = ?1",
+        "SELECT what, sum(count) FROM total WHERE team_id = ?1 AND minute >= ?2 AND minute < ?3",
+    ] {
+        walks_only(&db, sql);
+    }
+}
