@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test torture fuzz fuzz-smoke needs bench bench-smoke lint fmt clean
+.PHONY: help run build test torture simulate fuzz fuzz-smoke needs bench bench-smoke lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: needs ## every test there is, oracles and real processes included
 torture: ## kill, fill and cut for SECONDS (600), and count what was lost
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked -p hookplane-tests --test torture -- --seconds $(or $(SECONDS),600)
+
+simulate: ## play SEEDS (10000) simulated runs, from seed FIRST (0) on
+	$(CARGO) test --locked -p hookplane-tests --test sim -- --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),0)
 
 # libFuzzer with the coverage that the stable compiler can give; needs a C++ compiler, no nightly.
 # Only what is fuzzed is compiled so, not build scripts, hence the explicit target.

@@ -12,10 +12,11 @@ pub mod server;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::causes::chain;

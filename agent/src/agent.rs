@@ -9,6 +9,8 @@
 mod cores;
 mod drain;
 mod fleet;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod upkeep;
 
 use std::fs::File;
@@ -27,7 +29,7 @@ use crate::accept::{Acceptor, Certificates, IngestLimits, InvalidCertificate};
 use crate::admin::Admin;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, CurrentConfiguration};
-use crate::control::holder::Holder;
+use crate::control::holder::{Holder, Writing};
 use crate::control::identity::{Identity, IdentityError};
 use crate::deliver::{AddressPolicy, Crew, Deliverer, Gates, Sender, TlsUnavailable};
 use crate::files;
@@ -168,6 +170,7 @@ impl Agent {
             Arc::clone(&current),
             Arc::clone(&readiness),
             Arc::clone(&clock),
+            Writing::Aside,
         );
         let link = Link::new(&settings)?;
         let senders = senders(&settings)?;
@@ -403,6 +406,7 @@ async fn deliver(
     (tasks, stop): (TaskTracker, CancellationToken),
 ) {
     let ids = tokio::select! {
+        biased;
         () = stop.cancelled() => return,
         ids = ids.ready() => ids,
     };

@@ -179,6 +179,7 @@ impl Session {
         self.tasks.spawn(async move {
             let work = tokio::time::timeout(deadline, answer::answer(&desk, &team_id, command));
             let outcome = tokio::select! {
+                biased;
                 () = token.cancelled() => None,
                 outcome = work => Some(outcome.unwrap_or_else(|_| Err(Fault::too_late()))),
             };
@@ -208,6 +209,7 @@ impl Session {
                 Err(fault) => Err(fault),
                 Ok(mut tail) => loop {
                     let item = tokio::select! {
+                        biased;
                         () = token.cancelled() => break Ok(()),
                         item = tail.next() => item,
                     };
@@ -215,6 +217,7 @@ impl Session {
                         break Err(Fault::unavailable("the store is closing"));
                     };
                     let told = tokio::select! {
+                        biased;
                         () = token.cancelled() => break Ok(()),
                         told = send(&out, id, Ok(Answer::TailRequests(item))) => told,
                     };

@@ -7,22 +7,36 @@ use tokio::sync::Notify;
 use hookplane_proto::id::Id;
 pub use hookplane_proto::id::Kind;
 
+use crate::chance::{self, Draw};
+
 /// Mints ids of one store. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub struct IdMint {
     store: u32,
+    draw: Draw,
 }
 
 impl IdMint {
     #[must_use]
     pub const fn new(store: u32) -> Self {
-        Self { store }
+        Self::drawing(store, chance::system)
+    }
+
+    /// With randomness of somebody's choice.
+    #[must_use]
+    pub const fn drawing(store: u32, draw: Draw) -> Self {
+        Self { store, draw }
     }
 
     /// An id that nobody else makes, sorted by the given time.
     #[must_use]
     pub fn mint(self, kind: Kind, now_millis: u64) -> String {
-        Id::new(kind, now_millis, self.store, rand::random()).to_string()
+        Id::new(kind, now_millis, self.store, (self.draw)()).to_string()
+    }
+
+    /// Where its randomness comes from, for whoever works with these ids.
+    pub(crate) const fn draw(self) -> Draw {
+        self.draw
     }
 
     /// Every id of the kind made at or after the time sorts at or after this text.
@@ -34,16 +48,31 @@ impl IdMint {
 
 /// The mint of this agent's store. Empty until the control plane gave the store
 /// its number, and never changed afterwards. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StoreIds(Arc<Numbered>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Numbered {
+    draw: Draw,
     mint: OnceLock<IdMint>,
     given: Notify,
 }
 
 impl StoreIds {
+    /// With randomness of somebody's choice.
+    #[must_use]
+    pub fn drawing(draw: Draw) -> Self {
+        Self::of(draw, OnceLock::new())
+    }
+
+    fn of(draw: Draw, mint: OnceLock<IdMint>) -> Self {
+        Self(Arc::new(Numbered {
+            draw,
+            mint,
+            given: Notify::new(),
+        }))
+    }
+
     #[must_use]
     pub fn get(&self) -> Option<IdMint> {
         self.0.mint.get().copied()
@@ -51,7 +80,8 @@ impl StoreIds {
 
     /// Gives the number; the first one stays.
     pub fn set(&self, store: u32) {
-        self.0.mint.get_or_init(|| IdMint::new(store));
+        let mint = || IdMint::drawing(store, self.0.draw);
+        self.0.mint.get_or_init(mint);
         self.0.given.notify_waiters();
     }
 
@@ -68,11 +98,14 @@ impl StoreIds {
     }
 }
 
+impl Default for StoreIds {
+    fn default() -> Self {
+        Self::drawing(chance::system)
+    }
+}
+
 impl From<IdMint> for StoreIds {
     fn from(mint: IdMint) -> Self {
-        Self(Arc::new(Numbered {
-            mint: OnceLock::from(mint),
-            given: Notify::new(),
-        }))
+        Self::of(mint.draw, OnceLock::from(mint))
     }
 }

@@ -10,6 +10,7 @@ pub mod accept;
 mod admin;
 pub mod agent;
 pub mod causes;
+pub mod chance;
 pub mod clock;
 mod command;
 pub mod config;

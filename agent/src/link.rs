@@ -1,19 +1,23 @@
 //! How the agent reaches its control plane: dialling, its credential, staying connected.
 //!
 //! Owns TLS, deadlines of dials and the jittered wait before the next one. Refuses
-//! to know what the streams say. Each stream dials a connection of its own, so
+//! to know what the streams say and over which network they go. Each stream dials a connection of its own, so
 //! that none can hold up another.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::causes::chain;
+use crate::chance::{self, Draw};
 use crate::settings::{Pace, Settings};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -23,7 +27,26 @@ const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(crate) struct Link {
     endpoint: Endpoint,
+    network: Arc<dyn Network>,
+    draw: Draw,
     pub(crate) pace: Pace,
+}
+
+/// What carries a connection to the control plane.
+pub(crate) trait Network: Send + Sync + 'static {
+    fn connect(&self, to: Endpoint) -> Connecting;
+}
+
+pub(crate) type Connecting =
+    Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
+
+/// The operating system's.
+struct Tcp;
+
+impl Network for Tcp {
+    fn connect(&self, to: Endpoint) -> Connecting {
+        Box::pin(async move { to.connect().await })
+    }
 }
 
 /// What the agent shows with every call after enrolment. Prints nothing.
@@ -63,6 +86,15 @@ pub(crate) struct UnknownAgent;
 
 impl Link {
     pub(crate) fn new(settings: &Settings) -> Result<Self, LinkError> {
+        Self::over(Arc::new(Tcp), chance::system, settings)
+    }
+
+    /// Over a network and with randomness of somebody's choice.
+    pub(crate) fn over(
+        network: Arc<dyn Network>,
+        draw: Draw,
+        settings: &Settings,
+    ) -> Result<Self, LinkError> {
         let mut endpoint = Endpoint::from_shared(settings.control_plane.to_string())
             .map_err(LinkError::Unusable)?
             .connect_timeout(settings.pace.call)
@@ -86,17 +118,30 @@ impl Link {
         }
         Ok(Self {
             endpoint,
+            network,
+            draw,
             pace: settings.pace,
         })
     }
 
     /// A fresh connection, or why there is none.
     pub(crate) async fn dial(&self) -> Result<Channel, String> {
-        match tokio::time::timeout(self.pace.call, self.endpoint.connect()).await {
+        let connecting = self.network.connect(self.endpoint.clone());
+        match tokio::time::timeout(self.pace.call, connecting).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(chain(&error)),
             Err(_) => Err(format!("no connection within {:?}", self.pace.call)),
         }
+    }
+
+    /// The waits between dials, from the shortest on.
+    pub(crate) fn redial(&self) -> Redial {
+        Redial::new(self.pace.redial, self.draw)
+    }
+
+    /// A random part of a wait, from 0 up to 1.
+    pub(crate) fn fraction(&self) -> f64 {
+        chance::fraction(self.draw)
     }
 }
 
@@ -158,15 +203,16 @@ pub(crate) trait Stream: Send {
 pub(crate) async fn keep_open(
     stream: &mut impl Stream,
     pass: &Pass,
-    pace: Pace,
+    mut wait: Redial,
+    settled: Duration,
     stop: &CancellationToken,
 ) -> Result<(), UnknownAgent> {
-    let mut wait = Redial::new(pace.redial);
     let mut told = String::new();
     let name = stream.name();
     loop {
         let began = Instant::now();
         let end = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             end = stream.session(pass) => end,
         };
@@ -175,7 +221,7 @@ pub(crate) async fn keep_open(
             Cause::Lost(why) => why,
         };
         // One that answers and closes at once must not be dialled at once, again and again.
-        if end.lived && began.elapsed() >= pace.settled() {
+        if end.lived && began.elapsed() >= settled {
             wait.reset();
             told.clear();
         }
@@ -191,6 +237,7 @@ pub(crate) async fn keep_open(
             told = why;
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(wait.next()) => {}
         }
@@ -202,14 +249,16 @@ pub(crate) struct Redial {
     floor: Duration,
     most: Duration,
     ceiling: Duration,
+    draw: Draw,
 }
 
 impl Redial {
-    pub(crate) fn new((floor, most): (Duration, Duration)) -> Self {
+    pub(crate) fn new((floor, most): (Duration, Duration), draw: Draw) -> Self {
         Self {
             floor,
             most,
             ceiling: floor,
+            draw,
         }
     }
 
@@ -220,7 +269,7 @@ impl Redial {
     pub(crate) fn next(&mut self) -> Duration {
         self.ceiling = (self.ceiling * 2).min(self.most);
         let room = self.ceiling.saturating_sub(self.floor);
-        self.floor + room.mul_f64(rand::random())
+        self.floor + room.mul_f64(chance::fraction(self.draw))
     }
 }
 
@@ -231,7 +280,7 @@ mod tests {
     #[test]
     fn waits_grow_to_the_bound_and_start_small_again() {
         let (floor, most) = (Duration::from_millis(200), Duration::from_secs(10));
-        let mut wait = Redial::new((floor, most));
+        let mut wait = Redial::new((floor, most), chance::system);
         for _ in 0..50 {
             let next = wait.next();
             assert!((floor..=most).contains(&next), "{next:?}");
@@ -257,13 +306,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_control_plane_that_closes_at_once_is_left_alone_longer_and_longer() {
-        let pace = Pace {
-            redial: (Duration::from_micros(100), Duration::from_secs(3_600)),
-            ..Pace::default()
-        };
+        let bounds = (Duration::from_micros(100), Duration::from_secs(3_600));
+        let wait = Redial::new(bounds, chance::system);
+        let settled = Pace::default().settled();
         let (pass, stop) = (Pass::new("hpa_x").unwrap(), CancellationToken::new());
         let mut stream = Slammed(0);
-        let open = keep_open(&mut stream, &pass, pace, &stop);
+        let open = keep_open(&mut stream, &pass, wait, settled, &stop);
         drop(tokio::time::timeout(Duration::from_secs(2), open).await);
         // Waits that double from a tenth of a millisecond fill two seconds soon.
         assert!((1..100).contains(&stream.0), "{} dials", stream.0);

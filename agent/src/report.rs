@@ -11,9 +11,10 @@ pub(crate) mod stream;
 mod wire;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookplane_proto::agent::v1::{DestinationState, Gauges, ReportStreamRequest};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
@@ -71,6 +72,7 @@ impl Reporter {
         };
         loop {
             let last = tokio::select! {
+                biased;
                 () = stop.cancelled() => true,
                 () = tokio::time::sleep(self.until_next()) => false,
             };

@@ -10,7 +10,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;

@@ -60,6 +60,7 @@ pub async fn serve<L: Listener>(
             (accepted, place)
         };
         let (accepted, place) = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             next = next => next,
         };
@@ -121,6 +122,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => Some(ended),
         () = shutdown.cancelled() => None,
         () = session.activity.idle_for(limits.idle) => None,
@@ -130,6 +132,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         None => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
+                biased;
                 ended = serving => ended,
                 () = session.activity.had_its_time(GRACE) => return,
             }

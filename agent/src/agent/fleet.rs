@@ -5,8 +5,8 @@
 //! or delivering.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,7 +48,7 @@ impl Fleet {
             link: self.link.clone(),
             spool: self.spool,
         };
-        let mut wait = Redial::new(pace.redial);
+        let mut wait = self.link.redial();
         let mut known = identity.enrolled().cloned();
         loop {
             let member = match known.take() {
@@ -64,6 +64,7 @@ impl Fleet {
                         &self.readiness,
                     );
                     let member = tokio::select! {
+                        biased;
                         () = stop.cancelled() => return,
                         member = enrolment => member,
                     };
@@ -73,9 +74,10 @@ impl Fleet {
                         &self.store,
                         &self.ids,
                         &self.readiness,
-                        Redial::new(pace.redial),
+                        self.link.redial(),
                     );
                     tokio::select! {
+                        biased;
                         () = stop.cancelled() => return,
                         () = settled => member,
                     }
@@ -91,10 +93,11 @@ impl Fleet {
             let pass = identity.pass();
             let began = Instant::now();
             let streams = async {
+                let (link, settled) = (&self.link, pace.settled());
                 tokio::try_join!(
-                    keep_open(&mut configuration, &pass, pace, &stop),
-                    keep_open(&mut commands, &pass, pace, &stop),
-                    keep_open(&mut reports, &pass, pace, &stop),
+                    keep_open(&mut configuration, &pass, link.redial(), settled, &stop),
+                    keep_open(&mut commands, &pass, link.redial(), settled, &stop),
+                    keep_open(&mut reports, &pass, link.redial(), settled, &stop),
                 )
             };
             match streams.await {
@@ -112,6 +115,7 @@ impl Fleet {
                 }
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait.next()) => {}
             }
@@ -198,7 +202,8 @@ mod tests {
             epoch: "e".into(),
         };
         disk.set_capacity(0);
-        let redial = Redial::new((Duration::from_millis(10), Duration::from_millis(50)));
+        let bounds = (Duration::from_millis(10), Duration::from_millis(50));
+        let redial = Redial::new(bounds, crate::chance::system);
         let settled = settle(&member, &mut identity, &store, &ids, &readiness, redial);
         let unlock = async {
             while readiness.facts().store_problem.is_none() {

@@ -4,8 +4,9 @@ mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::chain;
@@ -35,6 +36,7 @@ impl Upkeep {
         let mut trust = TrustedClock::open(self.clock_file.clone(), Instant::now());
         loop {
             let round = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 round = self.round(&mut trust, &mut told) => round,
             };
@@ -42,6 +44,7 @@ impl Upkeep {
                 tracing::warn!(error = chain(&error), "the upkeep of the store failed");
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }

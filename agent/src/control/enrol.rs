@@ -11,7 +11,7 @@ use hookplane_proto::id::MAX_STORE;
 use tonic::{Code, Status};
 
 use super::identity::{Enrolled, Identity};
-use crate::link::{Link, Redial, describe};
+use crate::link::{Link, describe};
 use crate::readiness::{Readiness, Reason};
 use crate::settings::Settings;
 
@@ -29,7 +29,7 @@ pub(crate) async fn enrol(
     link: &Link,
     readiness: &Readiness,
 ) -> Enrolled {
-    let mut wait = Redial::new(settings.pace.redial);
+    let mut wait = link.redial();
     let mut told = None;
     loop {
         let refused = match once(identity, store_number, settings, link).await {
@@ -53,7 +53,7 @@ pub(crate) async fn enrol(
             settings
                 .pace
                 .refused_enrolment
-                .mul_f64(0.5 + rand::random::<f64>() / 2.0)
+                .mul_f64(0.5 + link.fraction() / 2.0)
         } else {
             wait.next()
         };

@@ -17,6 +17,16 @@ use crate::clock::SharedClock;
 use crate::config::CurrentConfiguration;
 use crate::readiness::{Origin, Readiness};
 
+/// Where the disk copy is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// On a thread for blocking work, so that nobody else waits for the disk.
+    Aside,
+    /// At once, on the thread that asks: the same order of things in every run.
+    #[cfg(feature = "simulation")]
+    InPlace,
+}
+
 /// Held configuration with its disk copy.
 pub(crate) struct Holder {
     ledger: Ledger,
@@ -25,6 +35,7 @@ pub(crate) struct Holder {
     current: CurrentConfiguration,
     readiness: Arc<Readiness>,
     clock: SharedClock,
+    writing: Writing,
 }
 
 /// Why a change was not taken over.
@@ -46,6 +57,7 @@ impl Holder {
         current: CurrentConfiguration,
         readiness: Arc<Readiness>,
         clock: SharedClock,
+        writing: Writing,
     ) -> Self {
         let mut disk = DiskCopy::new(dir, &identity.seal_key());
         let (found, faults) = disk.load();
@@ -60,6 +72,7 @@ impl Holder {
             current,
             readiness,
             clock,
+            writing,
         };
         if let Some(generation) = found {
             let ledger = Ledger::restore(generation);
@@ -106,11 +119,18 @@ impl Holder {
         let Changed { ledger, refused } = self.ledger.apply(change)?;
         let mut disk = self.disk.take().ok_or(NotApplied::WriterGone)?;
         let generation = ledger.generation();
-        let written = tokio::task::spawn_blocking(move || {
+        let write = move || {
             let outcome = disk.save(&generation);
             (disk, outcome)
-        });
-        let (disk, outcome) = written.await.map_err(|_| NotApplied::WriterGone)?;
+        };
+        let (disk, outcome) = match self.writing {
+            Writing::Aside => {
+                let written = tokio::task::spawn_blocking(write).await;
+                written.map_err(|_| NotApplied::WriterGone)?
+            }
+            #[cfg(feature = "simulation")]
+            Writing::InPlace => write(),
+        };
         self.disk = Some(disk);
         outcome?;
         for refusal in &refused {

@@ -126,10 +126,8 @@ impl ConfigurationStream {
         tokio::pin!(silence);
         loop {
             tokio::select! {
-                () = silence.as_mut() => {
-                    let text = format!("nothing heard for {:?}", pace.dead_after);
-                    return SessionEnd::lost(lived, text);
-                }
+                // A word that has come counts, however late it is looked at.
+                biased;
                 _ = beat.tick() => {
                     let heartbeat = AgentHeartbeat {
                         held: self.holder.held(),
@@ -160,6 +158,10 @@ impl ConfigurationStream {
                         // Not `lived`: whatever is broken is not asked for in a hot loop.
                         Err(Fault::Broken(why)) => return SessionEnd::lost(false, why),
                     }
+                }
+                () = silence.as_mut() => {
+                    let text = format!("nothing heard for {:?}", pace.dead_after);
+                    return SessionEnd::lost(lived, text);
                 }
             }
         }

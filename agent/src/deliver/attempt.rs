@@ -1,18 +1,20 @@
 //! From a due event to a completion: build, send, decide.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookplane_rules::{
     Decision, DeliveryControl, History, Outcome, RetryPolicy, parse_retry_after,
 };
 use http::{HeaderMap, Method, StatusCode, Uri};
+use tokio::time::Instant;
 use url::Url;
 
 use super::gate::{Ending, Verdict};
 use super::headers;
 use super::send::{Exchange, NoAnswer, Sender};
 use super::tokens::Tokens;
+use crate::chance::fraction;
 use crate::clock::Clock;
 use crate::config::{Destination, DestinationAuth};
 use crate::ids::{IdMint, Kind};
@@ -52,7 +54,7 @@ pub(super) async fn attempt(
         .or_else(|| due.request.method.parse().ok())
         .unwrap_or(Method::POST);
     let url = target(due, destination);
-    let trace: [u8; 24] = rand::random();
+    let trace = headers::trace(ids.draw());
     let mut outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
 
     let began = Instant::now();
@@ -75,7 +77,7 @@ pub(super) async fn attempt(
         attempts_made: number,
         retries_allowed_override: None,
     };
-    let decision = policy.decide(&history, &outcome, rand::random());
+    let decision = policy.decide(&history, &outcome, fraction(ids.draw()));
     let (status, decision, next) = match decision {
         Decision::Succeeded => (EventStatus::Successful, "delivered".to_owned(), None),
         Decision::GiveUp { reason } => (EventStatus::Failed, reason, None),

@@ -158,15 +158,20 @@ impl Entry {
 }
 
 impl Passage {
-    /// The delivery ended. True when the circuit changed by it.
-    pub(super) fn leave(mut self, ending: Ending, disable_requested: bool) -> Option<Circuit> {
+    /// The delivery ended; `draw` is a random number from 0 to 1. Tells the circuit that changed by it.
+    pub(super) fn leave(
+        mut self,
+        ending: Ending,
+        disable_requested: bool,
+        draw: f64,
+    ) -> Option<Circuit> {
         let pass = self.pass.take()?;
         let now = self.gates.now();
         let wall = self.gates.clock.now_millis();
         let mut gates = self.gates.lock();
         let entry = gates.get_mut(&self.destination_id)?;
         let before = entry.gate.standing(now).circuit;
-        entry.gate.end(pass, ending, now, rand::random());
+        entry.gate.end(pass, ending, now, draw);
         if disable_requested {
             entry.disable_requested_at = Some(wall);
         }

@@ -19,7 +19,7 @@ use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 use tower_service::Service;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// The operator's allow-list on top of the built-in refusals. Cheap to clone.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hookplane_signature::hookplane_signature;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use crate::chance::Draw;
 use crate::config::DestinationAuth;
 use crate::ingest::HIDDEN;
 use crate::store::{DueEvent, Headers};
@@ -154,6 +155,15 @@ fn hop_by_hop(headers: &Headers) -> Vec<String> {
         names.extend(list.split(',').map(|name| name.trim().to_ascii_lowercase()));
     }
     names
+}
+
+/// Random bits for the ids of a trace and of its span.
+pub(super) fn trace(draw: Draw) -> [u8; 24] {
+    let mut bits = [0; 24];
+    for part in bits.chunks_exact_mut(8) {
+        part.copy_from_slice(&draw().to_le_bytes());
+    }
+    bits
 }
 
 /// Goes on with the sender's trace when there is a valid one; the span is ours.

@@ -19,6 +19,7 @@ use super::crew::{Crew, Turn};
 use super::fair::{self, Turns};
 use super::gates::Gates;
 use super::tokens::Tokens;
+use crate::chance::fraction;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
 use crate::ids::IdMint;
@@ -139,11 +140,12 @@ impl Deliverer {
                 }
             };
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-                () = self.parts.ended.notified() => {}
                 // Lagging only means that there is a lot of news.
                 () = woken(&mut news) => {}
+                () = self.parts.ended.notified() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -312,7 +314,8 @@ impl Deliverer {
                 ending,
                 disable_requested,
             } = this.attempt(&due, &to, &connection, turn).await;
-            if let Some(circuit) = passage.leave(ending, disable_requested) {
+            let draw = fraction(this.parts.ids.draw());
+            if let Some(circuit) = passage.leave(ending, disable_requested, draw) {
                 tracing::info!(destination.id = to.id, circuit = ?circuit, "a circuit changed");
             }
             if disable_requested {

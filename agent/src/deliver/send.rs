@@ -14,15 +14,16 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
+use hyper_util::client::legacy::connect::{Connect, Connection, HttpConnector};
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use thiserror::Error;
+use tower_service::Service;
 
 use super::guard::{
-    AddressPolicy, AddressRefused, ConnectTimedOut, GuardedConnector, GuardedResolver,
+    AddressPolicy, AddressRefused, BoxError, ConnectTimedOut, GuardedConnector, GuardedResolver,
 };
 use crate::config::{Configuration, Destination, DestinationAuth};
 
@@ -35,13 +36,18 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Idle connections kept per host.
 const IDLE_PER_HOST: usize = 32;
 
-type Connector = GuardedConnector<HttpsConnector<HttpConnector<GuardedResolver>>>;
-type HttpClient = Client<Connector, Full<Bytes>>;
+/// A client with its pool, whatever network it uses.
+type HttpClient = Arc<dyn Exchanges>;
+
+trait Exchanges: Send + Sync {
+    fn send(&self, request: hyper::Request<Full<Bytes>>) -> ResponseFuture;
+}
 
 /// Sends deliveries over pooled connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Sender {
-    policy: AddressPolicy,
+    /// Makes clients over the one network.
+    make: Arc<dyn Fn(ClientConfig) -> HttpClient + Send + Sync>,
     client: HttpClient,
     /// Clients of destinations that show a certificate, with the version they were made
     /// for: their connections must not be shared with anybody.
@@ -78,15 +84,35 @@ impl Sender {
     /// # Errors
     /// [`TlsUnavailable`] when the TLS provider cannot be used.
     pub fn new(policy: AddressPolicy) -> Result<Self, TlsUnavailable> {
+        let resolver = GuardedResolver {
+            inner: GaiResolver::new(),
+            policy: policy.clone(),
+        };
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        Self::over(tcp, policy)
+    }
+
+    /// Over a network of somebody's choice. Literal addresses are checked here; names are
+    /// left to who connects.
+    pub(crate) fn over<C>(tcp: C, policy: AddressPolicy) -> Result<Self, TlsUnavailable>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+        C::Future: Send + 'static,
+        C::Error: Into<BoxError>,
+    {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsUnavailable)?
             .with_webpki_roots()
             .with_no_client_auth();
+        let make = move |tls| client(tcp.clone(), policy.clone(), tls);
         Ok(Self {
-            client: client(&policy, tls),
-            policy,
+            client: make(tls),
+            make: Arc::new(make),
             own: Arc::default(),
         })
     }
@@ -107,7 +133,7 @@ impl Sender {
         *request.headers_mut() = headers;
         let answer = self
             .client_for(to)
-            .request(request)
+            .send(request)
             .await
             .map_err(|error| classify(&error))?;
         let (head, body) = answer.into_parts();
@@ -135,43 +161,53 @@ impl Sender {
             DestinationAuth::ClientCertificate(tls) => Some((to, tls)),
             _ => None,
         }) else {
-            return self.client.clone();
+            return Arc::clone(&self.client);
         };
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         match own.get(&to.id) {
-            Some((version, client)) if *version == to.version => client.clone(),
+            Some((version, client)) if *version == to.version => Arc::clone(client),
             _ => {
-                let client = client(&self.policy, tls.as_ref().clone());
-                own.insert(to.id.clone(), (to.version, client.clone()));
+                let client = (self.make)(tls.as_ref().clone());
+                own.insert(to.id.clone(), (to.version, Arc::clone(&client)));
                 client
             }
         }
     }
 }
 
-fn client(policy: &AddressPolicy, tls: ClientConfig) -> HttpClient {
-    let resolver = GuardedResolver {
-        inner: GaiResolver::new(),
-        policy: policy.clone(),
-    };
-    let mut http = HttpConnector::new_with_resolver(resolver);
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
+impl<C> Exchanges for Client<C, Full<Bytes>>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    fn send(&self, request: hyper::Request<Full<Bytes>>) -> ResponseFuture {
+        self.request(request)
+    }
+}
+
+fn client<C>(tcp: C, policy: AddressPolicy, tls: ClientConfig) -> HttpClient
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    let https: HttpsConnector<C> = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
         .enable_http2()
-        .wrap_connector(http);
-    Client::builder(TokioExecutor::new())
+        .wrap_connector(tcp);
+    let connector = GuardedConnector {
+        inner: https,
+        policy,
+        limit: CONNECT,
+    };
+    let client = Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_timer(TokioTimer::new())
-        .build(GuardedConnector {
-            inner: https,
-            policy: policy.clone(),
-            limit: CONNECT,
-        })
+        .build(connector);
+    Arc::new(client)
 }
 
 async fn capture(mut body: Incoming) -> Result<(Bytes, bool), hyper::Error> {

@@ -9,6 +9,7 @@ use hookplane_proto::agent::v1::ReportStreamRequest;
 use hookplane_proto::agent::v1::report_service_client::ReportServiceClient;
 use prost::Message as _;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::spool::Spool;
@@ -33,6 +34,8 @@ struct Progress {
     /// Sent and not acknowledged.
     open: u64,
     acknowledged: u64,
+    /// Since when the oldest of those has not been acknowledged; new ones do not renew it.
+    waiting_since: Option<Instant>,
 }
 
 impl Stream for ReportStream {
@@ -60,15 +63,14 @@ impl Stream for ReportStream {
             }
             let lived = progress.acknowledged > 0;
             let patience = async {
-                match progress.open {
+                match progress.waiting_since {
                     // Nothing to wait for: keep-alives notice a dead connection.
-                    0 => std::future::pending().await,
-                    _ => tokio::time::sleep(self.link.pace.dead_after).await,
+                    None => std::future::pending().await,
+                    Some(since) => sleep_until(since + self.link.pace.dead_after).await,
                 }
             };
             tokio::select! {
-                () = self.spool.news() => {}
-                () = patience => return SessionEnd::lost(lived, "reports are not acknowledged"),
+                biased;
                 answer = heard.message() => match answer {
                     Err(status) => return SessionEnd::status(lived, &status),
                     Ok(None) => return SessionEnd::lost(lived, "the control plane ended the stream"),
@@ -78,6 +80,8 @@ impl Stream for ReportStream {
                         }
                     }
                 },
+                () = self.spool.news() => {}
+                () = patience => return SessionEnd::lost(lived, "reports are not acknowledged"),
             }
         }
     }
@@ -99,6 +103,7 @@ impl ReportStream {
             for spooled in waiting {
                 progress.sent = spooled.sequence;
                 progress.open += 1;
+                progress.waiting_since.get_or_insert_with(Instant::now);
                 let report = read(spooled);
                 let told = out.send_timeout(report, self.link.pace.call).await;
                 told.map_err(|_| "the control plane takes no reports".to_owned())?;
@@ -116,6 +121,7 @@ impl ReportStream {
         self.spool.acknowledge(up_to).await?;
         progress.acknowledged = up_to;
         progress.open = progress.open.min(progress.sent - up_to);
+        progress.waiting_since = (progress.open > 0).then(Instant::now);
         Ok(())
     }
 }

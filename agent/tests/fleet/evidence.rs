@@ -1,5 +1,7 @@
 //! Commands answered from the store, and reports that are counted once.
 
+use std::time::Duration;
+
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::{CommandError, ReportStreamRequest};
@@ -327,6 +329,30 @@ async fn reports_are_sent_again_with_the_same_numbers_until_they_are_counted() {
         after.sequence
     );
     agent.stop().await;
+}
+
+#[tokio::test]
+async fn who_counts_nothing_is_dialled_anew_however_much_there_is_to_report() {
+    let mut scene = scene(200).await;
+    scene.agent.stop().await;
+    let mut settings = scene.place.settings(&scene.control_plane.url());
+    settings.pace.dead_after = Duration::from_millis(1_000);
+    settings.pace.fold = Duration::from_millis(20);
+    let agent = Running::start(settings).await;
+    // Of the life before; this agent's is the next one that says something.
+    drop(scene.control_plane.reports().await);
+    let silent = scene.control_plane.reports().await;
+    // Fewer rounds than reports that may be open: past those it would wait in any case.
+    for _ in 0..150 {
+        agent.accepted("src_1").await;
+        let again = scene.control_plane.reports();
+        if let Ok(again) = tokio::time::timeout(Duration::from_millis(50), again).await {
+            drop((silent, again));
+            agent.stop().await;
+            return;
+        }
+    }
+    panic!("an agent with news never asks whether anybody counts them");
 }
 
 #[tokio::test]

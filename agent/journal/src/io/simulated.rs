@@ -154,6 +154,16 @@ impl SimulatedDisk {
         state.failures.clear();
     }
 
+    /// The call at which the run ends was made.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// How many calls that change something there were so far.
+    pub fn calls(&self) -> usize {
+        self.state().performed.len()
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }

@@ -7,7 +7,9 @@
 //! believes no faster. Deletes nothing itself.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::files;
 
