@@ -88,6 +88,9 @@ pub(crate) struct Plan {
     /// A few seconds in all: shows that the bench works and measures nothing
     #[arg(long)]
     pub(crate) quick: bool,
+    /// The rounds and nothing else: no SIGKILL, no plots, no growth
+    #[arg(long)]
+    pub(crate) rounds_only: bool,
     /// Folder whose disk is measured
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     pub(crate) dir: PathBuf,

@@ -37,6 +37,9 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Results, Fault> {
     }
     say::line("one request at a time: does every answer have its flush?");
     results.flushing = Box::pin(round::flushing(plan)).await?;
+    if plan.rounds_only {
+        return Ok(results);
+    }
     say::line("SIGKILL under load, and the start after it");
     results.recoveries = Box::pin(recovery::recoveries(plan)).await?;
     for turn in 1..=plan.sweep_rounds() {
