@@ -16,8 +16,9 @@ pub mod record;
 pub mod stage;
 #[cfg(test)]
 mod suite;
+mod under_way;
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -26,6 +27,7 @@ use tokio::sync::broadcast;
 use crate::ids::IdMint;
 
 pub use feed::StoreEvent;
+pub use under_way::UnderWay;
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
     RepeatRecord, RequestCounts, RequestRecord, RetryKind,
@@ -65,8 +67,8 @@ pub struct Completion {
 /// A pending event whose time has come, with what is needed to send it.
 #[derive(Clone, Debug)]
 pub struct DueEvent {
-    pub event: EventRecord,
-    pub request: RequestRecord,
+    pub event: Arc<EventRecord>,
+    pub request: Arc<RequestRecord>,
 }
 
 /// A branch to a destination that has pending events.
@@ -84,8 +86,8 @@ pub struct DueQuery {
     pub destination_id: String,
     pub connection_id: String,
     pub now: u64,
-    /// Under way already: not given again, and not read.
-    pub except: HashSet<String>,
+    /// Not given again, and not read.
+    pub except: UnderWay,
     pub limit: u32,
 }
 

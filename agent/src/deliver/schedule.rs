@@ -6,7 +6,7 @@
 //! missed. Asking the store again is always safe, because what is under way is
 //! remembered here. Invariant: events in memory are bounded by the free places.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
 use crate::ids::IdMint;
 use crate::meter::{Delivery, Meter};
-use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent};
+use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent, UnderWay};
 
 /// Deliveries at once over all destinations.
 const IN_FLIGHT: usize = 1_024;
@@ -46,7 +46,7 @@ struct Parts {
     tokens: Tokens,
     gates: Arc<Gates>,
     meter: Arc<Meter>,
-    under_way: Mutex<HashMap<Lane, HashSet<String>>>,
+    under_way: Mutex<HashMap<Lane, UnderWay>>,
     turns: Mutex<Turns>,
     places: Arc<Semaphore>,
     ended: Notify,
@@ -366,11 +366,8 @@ impl Deliverer {
 
     fn left(&self, lane: &Lane, event_id: &str) {
         let mut under_way = lock(&self.parts.under_way);
-        if let Some(events) = under_way.get_mut(lane) {
-            events.remove(event_id);
-            if events.is_empty() {
-                under_way.remove(lane);
-            }
+        if under_way.get(lane).is_some_and(|events| events.remove(event_id)) {
+            under_way.remove(lane);
         }
     }
 
@@ -421,7 +418,7 @@ impl Deliverer {
         Ok(())
     }
 
-    fn busy(&self, lane: &Lane) -> HashSet<String> {
+    fn busy(&self, lane: &Lane) -> UnderWay {
         lock(&self.parts.under_way)
             .get(lane)
             .cloned()
@@ -452,13 +449,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends with news that can make something due; a closed feed never wakes.
+/// Ends with news that can make something due, and takes all news there is: one look answers
+/// it. A closed feed never wakes.
 async fn woken(news: &mut tokio::sync::broadcast::Receiver<StoreEvent>) {
     use tokio::sync::broadcast::error::RecvError;
     loop {
         match news.recv().await {
             Ok(StoreEvent::Completed { .. }) => {}
             Ok(StoreEvent::Stored { .. } | StoreEvent::Requeued(_)) | Err(RecvError::Lagged(_)) => {
+                while news.try_recv().is_ok() {}
                 return;
             }
             Err(RecvError::Closed) => std::future::pending().await,

@@ -202,7 +202,7 @@ async fn what_is_appended_reads_back_exactly_even_after_reopening() {
         1,
         "the pending event is due again after a restart"
     );
-    assert_eq!((&due[0].event, &due[0].request), (&routed, &accepted));
+    assert_eq!((&*due[0].event, &*due[0].request), (&routed, &accepted));
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ impl JournalStore {
             let fillings = parts.progress.fillings();
             let (found, more) = {
                 let pending = parts.pending();
+                let except = except.ids();
                 let wanted = |event: &crate::store::EventRecord| {
                     event.status != crate::store::EventStatus::Hold
                         && !pending.is_unapplied(&event.id)
@@ -105,8 +106,8 @@ impl JournalStore {
         }
         let whole = due.into_iter().filter_map(|(waiting, request)| {
             Some(DueEvent {
-                event: Arc::unwrap_or_clone(waiting.event),
-                request: Arc::unwrap_or_clone(request?),
+                event: waiting.event,
+                request: request?,
             })
         });
         Ok(whole.collect())

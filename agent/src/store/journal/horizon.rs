@@ -22,9 +22,9 @@ use hookplane_journal::Position;
 use crate::store::{EventRecord, PendingLane};
 
 /// Places that one lane takes.
-const MOST: usize = 1_024;
+const MOST: usize = 16_384;
 /// Below it, with more in the index, a horizon wants to be filled.
-const LOW: usize = 256;
+const LOW: usize = 1_024;
 /// Places of all lanes, if these are not so many that each could not even have a few.
 const MOST_TOGETHER: usize = 32_768;
 const FEW: usize = 4;

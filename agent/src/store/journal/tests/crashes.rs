@@ -105,7 +105,7 @@ impl World {
         let next = (status == EventStatus::Scheduled).then_some(self.now + 5);
         let outcome = store.complete(completion(&due.event, status, next)).await;
         let known = self.told.events.entry(due.event.id.clone());
-        let (event, unsure) = known.or_insert((due.event, None));
+        let (event, unsure) = known.or_insert((Arc::unwrap_or_clone(due.event), None));
         match outcome {
             Ok(()) => {
                 event.status = status;
@@ -163,7 +163,7 @@ impl World {
                 .await
                 .unwrap(),
         );
-        let waiting: Vec<_> = waiting.into_iter().map(|due| due.event.id).collect();
+        let waiting: Vec<_> = waiting.into_iter().map(|due| due.event.id.clone()).collect();
         for (id, (told, _)) in &self.told.events {
             let pending = super::super::table::is_pending(told.status);
             assert_eq!(waiting.contains(id), pending, "{id} is {:?}", told.status);

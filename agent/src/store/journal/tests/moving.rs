@@ -54,7 +54,7 @@ async fn old_segments_go_and_what_is_pending_or_known_in_them_is_moved() {
 async fn still_there(store: &JournalStore, waiting: &RequestRecord, known: &RequestRecord) {
     let due = store.due(lane_due("des_slow", 50, 5)).await.unwrap();
     assert_eq!(due.len(), 1, "a pending event was lost");
-    assert_eq!((&due[0].request, due[0].event.attempts), (waiting, 1));
+    assert_eq!((&*due[0].request, due[0].event.attempts), (waiting, 1));
     let history = store.history(TEAM, &waiting.id).await.unwrap().unwrap();
     assert_eq!(history.attempts.len(), 1, "its try was lost");
     let again = request(20_000, Some("msg_known"), 10);
