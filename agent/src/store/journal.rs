@@ -280,8 +280,8 @@ impl Store for JournalStore {
             .await
     }
 
-    async fn retain(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
-        self.order_retention(before, limit).await
+    async fn retain(&self, before: u64, now: u64, limit: u32) -> Result<u64, StoreError> {
+        self.order_retention(before, now, limit).await
     }
 
     async fn size_bytes(&self) -> Result<u64, StoreError> {
@@ -330,6 +330,6 @@ impl Store for JournalStore {
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {
-        self.ask(|db, _| index::upkeep::imbalance(db)).await
+        self.look_at_books().await
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookplane_journal::{AppendError, Appending, Health, Record};
+use hookplane_journal::{AppendError, Appending, Health, Position, Record};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
@@ -27,6 +27,8 @@ use crate::store::{
 const CLAIM: Duration = Duration::from_secs(10);
 /// Deletion and moving are done between other work.
 const RETENTION: Duration = Duration::from_secs(60);
+/// How long who cancels waits for the end of it.
+const CANCEL: Duration = Duration::from_secs(10);
 const MINUTE: u64 = 60_000;
 
 impl JournalStore {
@@ -114,30 +116,36 @@ impl JournalStore {
         let (dead, kept) = self
             .ask(move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)))
             .await?;
-        let dead = if hold.is_some() { dead } else { Vec::new() };
         let requeued: Vec<EventRecord> = dead
             .iter()
             .map(|parent| child(parent, RetryKind::Resend, ids.mint(Kind::Event, now), now))
             .collect();
-        if requeued.is_empty() && kept >= write::KEPT_REPEATS {
-            self.count_repeat(arrival, &first_request_id);
-        } else {
-            let heals = !requeued.is_empty();
-            let record = entry::repeat_record(&Repeat {
-                request_id: first_request_id.clone(),
-                team_id: arrival.team_id.clone(),
-                source_id: arrival.source_id.clone(),
-                received_at: now,
-                client_ip: arrival.client_ip.clone(),
-                requeued: requeued.clone(),
-            });
-            let told = move |_: &_| drop(claim);
-            self.write(vec![record], false, told).await?;
-            if heals {
-                parts.applied().await?;
+        let hold = match hold {
+            Some(hold) if !requeued.is_empty() || kept < write::KEPT_REPEATS => hold,
+            _ => {
+                self.count_repeat(arrival, &first_request_id);
+                return Ok(Appended::Repeat {
+                    first_request_id,
+                    requeued: Vec::new(),
+                });
             }
+        };
+        let record = entry::repeat_record(&Repeat {
+            request_id: first_request_id.clone(),
+            team_id: arrival.team_id.clone(),
+            source_id: arrival.source_id.clone(),
+            received_at: now,
+            client_ip: arrival.client_ip.clone(),
+            requeued: requeued.clone(),
+        });
+        let told = move |outcome: &Outcome| {
+            hold.told(outcome);
+            drop(claim);
+        };
+        self.write(vec![record], false, told).await?;
+        if !requeued.is_empty() {
+            self.seen().await;
         }
-        drop(hold);
         Ok(Appended::Repeat {
             first_request_id,
             requeued,
@@ -187,11 +195,19 @@ impl JournalStore {
             pending => return Err(RetryError::Pending(pending)),
         }
         let event = child(&parent, RetryKind::Single, new_id, now);
-        self.write(vec![entry::retry_record(&event)], false, |_| {})
+        let told = move |outcome: &Outcome| hold.told(outcome);
+        self.write(vec![entry::retry_record(&event)], false, told)
             .await?;
-        self.parts().applied().await?;
-        drop(hold);
+        self.seen().await;
         Ok(event)
+    }
+
+    /// Waits until what was just written is seen by who asks next. It is on stable storage, so
+    /// that this takes long is no error: asked again it would be done twice.
+    async fn seen(&self) {
+        if let Err(error) = self.parts().applied().await {
+            tracing::debug!(%error, "what was written takes its effect later");
+        }
     }
 
     pub(super) async fn take_cancel(
@@ -200,22 +216,47 @@ impl JournalStore {
         detail: &str,
     ) -> Result<u64, StoreError> {
         let parts = self.parts();
+        if parts.pending().stopping.contains_key(connection_id) {
+            return Ok(self.stopped(connection_id, None).await);
+        }
         let record = entry::cancel_record(connection_id, detail);
         parts.pending().cancelling += 1;
         let told = Arc::clone(parts);
         let appending = self.submit(vec![record], true, move |outcome| {
             if outcome.is_err() {
-                told.pending().cancelling -= 1;
+                told.pending().cancel_seen();
             }
         });
-        let appending = appending.inspect_err(|_| parts.pending().cancelling -= 1)?;
+        let appending = appending.inspect_err(|_| parts.pending().cancel_seen())?;
         let positions = appending.await.map_err(refused)?;
-        parts.applied().await?;
-        let at = positions.first().copied();
-        let pending = parts.pending();
-        let mut kept = pending.cancelled.iter();
-        let own = kept.find(|(position, _)| Some(*position) == at);
-        Ok(own.map_or(0, |(_, count)| *count))
+        Ok(self
+            .stopped(connection_id, positions.first().copied())
+            .await)
+    }
+
+    /// How many events the record at a place has stopped. A large connection is stopped bit by
+    /// bit and nothing of it is sent meanwhile, so that this takes long is no error.
+    async fn stopped(&self, connection_id: &str, at: Option<Position>) -> u64 {
+        let parts = self.parts();
+        let mut ended = parts.progress.stopped.subscribe();
+        let deadline = tokio::time::Instant::now() + CANCEL;
+        self.seen().await;
+        parts.progress.raise();
+        let count = || {
+            let pending = parts.pending();
+            let mut kept = pending.cancelled.iter();
+            let own = kept.find(|(position, _)| Some(*position) == at);
+            own.map(|(_, count)| *count)
+        };
+        let over = |_: &u64| {
+            let under_way = parts.pending().stopping.contains_key(connection_id);
+            !under_way || count().is_some()
+        };
+        let waited = tokio::time::timeout_at(deadline, ended.wait_for(over)).await;
+        if waited.is_err() {
+            tracing::info!(connection.id = connection_id, "stopping goes on");
+        }
+        count().unwrap_or(0)
     }
 
     pub(super) async fn take_number(&self, number: u32) -> Result<(), StoreError> {
@@ -303,10 +344,18 @@ impl JournalStore {
         appending.await.map(drop).map_err(refused)
     }
 
-    pub(super) async fn order_retention(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
+    pub(super) async fn order_retention(
+        &self,
+        before: u64,
+        now: u64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        // What was delivered by now counts as delivered.
+        self.parts().indexed().await?;
         let (reply, answer) = oneshot::channel();
         let order = Order::Retain {
             before,
+            now,
             limit,
             reply,
         };

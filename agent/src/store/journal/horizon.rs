@@ -108,19 +108,12 @@ impl Horizons {
         removed
     }
 
-    /// Everything pending of a connection is stopped.
+    /// Everything pending of a connection is stopped, in memory and outside.
     pub(super) fn remove_connection(&mut self, connection_id: &str) {
-        let waiting = self
-            .of
-            .values()
-            .flat_map(|horizon| horizon.waiting.values());
-        let gone: Vec<String> = waiting
-            .filter(|waiting| waiting.event.connection_id == connection_id)
-            .map(|waiting| waiting.event.id.clone())
-            .collect();
-        for id in gone {
-            self.remove(&id);
-        }
+        self.of
+            .retain(|lane, _| lane.connection_id != connection_id);
+        self.places
+            .retain(|_, (lane, _)| lane.connection_id != connection_id);
     }
 
     /// Pending events of a lane due by now, earliest first. Also says whether there may

@@ -7,10 +7,12 @@
 //! cut takes the newest commits, never the file's integrity, and the position tells where to go on.
 //! (`OFF` would save those few flushes on a background thread and could leave a broken file.)
 
+pub(super) mod books;
 pub(super) mod history;
 pub(super) mod read;
 mod rows;
 mod schema;
+pub(super) mod stop;
 pub(super) mod upkeep;
 pub(super) mod write;
 
@@ -61,9 +63,10 @@ pub(super) fn open(path: &Path) -> Result<(Connection, State), StoreError> {
     }
 }
 
-/// Has the next `open` make the index again.
+/// Has the next `open` make the index again. The file itself goes when there is no room for a mark.
 pub(super) fn mark_broken(path: &Path) -> std::io::Result<()> {
-    std::fs::write(path.with_extension(BROKEN), "")
+    let marked = std::fs::write(path.with_extension(BROKEN), "");
+    marked.or_else(|_| remove_files(path).map_err(std::io::Error::other))
 }
 
 /// Takes the file away, so that the next `open` makes it again. The mark goes last.
@@ -123,6 +126,7 @@ fn state(db: &Connection) -> rusqlite::Result<State> {
             bytes: count("bytes")?,
             rejected: count("rejected_bytes")?,
         },
+        told_at: count("told_at")?,
     };
     let mut reports = db.prepare("SELECT sequence, position FROM report")?;
     let waiting = reports

@@ -17,6 +17,7 @@ use super::bodies::Bodies;
 use super::doors::Doors;
 use super::horizon::Horizons;
 use super::index::Readers;
+use super::index::books::Books;
 use super::table::Backlog;
 use crate::store::StoreError;
 use crate::store::feed::Feed;
@@ -44,6 +45,10 @@ pub(super) struct Parts {
     pub(super) over_volume: AtomicBool,
     /// Refused requests take their share of the volume.
     pub(super) over_rejected: AtomicBool,
+    /// Bytes of the index that hold nothing.
+    index_free: AtomicU64,
+    /// How far the check of the books is.
+    pub(super) books: Mutex<Books>,
     pending: Mutex<Pending>,
 }
 
@@ -56,6 +61,9 @@ pub(super) struct Pending {
     unapplied: HashMap<String, u32>,
     /// Cancelling records handed in and not seen by the follower yet.
     pub(super) cancelling: u32,
+    /// Connections whose events are being stopped, with the place of the record that does it;
+    /// without those on which something became pending since.
+    pub(super) stopping: HashMap<String, Position>,
     /// Where a cancelling record stands and how many events it stopped.
     pub(super) cancelled: VecDeque<(Position, u64)>,
 }
@@ -68,6 +76,8 @@ pub(super) struct Progress {
     pub(super) indexed: watch::Sender<u64>,
     /// Counts the times that horizons were filled up.
     pub(super) filled: watch::Sender<u64>,
+    /// Counts the times that stopping a connection came to its end.
+    pub(super) stopped: watch::Sender<u64>,
     /// What somebody waits for the index to reflect.
     wanted: AtomicU64,
     /// The follower did not keep up lately; looks at what is due do not wait for it.
@@ -82,6 +92,7 @@ impl Progress {
             applied: watch::Sender::new(0),
             indexed: watch::Sender::new(resume.to_u64()),
             filled: watch::Sender::new(0),
+            stopped: watch::Sender::new(0),
             wanted: AtomicU64::new(0),
             behind: AtomicBool::new(false),
             follower: OnceLock::new(),
@@ -137,6 +148,8 @@ impl Parts {
             closed: AtomicBool::new(false),
             over_volume: AtomicBool::new(false),
             over_rejected: AtomicBool::new(false),
+            index_free: AtomicU64::new(0),
+            books: Mutex::default(),
             pending: Mutex::new(Pending {
                 backlog,
                 ..Pending::default()
@@ -157,7 +170,9 @@ impl Parts {
         }
         tracing::error!(%error, "the index is broken; the process ends so that it is made again");
         if let Err(error) = super::index::mark_broken(&self.index_path) {
-            tracing::error!(%error, "the index could not be marked as broken");
+            // Ended without a mark it would end again and again.
+            tracing::error!(%error, "the index could not be marked as broken; it stays as it is");
+            return;
         }
         std::process::abort();
     }
@@ -166,12 +181,21 @@ impl Parts {
     pub(super) fn bytes_on_disk(&self) -> u64 {
         let mut log = self.index_path.as_os_str().to_owned();
         log.push("-wal");
-        self.bytes_kept() + length(log.as_ref())
+        self.journal.size_on_disk() + self.index_bytes() + length(log.as_ref())
     }
 
-    /// As `bytes_on_disk`, without what the index gives back by itself.
+    /// What needs its place: as `bytes_on_disk`, without the log and free pages of the index.
     pub(super) fn bytes_kept(&self) -> u64 {
-        self.journal.size_on_disk() + length(&self.index_path)
+        let free = self.index_free.load(Ordering::Relaxed);
+        self.journal.size_on_disk() + self.index_bytes().saturating_sub(free)
+    }
+
+    pub(super) fn index_bytes(&self) -> u64 {
+        length(&self.index_path)
+    }
+
+    pub(super) fn note_free(&self, bytes: u64) {
+        self.index_free.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether new requests may be written.
@@ -270,6 +294,11 @@ impl Pending {
 
     pub(super) fn is_unapplied(&self, event_id: &str) -> bool {
         self.unapplied.contains_key(event_id)
+    }
+
+    /// A cancelling record of this run was seen.
+    pub(super) fn cancel_seen(&mut self) {
+        self.cancelling = self.cancelling.saturating_sub(1);
     }
 
     pub(super) fn note_cancelled(&mut self, at: Position, count: u64) {

@@ -58,6 +58,10 @@ impl Follower {
             };
             let due = due_of(&event);
             last = Some(due.clone());
+            // One that is stopped already waits for its slice only.
+            if self.stops.has_stopped(&event) {
+                continue;
+            }
             if !tables
                 .iter()
                 .any(|table| table.events.contains_key(&event.id))

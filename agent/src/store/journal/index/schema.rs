@@ -3,11 +3,12 @@
 use rusqlite::Connection;
 
 /// Another version is not migrated: the index is made again from the journal.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Ids sort by time, so newest-first lists walk indexes on ids. A request's row stands at its
 /// place in the journal, so the oldest live one is the first. What is pending has a due time, and
-/// the two partial indexes on it are as small as the backlog.
+/// the two partial indexes on it are as small as the backlog. `stopping` has the connections whose
+/// pending events are being cancelled bit by bit, `spared` what became pending there meanwhile.
 const TABLES: &str = "
 CREATE TABLE request (
     position INTEGER PRIMARY KEY,
@@ -96,6 +97,17 @@ CREATE TABLE counted (
     PRIMARY KEY (team_id, source_id, minute)
 ) WITHOUT ROWID;
 
+CREATE TABLE stopping (
+    connection_id TEXT PRIMARY KEY,
+    detail TEXT NOT NULL,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE spared (
+    connection_id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    PRIMARY KEY (connection_id, event_id)
+) WITHOUT ROWID;
+
 CREATE TABLE report (sequence INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -103,9 +115,14 @@ CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 /// Pages in the log before it is folded into the file: 16 MiB, few flushes and short ones.
 const CHECKPOINT_PAGES: i64 = 4_000;
 const CACHE_KIB: i64 = -8_192;
+/// To which the log is cut after a moment in which it had to grow.
+const LOG_BYTES: i64 = 64 << 20;
 
 pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    // Before anything else: a file keeps what it began with. Free pages are given back in slices.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;

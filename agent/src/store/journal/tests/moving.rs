@@ -37,7 +37,7 @@ async fn old_segments_go_and_what_is_pending_or_known_in_them_is_moved() {
     assert!(segments > 8, "{segments}");
 
     until("the old segments are given up", async || {
-        store.retain(5_000, 200).await.unwrap();
+        store.retain(5_000, 5_000, 200).await.unwrap();
         shared(&store).journal.segments().len() <= 3
     })
     .await;

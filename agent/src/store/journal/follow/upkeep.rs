@@ -1,0 +1,140 @@
+//! What the indexer does between tables: who goes first, and what follows from each outcome.
+//!
+//! Nobody waits here. A piece of upkeep is begun when the indexer has nothing else to do, and its
+//! outcome is looked for like a table's. While the index cannot be written all of it rests, and
+//! who asked for some is told so; folding and deliveries go on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::super::index::failed;
+use super::super::index::stop::Stopped;
+use super::super::index::upkeep::{self, Deleted};
+use super::super::indexer::Running;
+use super::Follower;
+use crate::store::StoreError;
+use hookplane_journal::{Health, Position};
+
+/// After a piece that failed.
+const REST: Duration = Duration::from_secs(1);
+/// Pages that are given back in one slice: 4 MiB.
+const PAGES: u64 = 1_024;
+/// Between looks at how much of the index is free.
+const LOOK: Duration = Duration::from_secs(1);
+/// Free pages are left to be used again up to one part in so many of the file.
+const FREE_SHARE: u64 = 4;
+
+/// Under way on the indexer.
+pub(super) enum Upkeep {
+    Delete(Running<Deleted>),
+    /// A slice of the connection that the record at that place stops.
+    Stop(Running<Stopped>, String, Position),
+    Small(Running<()>),
+}
+
+impl Follower {
+    /// Begins the next piece of upkeep, if any and if it can be done now.
+    pub(super) fn tidy_up(&mut self) {
+        self.look_at_volume();
+        if self.again.is_some() {
+            self.refuse_retaining(|| StoreError::Busy);
+            return;
+        }
+        let rests = self.upkeep_again.is_some_and(|at| Instant::now() < at);
+        if self.is_indexing() || rests {
+            return;
+        }
+        self.upkeep_again = None;
+        if self.parts.journal.health() == Health::Writable {
+            self.reserve.keep();
+        }
+        let more = self.stop_slice()
+            || self.retain_slice()
+            || self.volume_slice()
+            || self.give_pages_back();
+        if more || self.hurry {
+            self.upkeep_next = false;
+            self.parts.progress.raise();
+        }
+    }
+
+    /// Has the indexer do something.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Running<T> {
+        let parts = Arc::clone(&self.parts);
+        self.indexer.begin(work, move || parts.progress.raise())
+    }
+
+    pub(super) fn collect_upkeep(&mut self, wait: Duration) {
+        let outcome = match self.upkeep.take() {
+            None => return,
+            Some(Upkeep::Delete(running)) => match running.outcome(wait) {
+                None => return self.upkeep = Some(Upkeep::Delete(running)),
+                Some(outcome) => {
+                    self.parts.doors.spare();
+                    outcome.map(|gone| self.deleted(&gone))
+                }
+            },
+            Some(Upkeep::Stop(running, id, at)) => match running.outcome(wait) {
+                None => return self.upkeep = Some(Upkeep::Stop(running, id, at)),
+                Some(outcome) => outcome.map(|slice| self.slice_stopped(&id, at, &slice)),
+            },
+            Some(Upkeep::Small(running)) => match running.outcome(wait) {
+                None => return self.upkeep = Some(Upkeep::Small(running)),
+                Some(outcome) => outcome,
+            },
+        };
+        if let Err(error) = outcome {
+            self.index_failed(&error);
+            self.upkeep_again = Some(Instant::now() + REST);
+            let mut error = Some(error);
+            self.refuse_retaining(|| error.take().map_or(StoreError::Busy, failed));
+        }
+    }
+
+    /// Begins to delete those of the requests that may go. False when none may now: something
+    /// about them is on its way to the index, or about to be written.
+    pub(super) fn delete(&mut self, ids: Vec<String>) -> bool {
+        let all: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let touched = self.table.touched(|id| all.contains(id));
+        let settled = ids.iter().filter(|id| !touched.contains(*id));
+        let doomed = self.parts.doors.doom(settled.cloned().collect());
+        self.hurry |= !touched.is_empty();
+        if doomed.is_empty() {
+            return false;
+        }
+        let running = self.begin(move |db| upkeep::delete(db, &doomed));
+        self.upkeep = Some(Upkeep::Delete(running));
+        true
+    }
+
+    fn deleted(&mut self, gone: &Deleted) {
+        self.facts.kept.subtract(gone.kept);
+        // A try that came in meanwhile must not outlive its request.
+        self.table.forget(&gone.ids);
+        self.retained(gone.ids.len() as u64);
+    }
+
+    fn give_pages_back(&mut self) -> bool {
+        if self.volume.pages_looked.elapsed() < LOOK {
+            return false;
+        }
+        let Ok((free, page)) = upkeep::free_pages(&self.reader) else {
+            return false;
+        };
+        self.parts.note_free(free * page);
+        let file = self.parts.index_bytes();
+        if free < PAGES || free * page < file / FREE_SHARE {
+            self.volume.pages_looked = Instant::now();
+            return false;
+        }
+        let running = self.begin(|db| upkeep::vacuum(db, PAGES));
+        self.upkeep = Some(Upkeep::Small(running));
+        true
+    }
+}
