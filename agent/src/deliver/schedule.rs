@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +30,10 @@ use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreErro
 const IN_FLIGHT: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
 const WRITE_RETRY: Duration = Duration::from_millis(500);
+/// How long a look waits for the events of a deleted connection to be stopped.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+/// Between requests to stop those of the same connection.
+const STOP_AGAIN: Duration = Duration::from_secs(10);
 
 /// Delivers what is due. Cheap to clone; `run` it once.
 #[derive(Clone)]
@@ -47,6 +52,8 @@ struct Parts {
     meter: Arc<Meter>,
     under_way: Mutex<HashMap<Lane, HashSet<String>>>,
     turns: Mutex<Turns>,
+    /// Deleted connections whose events were asked to be stopped, and when.
+    stopped: Mutex<HashMap<String, Instant>>,
     places: Arc<Semaphore>,
     ended: Notify,
 }
@@ -112,6 +119,7 @@ impl Deliverer {
             meter,
             under_way: Mutex::default(),
             turns: Mutex::default(),
+            stopped: Mutex::default(),
             places: Arc::new(Semaphore::new(IN_FLIGHT)),
             ended: Notify::new(),
         };
@@ -208,7 +216,7 @@ impl Deliverer {
                     .or_default()
                     .push(lane);
             } else {
-                self.stop_orphans(&known.configuration, &lane).await?;
+                self.stop_orphans(&known.configuration, &lane).await;
             }
         }
         let free = parts.places.available_permits();
@@ -372,6 +380,8 @@ impl Deliverer {
         self.parts.gates.forget_missing(configuration);
         self.parts.tokens.forget_missing(configuration);
         self.parts.sender.forget_missing(configuration);
+        let deleted = &configuration.deleted_connections;
+        lock(&self.parts.stopped).retain(|id, _| deleted.contains(id));
     }
 
     /// Writes an outcome, again and again while the store cannot; gives up only at shutdown.
@@ -393,26 +403,39 @@ impl Deliverer {
         }
     }
 
-    /// Stops the events of a connection that a person deleted; others wait.
-    async fn stop_orphans(
-        &self,
-        configuration: &Configuration,
-        lane: &PendingLane,
-    ) -> Result<(), StoreError> {
-        let store = &self.parts.store;
+    /// Stops the events of a connection that a person deleted; others wait. Neither a failure nor a
+    /// long list holds up other deliveries, and what was asked is not asked again for a while.
+    async fn stop_orphans(&self, configuration: &Configuration, lane: &PendingLane) {
         let id = &lane.connection_id;
         if !configuration.deleted_connections.contains(id) {
-            return Ok(());
+            return;
         }
-        let stopped = store
-            .cancel_pending(id, "the connection was deleted")
-            .await?;
-        tracing::info!(
-            connection.id = id,
-            events = stopped,
-            "events of a deleted connection stopped"
-        );
-        Ok(())
+        {
+            let mut asked = lock(&self.parts.stopped);
+            if asked.get(id).is_some_and(|at| at.elapsed() < STOP_AGAIN) {
+                return;
+            }
+            asked.insert(id.clone(), Instant::now());
+        }
+        let stopping = self
+            .parts
+            .store
+            .cancel_pending(id, "the connection was deleted");
+        match tokio::time::timeout(STOP_WAIT, stopping).await {
+            Ok(Ok(events)) => tracing::info!(
+                connection.id = id,
+                events,
+                "events of a deleted connection stopped"
+            ),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, connection.id = id,
+                    "events of a deleted connection are not stopped yet");
+            }
+            Err(_) => tracing::info!(
+                connection.id = id,
+                "many events of a deleted connection are being stopped"
+            ),
+        }
     }
 
     fn busy(&self, lane: &Lane) -> HashSet<String> {

@@ -45,8 +45,8 @@ pub(super) struct Parts {
     pub(super) over_volume: AtomicBool,
     /// Refused requests take their share of the volume.
     pub(super) over_rejected: AtomicBool,
-    /// Bytes of the index that hold nothing.
-    index_free: AtomicU64,
+    /// Bytes of the index that hold something.
+    index_used: AtomicU64,
     /// How far the check of the books is.
     pub(super) books: Mutex<Books>,
     pending: Mutex<Pending>,
@@ -143,12 +143,12 @@ impl Parts {
             readers,
             feed: Feed::new(),
             progress: Progress::new(resume),
+            index_used: AtomicU64::new(length(&index_path)),
             index_path,
             opened_at,
             closed: AtomicBool::new(false),
             over_volume: AtomicBool::new(false),
             over_rejected: AtomicBool::new(false),
-            index_free: AtomicU64::new(0),
             books: Mutex::default(),
             pending: Mutex::new(Pending {
                 backlog,
@@ -181,21 +181,16 @@ impl Parts {
     pub(super) fn bytes_on_disk(&self) -> u64 {
         let mut log = self.index_path.as_os_str().to_owned();
         log.push("-wal");
-        self.journal.size_on_disk() + self.index_bytes() + length(log.as_ref())
+        self.journal.size_on_disk() + length(&self.index_path) + length(log.as_ref())
     }
 
     /// What needs its place: as `bytes_on_disk`, without the log and free pages of the index.
     pub(super) fn bytes_kept(&self) -> u64 {
-        let free = self.index_free.load(Ordering::Relaxed);
-        self.journal.size_on_disk() + self.index_bytes().saturating_sub(free)
+        self.journal.size_on_disk() + self.index_used.load(Ordering::Relaxed)
     }
 
-    pub(super) fn index_bytes(&self) -> u64 {
-        length(&self.index_path)
-    }
-
-    pub(super) fn note_free(&self, bytes: u64) {
-        self.index_free.store(bytes, Ordering::Relaxed);
+    pub(super) fn note_index(&self, used: u64) {
+        self.index_used.store(used, Ordering::Relaxed);
     }
 
     /// Whether new requests may be written.

@@ -4,8 +4,11 @@ mod crashes;
 mod disk;
 mod moving;
 mod offline;
+mod pressure;
 mod rebuilding;
 mod records;
+mod stopping;
+mod upkeep_crashes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -148,6 +151,23 @@ async fn accept(store: &JournalStore, at: u64, body: usize) -> (RequestRecord, E
     })
     .await;
     (request, event)
+}
+
+/// Accepts one request for a destination and delivers it.
+async fn deliver(store: &JournalStore, at: u64, body: usize) {
+    let (_, branch) = accept(store, at, body).await;
+    let done = completion(&branch, EventStatus::Successful, None);
+    store.complete(done).await.expect("the end of a delivery");
+}
+
+/// Keeps the index from being written until it is dropped.
+fn lock_index(folder: &Path) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(folder.join("index.db")).expect("a second connection");
+    other
+        .busy_timeout(Duration::from_secs(20))
+        .expect("a timeout");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    other
 }
 
 /// Waits for a state, at most half a minute.

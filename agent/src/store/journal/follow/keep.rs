@@ -140,6 +140,7 @@ impl Follower {
 
     /// Looks at how much there is, and says who may still write.
     fn weigh(&mut self) {
+        self.look_at_pages();
         let used = self.parts.bytes_kept();
         let most = self.volume.most;
         let over = used > most;

@@ -176,6 +176,7 @@ impl Follower {
             self.facts.backlog.leave(*before);
             count += 1;
         }
+        self.parts.pending().backlog = self.facts.backlog;
         let Some(stop) = self.stops.of.get_mut(connection_id) else {
             return;
         };

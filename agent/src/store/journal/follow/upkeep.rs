@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::super::index::failed;
 use super::super::index::stop::Stopped;
-use super::super::index::upkeep::{self, Deleted};
+use super::super::index::upkeep::{self, Deleted, Pages};
 use super::super::indexer::Running;
 use super::Follower;
 use crate::store::StoreError;
@@ -20,8 +20,8 @@ use hookplane_journal::{Health, Position};
 
 /// After a piece that failed.
 const REST: Duration = Duration::from_secs(1);
-/// Pages that are given back in one slice: 4 MiB.
-const PAGES: u64 = 1_024;
+/// Pages that are given back in one slice: 1 MiB.
+const PAGES: u64 = 256;
 /// Between looks at how much of the index is free.
 const LOOK: Duration = Duration::from_secs(1);
 /// Free pages are left to be used again up to one part in so many of the file.
@@ -124,17 +124,30 @@ impl Follower {
         if self.volume.pages_looked.elapsed() < LOOK {
             return false;
         }
-        let Ok((free, page)) = upkeep::free_pages(&self.reader) else {
+        let Some(pages) = self.look_at_pages() else {
             return false;
         };
-        self.parts.note_free(free * page);
-        let file = self.parts.index_bytes();
-        if free < PAGES || free * page < file / FREE_SHARE {
+        if pages.free < PAGES || pages.free < pages.all / FREE_SHARE {
             self.volume.pages_looked = Instant::now();
             return false;
         }
         let running = self.begin(|db| upkeep::vacuum(db, PAGES));
         self.upkeep = Some(Upkeep::Small(running));
         true
+    }
+
+    /// Notes how much of the index holds something.
+    pub(super) fn look_at_pages(&self) -> Option<Pages> {
+        match upkeep::pages(&self.reader) {
+            Ok(pages) => {
+                let used = pages.all.saturating_sub(pages.free);
+                self.parts.note_index(used * pages.bytes_each);
+                Some(pages)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the index does not say how large it is");
+                None
+            }
+        }
     }
 }

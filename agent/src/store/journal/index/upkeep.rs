@@ -98,11 +98,24 @@ pub(in super::super) fn vacuum(db: &Connection, pages: u64) -> rusqlite::Result<
     Ok(())
 }
 
-/// Pages of the file that hold nothing, and the bytes of a page.
-pub(in super::super) fn free_pages(db: &Connection) -> Result<(u64, u64), StoreError> {
+/// Pages of the index, in the file or in the log.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Pages {
+    pub(in super::super) all: u64,
+    pub(in super::super) free: u64,
+    pub(in super::super) bytes_each: u64,
+}
+
+pub(in super::super) fn pages(db: &Connection) -> Result<Pages, StoreError> {
     let ask = |name| db.pragma_query_value(None, name, |row| rows::unsigned(row, 0));
-    let both = || Ok((ask("freelist_count")?, ask("page_size")?));
-    both().map_err(failed::<rusqlite::Error>)
+    let all = || {
+        Ok(Pages {
+            all: ask("page_count")?,
+            free: ask("freelist_count")?,
+            bytes_each: ask("page_size")?,
+        })
+    };
+    all().map_err(failed::<rusqlite::Error>)
 }
 
 /// Bytes of requests in some parts of the journal, and what moving the pending ones takes.
