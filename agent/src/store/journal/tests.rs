@@ -2,6 +2,7 @@
 
 mod crashes;
 mod disk;
+mod holding;
 mod moving;
 mod offline;
 mod pressure;

@@ -107,3 +107,39 @@ pub(in super::super) fn off(db: &Connection) -> Result<u64, StoreError> {
     };
     count().map_err(failed::<rusqlite::Error>)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_is_found_wherever_it_is_and_until_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (db, _) = super::super::open(&dir.path().join("index.db")).unwrap();
+        let queued = signed(codes::status_code(EventStatus::Queued));
+        let insert = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
+             INSERT INTO event (id, team_id, request_id, connection_id, source_id,
+                 destination_id, status, attempts, created_at, due_at)
+             SELECT printf('evt_%06d', i), 't', 'r', 'c', 's', 'd', {queued}, 0, 1, 1 FROM n"
+        );
+        db.execute_batch(&insert).unwrap();
+        let fact = "INSERT OR REPLACE INTO fact VALUES ('queued', 25000)";
+        db.execute_batch(fact).unwrap();
+        let mut books = Books::default();
+        books.look_on(&db).unwrap();
+        assert_eq!((books.strays(), off(&db).unwrap()), (0, 0));
+
+        db.execute_batch("UPDATE event SET due_at = NULL WHERE id = 'evt_024000'")
+            .unwrap();
+        assert_eq!(off(&db).unwrap(), 1, "the count is not checked");
+        let slices = (1..=3).map(|_| books.look(&db).unwrap());
+        assert_eq!(slices.collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(books.strays(), 1);
+        assert_eq!(imbalance(&db).unwrap(), 2);
+        db.execute_batch("UPDATE event SET due_at = 1 WHERE id = 'evt_024000'")
+            .unwrap();
+        books.look_on(&db).unwrap();
+        assert_eq!(books.strays(), 0);
+    }
+}

@@ -138,3 +138,52 @@ async fn an_index_that_was_large_gives_its_space_back() {
     .await;
     until("the file has shrunk", async || pages() < before / 2).await;
 }
+
+#[tokio::test]
+async fn a_disk_that_takes_no_record_is_emptied_by_age() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let mut options = options(SEGMENT);
+    options.journal.reserve = false;
+    disk.set_capacity(8 * u64::from(SEGMENT));
+    let store = on_disk(&disk, dir.path(), &options);
+    store.set_store_number(7).await.unwrap();
+    for at in 0.. {
+        let one = request(100 + at, None, 10_000);
+        let branch = event(&one, "des_1");
+        let new = new(&one, vec![branch.clone()]);
+        if store.append(new, IDS).await.is_err() && disk.used() >= 8 * u64::from(SEGMENT) {
+            break;
+        }
+        let done = completion(&branch, EventStatus::Successful, None);
+        drop(store.complete(done).await);
+    }
+    until("there is room again", async || {
+        drop(store.retain(5_000, 5_000, 1_000).await);
+        let one = request(10_000, None, 10_000);
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
+    })
+    .await;
+    store.close().await;
+    drop(store);
+    super::super::index::remove(&dir.path().join("index.db")).unwrap();
+    let store = on_disk(&disk, dir.path(), &options);
+    assert_eq!(store.store_number().await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn age_takes_what_stands_behind_a_long_backlog_and_what_is_delivered_later() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    let pending = waiting(&store, 1_200).await;
+    for at in 0..300 {
+        deliver(&store, 2_000 + at, 10).await;
+    }
+    assert_eq!(store.retain(5_000, 5_000, 1_000).await.unwrap(), 300);
+    let done = completion(&pending[7], EventStatus::Successful, None);
+    store.complete(done).await.unwrap();
+    until("the next round finds it", async || {
+        store.retain(5_000, 5_000, 1_000).await.unwrap() == 1
+    })
+    .await;
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
