@@ -5,7 +5,7 @@
 //! process: the next start makes it again.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,7 @@ impl<T> Running<T> {
     /// How it ended, waiting at most so long; `None` while it goes on.
     pub(super) fn outcome(&self, wait: Duration) -> Option<rusqlite::Result<T>> {
         if wait.is_zero() {
-            return match self.0.try_recv() {
-                Ok(outcome) => Some(outcome),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            return self.0.try_recv().ok();
         }
         self.0.recv_timeout(wait).ok()
     }

@@ -189,6 +189,14 @@ impl Parts {
         self.journal.size_on_disk() + self.index_used.load(Ordering::Relaxed)
     }
 
+    /// What the index was told is on stable storage afterwards.
+    pub(super) fn flush_index(&self) -> std::io::Result<()> {
+        let mut log = self.index_path.as_os_str().to_owned();
+        log.push("-wal");
+        std::fs::File::open(&self.index_path)?.sync_all()?;
+        std::fs::File::open(log)?.sync_all()
+    }
+
     pub(super) fn note_index(&self, used: u64) {
         self.index_used.store(used, Ordering::Relaxed);
     }

@@ -304,8 +304,11 @@ impl Follower {
             // The single values have no row of their own that would keep a segment.
             match self.write_facts().and_then(Appending::wait) {
                 Ok(_) => {}
-                // Then the segment with the last ones stays, and those before it make room.
-                Err(AppendError::Full(_)) => floor = floor.min(Position::new(told.segment, 0)),
+                // No room before something has gone: the index keeps them until the next record.
+                Err(AppendError::Full(_)) => {
+                    self.parts.flush_index().map_err(failed)?;
+                    self.volume.seen = 0;
+                }
                 Err(error) => return Err(failed(error)),
             }
         }

@@ -1,6 +1,6 @@
 //! What was handed in takes its effect, whatever its caller does and however late it is seen.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use hookplane_journal::io::simulated::SimulatedDisk;
 
@@ -12,10 +12,10 @@ use super::*;
 const SEGMENT: u32 = 1 << 20;
 
 /// Keeps the follower from saying how far it is, until the sender is dropped.
-fn hold_up_follower(store: &JournalStore) -> Sender<()> {
+fn hold_up_follower(store: &JournalStore) -> SyncSender<()> {
     let parts = shared(store);
-    let (until, dropped) = channel::<()>();
-    let (begun, heard) = channel();
+    let (until, dropped) = sync_channel::<()>(1);
+    let (begun, heard) = sync_channel(1);
     std::thread::spawn(move || {
         let _pending = parts.pending();
         begun.send(()).unwrap();
@@ -72,14 +72,14 @@ async fn a_request_is_held_until_the_retry_is_seen_even_if_nobody_waits_for_it()
     let parts = shared(&store);
     let end = parts.journal.end();
     let late = hold_up_follower(&store);
-    let asked = tokio::spawn({
+    let mut asked = tokio::task::JoinSet::new();
+    asked.spawn({
         let store = store.clone();
         let id = IDS.mint(Kind::Event, 20);
         async move { store.retry_event(TEAM, &branch.id, id, 20).await }
     });
     until("the retry is written", async || parts.journal.end() > end).await;
-    asked.abort();
-    assert!(asked.await.is_err());
+    asked.shutdown().await;
     let doomed = parts.doors.doom(vec![one.id.clone()]);
     assert!(doomed.is_empty(), "it may be deleted");
     parts.doors.spare();

@@ -38,6 +38,21 @@ async fn old_segments_go_and_what_is_pending_or_known_in_them_is_moved() {
     let segments = shared(&store).journal.segments().len();
     assert!(segments > 8, "{segments}");
 
+    // A record about one of them is on its way.
+    let hold = shared(&store).doors.hold(&waiting.id).unwrap();
+    for _ in 0..3 {
+        store.retain(5_000, 5_000, 200).await.unwrap();
+    }
+    until("what is free is deleted", async || {
+        store.retain(5_000, 5_000, 200).await.unwrap() == 0
+    })
+    .await;
+    assert_eq!(
+        oldest(&store),
+        1,
+        "a request was moved that is about to change"
+    );
+    drop(hold);
     until("the old segments are given up", async || {
         store.retain(5_000, 5_000, 200).await.unwrap();
         shared(&store).journal.segments().len() <= 3

@@ -44,7 +44,8 @@ async fn from_its_record_on_nothing_is_given_out_and_what_comes_after_it_stays()
     let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
     let store = on_disk(&disk, dir.path(), &options(SEGMENT));
     let mut old = Vec::new();
-    for at in 0..20 {
+    // More than one slice, so that the index takes in what comes between two of them.
+    for at in 0..2_200 {
         old.push(accept_for(&store, 1_000 + at, "des_gone").await);
     }
     let delivered = completion(&old[1], EventStatus::Successful, None);
@@ -52,7 +53,8 @@ async fn from_its_record_on_nothing_is_given_out_and_what_comes_after_it_stays()
     // One that ended before the record, while the index cannot be told.
     let lock = lock_index(dir.path());
     store.complete(delivered).await.unwrap();
-    let stopping = tokio::spawn({
+    let mut stopping = tokio::task::JoinSet::new();
+    stopping.spawn({
         let store = store.clone();
         async move { store.cancel_pending(GONE, "gone").await }
     });
@@ -63,11 +65,14 @@ async fn from_its_record_on_nothing_is_given_out_and_what_comes_after_it_stays()
     // A try that was under way, and a request that comes afterwards.
     let late = completion(&old[2], EventStatus::Successful, None);
     store.complete(late).await.unwrap();
-    let after = accept_for(&store, 2_000, "des_gone").await;
-    assert_eq!(due_ids(&store, "des_gone").await, [after.id.clone()]);
-    assert_eq!(store.backlog().await.unwrap().queued, 1 + 18);
+    let after = accept_for(&store, 9_000, "des_gone").await;
+    let due = due_ids(&store, "des_gone").await;
+    assert_eq!(due, std::slice::from_ref(&after.id));
+    assert_eq!(store.backlog().await.unwrap().queued, 1 + 2_198);
     drop(lock);
-    stopping.await.unwrap().unwrap();
+    for stopped in stopping.join_all().await {
+        stopped.unwrap();
+    }
     until("the slices are through", async || {
         store.backlog().await.unwrap().queued == 1
     })
