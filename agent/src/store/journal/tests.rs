@@ -13,6 +13,7 @@ mod upkeep_crashes;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -169,6 +170,20 @@ fn lock_index(folder: &Path) -> rusqlite::Connection {
         .expect("a timeout");
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     other
+}
+
+/// Keeps the follower from saying how far it is, until the sender is dropped.
+fn hold_up_follower(store: &JournalStore) -> SyncSender<()> {
+    let parts = shared(store);
+    let (until, dropped) = sync_channel::<()>(1);
+    let (begun, heard) = sync_channel(1);
+    std::thread::spawn(move || {
+        let _pending = parts.pending();
+        begun.send(()).unwrap();
+        dropped.recv().ok();
+    });
+    heard.recv().unwrap();
+    until
 }
 
 /// Waits for a state, at most half a minute.

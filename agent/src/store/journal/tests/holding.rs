@@ -1,7 +1,5 @@
 //! What was handed in takes its effect, whatever its caller does and however late it is seen.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
-
 use hookplane_journal::io::simulated::SimulatedDisk;
 
 use super::super::doors::MOST_COUNTED;
@@ -10,20 +8,6 @@ use super::super::follow::Order;
 use super::*;
 
 const SEGMENT: u32 = 1 << 20;
-
-/// Keeps the follower from saying how far it is, until the sender is dropped.
-fn hold_up_follower(store: &JournalStore) -> SyncSender<()> {
-    let parts = shared(store);
-    let (until, dropped) = sync_channel::<()>(1);
-    let (begun, heard) = sync_channel(1);
-    std::thread::spawn(move || {
-        let _pending = parts.pending();
-        begun.send(()).unwrap();
-        dropped.recv().ok();
-    });
-    heard.recv().unwrap();
-    until
-}
 
 /// A request whose event failed, in the index.
 async fn failed_one(store: &JournalStore) -> (RequestRecord, EventRecord) {

@@ -147,16 +147,19 @@ async fn a_disk_that_takes_no_record_is_emptied_by_age() {
     disk.set_capacity(8 * u64::from(SEGMENT));
     let store = on_disk(&disk, dir.path(), &options);
     store.set_store_number(7).await.unwrap();
-    for at in 0.. {
-        let one = request(100 + at, None, 10_000);
-        let branch = event(&one, "des_1");
-        let new = new(&one, vec![branch.clone()]);
-        if store.append(new, IDS).await.is_err() && disk.used() >= 8 * u64::from(SEGMENT) {
-            break;
+    // Nothing tells number and last report again before the last block is taken.
+    let late = hold_up_follower(&store);
+    let mut at = 100;
+    for body in [10_000, 10] {
+        loop {
+            at += 1;
+            let one = request(at, None, body);
+            if store.append(new(&one, Vec::new()), IDS).await.is_err() {
+                break;
+            }
         }
-        let done = completion(&branch, EventStatus::Successful, None);
-        drop(store.complete(done).await);
     }
+    drop(late);
     until("there is room again", async || {
         drop(store.retain(5_000, 5_000, 1_000).await);
         let one = request(10_000, None, 10_000);

@@ -69,6 +69,17 @@ async fn from_its_record_on_nothing_is_given_out_and_what_comes_after_it_stays()
     let due = due_ids(&store, "des_gone").await;
     assert_eq!(due, std::slice::from_ref(&after.id));
     assert_eq!(store.backlog().await.unwrap().queued, 1 + 2_198);
+    // Somebody asks, so that the index takes it in between two slices.
+    let end = shared(&store).journal.end().unwrap().to_u64();
+    let mut asking = tokio::task::JoinSet::new();
+    asking.spawn({
+        let (store, id) = (store.clone(), after.id.clone());
+        async move { store.event(TEAM, &id).await }
+    });
+    until("it is asked", async || {
+        shared(&store).progress.wanted() >= end
+    })
+    .await;
     drop(lock);
     for stopped in stopping.join_all().await {
         stopped.unwrap();
