@@ -185,7 +185,9 @@ async fn age_takes_what_stands_behind_a_long_backlog_and_what_is_delivered_later
     let done = completion(&pending[7], EventStatus::Successful, None);
     store.complete(done).await.unwrap();
     until("the next round finds it", async || {
-        store.retain(5_000, 5_000, 1_000).await.unwrap() == 1
+        store.retain(5_000, 5_000, 1_000).await.unwrap();
+        let found = store.request(TEAM, &pending[7].request_id).await;
+        found.unwrap().is_none()
     })
     .await;
     assert_eq!(store.imbalance().await.unwrap(), 0);
