@@ -94,7 +94,8 @@
 //!
 //! Between tables the indexer does *upkeep* in slices: deleting, stopping a connection, giving free
 //! pages back. The follower never waits for any of it, so an index that cannot be written stops
-//! upkeep and look-ups, not deliveries. A reserve beside the index goes when the disk is full.
+//! upkeep and look-ups, not deliveries. A reserve beside the index goes when the disk is full; then
+//! evidence goes early and new requests are refused until the index is written again.
 //!
 //! **A connection that is stopped** has nothing due from its record on. Its rows in the index are
 //! changed bit by bit afterwards; which connections that concerns, and what became pending on them

@@ -336,7 +336,7 @@ impl Follower {
 
     /// Looks at how the indexer fares, waiting at most so long for it.
     fn collect(&mut self, wait: Duration) {
-        if let Some(at) = self.again {
+        if let Some(at) = self.again.filter(|_| self.upkeep.is_none()) {
             let left = at.saturating_duration_since(Instant::now());
             std::thread::sleep(left.min(wait));
             if left > wait {
@@ -350,6 +350,7 @@ impl Follower {
             Some(Ok(())) => {
                 self.taking = None;
                 self.upkeep_next = true;
+                self.set_index_full(false);
                 let resume = self.taken.take().and_then(|table| table.resume);
                 if let Some(resume) = resume {
                     self.parts.progress.indexed.send_replace(resume.to_u64());
@@ -368,6 +369,8 @@ impl Follower {
         tracing::error!(%error, "the index cannot be written; it is tried again");
         self.parts.end_if_broken(error);
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+            // What becomes free now is the index's: without it nothing more could be deleted.
+            self.set_index_full(true);
             self.reserve.release();
         }
     }

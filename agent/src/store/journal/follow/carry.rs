@@ -37,7 +37,7 @@ impl Follower {
             return Ok(if moved { Slice::More } else { Slice::Done });
         }
         let ids: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        let touched = self.table.touched(|id| ids.contains(id));
+        let touched = self.touched(&ids);
         let mut waiting = Vec::new();
         let mut bytes = 0;
         for row in rows.iter().filter(|row| !touched.contains(&row.id)) {

@@ -53,6 +53,8 @@ pub(in super::super) struct Volume {
     /// The newest segment when the volume was looked at last.
     seen: u32,
     over: bool,
+    /// The index finds no room on the disk.
+    index_full: bool,
     /// Nothing can be given up before something is delivered.
     stuck: bool,
     looked: Instant,
@@ -85,6 +87,7 @@ impl Volume {
             now: 0,
             seen: 0,
             over: false,
+            index_full: false,
             stuck: false,
             looked: Instant::now(),
             pages_looked: Instant::now(),
@@ -106,10 +109,26 @@ impl Follower {
             self.weigh();
         }
         // What could not be given up then may be now.
-        if self.volume.over && self.volume.work.is_none() && self.volume.looked.elapsed() >= LOOK {
+        let short = self.volume.over || self.volume.index_full;
+        if short && self.volume.work.is_none() && self.volume.looked.elapsed() >= LOOK {
             self.volume.looked = Instant::now();
             self.volume.work = Some(0);
         }
+    }
+
+    pub(super) fn set_index_full(&mut self, full: bool) {
+        if self.volume.index_full != full {
+            self.volume.index_full = full;
+            if full {
+                self.volume.work = self.volume.work.or(Some(0));
+            }
+            self.weigh();
+        }
+    }
+
+    /// Upkeep goes on beside a table that the disk has no room for: it makes that room.
+    pub(super) fn is_index_full(&self) -> bool {
+        self.volume.index_full
     }
 
     /// One slice of what has to be given up. False when there is nothing, or not now.
@@ -151,7 +170,7 @@ impl Follower {
         self.volume.stuck &= over;
         // Far over, deleting does not keep up; it has to be waited for, even if it could go on.
         let far_over = used > most.saturating_add(most / OVERSHOOT);
-        let full = far_over || self.volume.stuck;
+        let full = far_over || self.volume.stuck || self.volume.index_full;
         if full != self.parts.over_volume.swap(full, Ordering::Relaxed) {
             if full {
                 tracing::error!(
@@ -190,7 +209,7 @@ impl Follower {
             let more = self.has_news();
             return Ok(if more { Slice::Later } else { Slice::Done });
         }
-        let pressed = self.parts.bytes_kept() > self.volume.most;
+        let pressed = self.volume.index_full || self.parts.bytes_kept() > self.volume.most;
         if pressed && self.is_crowded()? {
             return self.clear_front(below);
         }

@@ -2,7 +2,8 @@
 //!
 //! Nobody waits here. A piece of upkeep is begun when the indexer has nothing else to do, and its
 //! outcome is looked for like a table's. While the index cannot be written all of it rests, and
-//! who asked for some is told so; folding and deliveries go on.
+//! who asked for some is told so; folding and deliveries go on. Only if it is the disk that is full
+//! room is made beside the table that waits, and new requests are refused until it is written.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,23 +40,28 @@ impl Follower {
     /// Begins the next piece of upkeep, if any and if it can be done now.
     pub(super) fn tidy_up(&mut self) {
         self.look_at_volume();
-        if self.again.is_some() {
+        let fails = self.again.is_some();
+        if fails {
             self.refuse_retaining(|| StoreError::Busy);
-            return;
         }
         let rests = self.upkeep_again.is_some_and(|at| Instant::now() < at);
-        if self.is_indexing() || rests {
+        let makes_room = fails && self.is_index_full() && self.upkeep.is_none();
+        if rests || (self.is_indexing() && !makes_room) {
             return;
         }
         self.upkeep_again = None;
         if self.parts.journal.health() == Health::Writable {
             self.reserve.keep();
         }
-        let more = self.stop_slice()
-            || self.retain_slice()
-            || self.volume_slice()
-            || self.give_pages_back();
-        if more || self.hurry {
+        let more = if makes_room {
+            self.volume_slice()
+        } else {
+            self.stop_slice()
+                || self.retain_slice()
+                || self.volume_slice()
+                || self.give_pages_back()
+        };
+        if more || (self.hurry && !fails) {
             self.upkeep_next = false;
             self.parts.progress.raise();
         }
@@ -101,7 +107,7 @@ impl Follower {
     /// about them is on its way to the index, or about to be written.
     pub(super) fn delete(&mut self, ids: Vec<String>) -> bool {
         let all: HashSet<&str> = ids.iter().map(String::as_str).collect();
-        let touched = self.table.touched(|id| all.contains(id));
+        let touched = self.touched(&all);
         let settled = ids.iter().filter(|id| !touched.contains(*id));
         let doomed = self.parts.doors.doom(settled.cloned().collect());
         self.hurry |= !touched.is_empty();
@@ -111,6 +117,15 @@ impl Follower {
         let running = self.begin(move |db| upkeep::delete(db, &doomed));
         self.upkeep = Some(Upkeep::Delete(running));
         true
+    }
+
+    /// Those of the requests of which something is not in the index yet.
+    pub(super) fn touched(&self, ids: &HashSet<&str>) -> HashSet<String> {
+        let mut touched = self.table.touched(|id| ids.contains(id));
+        if let Some(taken) = &self.taken {
+            touched.extend(taken.touched(|id| ids.contains(id)));
+        }
+        touched
     }
 
     fn deleted(&mut self, gone: &Deleted) {
