@@ -27,11 +27,11 @@ use tokio::sync::broadcast;
 use crate::ids::IdMint;
 
 pub use feed::StoreEvent;
-pub use under_way::UnderWay;
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
     RepeatRecord, RequestCounts, RequestRecord, RetryKind,
 };
+pub use under_way::UnderWay;
 
 /// A request with the events it makes, to be written in one step.
 #[derive(Clone, Debug)]
@@ -242,7 +242,8 @@ pub trait Store: Send + Sync + 'static {
         new_event_id: String,
         now: u64,
     ) -> Result<EventRecord, RetryError>;
-    /// Cancels pending events (reason OPERATOR) whose connection is gone. Gives how many.
+    /// Cancels pending events (reason OPERATOR) whose connection is gone. None of them is given as
+    /// due any more; very many are changed bit by bit. Gives how many, as far as that is known.
     async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError>;
 
     /// Connections that have pending events.
@@ -278,7 +279,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes accepted requests without pending events, and rejected ones, received before
     /// `before`, with all that belongs to them; at most `limit`. Gives how many requests went.
-    async fn retain(&self, before: u64, limit: u32) -> Result<u64, StoreError>;
+    /// Known messages that expired before `now`, a time that is trusted, may be forgotten.
+    async fn retain(&self, before: u64, now: u64, limit: u32) -> Result<u64, StoreError>;
     /// Bytes on disk.
     async fn size_bytes(&self) -> Result<u64, StoreError>;
 
@@ -308,6 +310,7 @@ pub trait Store: Send + Sync + 'static {
     /// How many events are scheduled, queued and held, over all teams; the rest stays 0.
     async fn backlog(&self) -> Result<EventTotals, StoreError>;
     /// Events that stand in the books differently than among what is due (G8): pending ones
-    /// that nobody would send and final ones that somebody would. 0 when the books balance.
+    /// that nobody would send and final ones that somebody would. 0 when the books balance. Of
+    /// very many events each call looks at some, going on where the last one ended.
     async fn imbalance(&self) -> Result<u64, StoreError>;
 }

@@ -21,7 +21,7 @@ use crate::read::{self, ReadError};
 use crate::record::Record;
 use crate::recovery::{self, Recovery};
 use crate::scan::Scan;
-use crate::supply::{Claim, RetainError, Supply};
+use crate::supply::{AT_ONCE, Claim, RetainError, Supply};
 use crate::writer::{Active, Figures, Health, Shared, Writer};
 
 /// Why a journal was not opened.
@@ -203,18 +203,26 @@ impl Journal {
         Scan::new(self.inner.catalog.clone(), from)
     }
 
-    /// Gives up the segments that lie wholly below the position. Gives how many went.
+    /// Gives up the segments that lie wholly below the position, a few at a time with appends in
+    /// between. Gives how many went.
     ///
     /// # Errors
     /// `Busy`, `Closed`, or what the file system says.
     pub async fn retain(&self, below: Position) -> Result<usize, RetainError> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.inner.jobs.try_send(Job::Retain { below, reply });
-        sent.map_err(|refused| match refused {
-            TrySendError::Full(_) => RetainError::Busy,
-            TrySendError::Disconnected(_) => RetainError::Closed,
-        })?;
-        answer.await.unwrap_or(Err(RetainError::Closed))
+        let mut gone = 0;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let sent = self.inner.jobs.try_send(Job::Retain { below, reply });
+            sent.map_err(|refused| match refused {
+                TrySendError::Full(_) => RetainError::Busy,
+                TrySendError::Disconnected(_) => RetainError::Closed,
+            })?;
+            let some = answer.await.unwrap_or(Err(RetainError::Closed))?;
+            gone += some;
+            if some < AT_ONCE {
+                return Ok(gone);
+            }
+        }
     }
 
     /// As `retain`, waiting on this thread. Not for asynchronous code.
@@ -222,10 +230,17 @@ impl Journal {
     /// # Errors
     /// As `retain`.
     pub fn retain_and_wait(&self, below: Position) -> Result<usize, RetainError> {
-        let (reply, answer) = oneshot::channel();
-        let sent = self.inner.jobs.send(Job::Retain { below, reply });
-        sent.map_err(|_| RetainError::Closed)?;
-        answer.blocking_recv().unwrap_or(Err(RetainError::Closed))
+        let mut gone = 0;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let sent = self.inner.jobs.send(Job::Retain { below, reply });
+            sent.map_err(|_| RetainError::Closed)?;
+            let some = answer.blocking_recv().unwrap_or(Err(RetainError::Closed))?;
+            gone += some;
+            if some < AT_ONCE {
+                return Ok(gone);
+            }
+        }
     }
 
     /// The segments there are, oldest first.

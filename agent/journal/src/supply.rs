@@ -17,6 +17,9 @@ use crate::position::Position;
 use crate::record::Identity;
 use crate::segment::{self, BLOCK, Header, MAX_SEQUENCE, Previous, Segment, UNFINISHED};
 
+/// Segments that are given up between two groups.
+pub(crate) const AT_ONCE: usize = 4;
+
 /// Why segments could not be given up. Those already given up stay so.
 #[derive(Debug, Error)]
 pub enum RetainError {
@@ -172,13 +175,18 @@ impl Supply {
         Ok(())
     }
 
-    /// Gives up segments wholly below the position, oldest first. Gives how many.
+    /// Gives up segments wholly below the position, oldest first, a few at most: each costs a
+    /// flush of the directory, and appends wait meanwhile. Gives how many.
     pub(crate) fn retain(&mut self, catalog: &Catalog, below: Position) -> io::Result<usize> {
         let sequences = catalog.sequences();
         let newest = sequences.last().copied().unwrap_or(0);
         let most = below.segment.min(newest);
         let mut given_up = 0;
-        for sequence in sequences.into_iter().take_while(|number| *number < most) {
+        for sequence in sequences
+            .into_iter()
+            .take_while(|number| *number < most)
+            .take(AT_ONCE)
+        {
             self.give_up(catalog, sequence)?;
             given_up += 1;
         }

@@ -48,7 +48,12 @@ impl Drain {
 
         stops.rest.cancel();
         wait(&work.commands, end.min(Instant::now() + PARTS), "commands").await;
-        self.store.close().await;
+        let closed = timeout_at(end.max(Instant::now() + PARTS * 2), self.store.close()).await;
+        if closed.is_err() {
+            tracing::warn!(
+                "the store did not close in time; the next start goes on from its files"
+            );
+        }
 
         stops.admin.cancel();
         let all = async { while parts.join_next().await.is_some() {} };

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,12 +25,18 @@ use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
 use crate::ids::IdMint;
 use crate::meter::{Delivery, Meter};
-use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent, UnderWay};
+use crate::store::{
+    Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent, UnderWay,
+};
 
 /// Deliveries at once over all destinations.
 const IN_FLIGHT: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
 const WRITE_RETRY: Duration = Duration::from_millis(500);
+/// How long a look waits for the events of a deleted connection to be stopped.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+/// Between requests to stop those of the same connection.
+const STOP_AGAIN: Duration = Duration::from_secs(10);
 
 /// Delivers what is due. Cheap to clone; `run` it once.
 #[derive(Clone)]
@@ -48,6 +55,8 @@ struct Parts {
     meter: Arc<Meter>,
     under_way: Mutex<HashMap<Lane, UnderWay>>,
     turns: Mutex<Turns>,
+    /// Deleted connections whose events were asked to be stopped, and when.
+    stopped: Mutex<HashMap<String, Instant>>,
     places: Arc<Semaphore>,
     ended: Notify,
 }
@@ -113,6 +122,7 @@ impl Deliverer {
             meter,
             under_way: Mutex::default(),
             turns: Mutex::default(),
+            stopped: Mutex::default(),
             places: Arc::new(Semaphore::new(IN_FLIGHT)),
             ended: Notify::new(),
         };
@@ -210,7 +220,7 @@ impl Deliverer {
                     .or_default()
                     .push(lane);
             } else {
-                self.stop_orphans(&known.configuration, &lane).await?;
+                self.stop_orphans(&known.configuration, &lane).await;
             }
         }
         let free = parts.places.available_permits();
@@ -366,7 +376,10 @@ impl Deliverer {
 
     fn left(&self, lane: &Lane, event_id: &str) {
         let mut under_way = lock(&self.parts.under_way);
-        if under_way.get(lane).is_some_and(|events| events.remove(event_id)) {
+        if under_way
+            .get(lane)
+            .is_some_and(|events| events.remove(event_id))
+        {
             under_way.remove(lane);
         }
     }
@@ -375,6 +388,8 @@ impl Deliverer {
         self.parts.gates.forget_missing(configuration);
         self.parts.tokens.forget_missing(configuration);
         self.parts.crew.forget_missing(configuration);
+        let deleted = &configuration.deleted_connections;
+        lock(&self.parts.stopped).retain(|id, _| deleted.contains(id));
     }
 
     /// Writes an outcome, again and again while the store cannot; gives up only at shutdown.
@@ -396,26 +411,39 @@ impl Deliverer {
         }
     }
 
-    /// Stops the events of a connection that a person deleted; others wait.
-    async fn stop_orphans(
-        &self,
-        configuration: &Configuration,
-        lane: &PendingLane,
-    ) -> Result<(), StoreError> {
-        let store = &self.parts.store;
+    /// Stops the events of a connection that a person deleted; others wait. Neither a failure nor a
+    /// long list holds up other deliveries, and what was asked is not asked again for a while.
+    async fn stop_orphans(&self, configuration: &Configuration, lane: &PendingLane) {
         let id = &lane.connection_id;
         if !configuration.deleted_connections.contains(id) {
-            return Ok(());
+            return;
         }
-        let stopped = store
-            .cancel_pending(id, "the connection was deleted")
-            .await?;
-        tracing::info!(
-            connection.id = id,
-            events = stopped,
-            "events of a deleted connection stopped"
-        );
-        Ok(())
+        {
+            let mut asked = lock(&self.parts.stopped);
+            if asked.get(id).is_some_and(|at| at.elapsed() < STOP_AGAIN) {
+                return;
+            }
+            asked.insert(id.clone(), Instant::now());
+        }
+        let stopping = self
+            .parts
+            .store
+            .cancel_pending(id, "the connection was deleted");
+        match tokio::time::timeout(STOP_WAIT, stopping).await {
+            Ok(Ok(events)) => tracing::info!(
+                connection.id = id,
+                events,
+                "events of a deleted connection stopped"
+            ),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, connection.id = id,
+                    "events of a deleted connection are not stopped yet");
+            }
+            Err(_) => tracing::info!(
+                connection.id = id,
+                "many events of a deleted connection are being stopped"
+            ),
+        }
     }
 
     fn busy(&self, lane: &Lane) -> UnderWay {

@@ -17,7 +17,7 @@
 //! | 8 retry | a person wants an event again: the new event | alone |
 //! | 9 cancel | what is pending on a connection stops | alone, urgent |
 //! | 10 broken | a pending event cannot be read back, so it failed | alone, urgent |
-//! | 11 number, 15 facts | the store's number, the last report's number | alone |
+//! | 11 number, 15 facts | the store's number, the last report's number (once for each segment) | alone |
 //! | 12 report, 13 acknowledged | the spool of reports | alone |
 //! | 3 carried, 7 carried attempt, 14 keys | what is still needed of a segment that is given up | a request with its tries |
 //!
@@ -38,6 +38,10 @@
 //! filter's bound are in the index only; while any of those has not expired every message is
 //! looked up. The window does not depend on retention: the keys of a segment that is given up are
 //! written forward until they expire.
+//!
+//! A request that is repeated or retried is *held* until the follower has seen the record, so that
+//! it is neither deleted nor moved before. Once a record is flushed its caller is answered with
+//! success, even if its effect is not to be seen yet.
 //!
 //! **Repeats.** A repeat holds the claim, waits for the index, and queues anew exactly the
 //! branches that failed for good. The first hundred arrivals of a message are kept one by one;
@@ -86,13 +90,27 @@
 //!
 //! ## Retention and bounds
 //!
-//! `follow::keep` has the rules. Age and volume (80 % of the file system, or as set) take requests
-//! without pending events; segments go whole. What is pending is never deleted: when nothing else
-//! is left to give up, or deleting falls an eighth of the volume behind, new requests are refused as
-//! `Busy` until there is room. Refused requests may take a tenth of the volume. The journal bounds what waits for its writer, a table
+//! `follow::age` and `follow::keep` have the rules. Age and volume (80 % of the file system, or as
+//! set) take requests without pending events; segments go whole, the oldest first, and what is
+//! pending in them is moved forward. What is pending is never deleted: when it takes more than
+//! three quarters of the room (an estimate, exact while there are few requests), or deleting falls
+//! an eighth of the volume behind, new requests are refused as `Busy` until there is room. Refused
+//! requests may take a tenth of the volume. The journal bounds what waits for its writer, a table
 //! bounds what waits for the indexer, and appends are refused when the follower is more than eight
 //! segments behind, once it has come through what there was at opening. Until then, so while an
 //! index is made again, requests are accepted and messages that may be known wait for the index.
+//!
+//! Between tables the indexer does *upkeep* in slices: deleting, stopping a connection, giving free
+//! pages back. The follower never waits for any of it, so an index that cannot be written stops
+//! upkeep and look-ups, not deliveries. A reserve beside the index goes when the disk is full; then
+//! evidence goes early and new requests are refused until the index is written again.
+//!
+//! **A connection that is stopped** has nothing due from its record on. Its rows in the index are
+//! changed bit by bit afterwards; which connections that concerns, and what became pending on them
+//! since, is kept in the index, so that the next start goes on. Meanwhile lists still show the rest
+//! as pending.
+//!
+//! **Closing** takes in what is left for three seconds; the next start does the rest.
 //!
 //! ## What a crash leaves
 //!
@@ -103,6 +121,7 @@
 //! | in a transaction of the index | the index as it was before |
 //! | power cut | the journal's last acknowledged group; an index some seconds behind it |
 //! | while a segment is emptied | copies of what it holds, which change nothing |
+//! | while a connection is stopped | some rows changed; the next start changes the others |
 
 mod answers;
 mod bodies;
@@ -292,8 +311,8 @@ impl Store for JournalStore {
             .await
     }
 
-    async fn retain(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
-        self.order_retention(before, limit).await
+    async fn retain(&self, before: u64, now: u64, limit: u32) -> Result<u64, StoreError> {
+        self.order_retention(before, now, limit).await
     }
 
     async fn size_bytes(&self) -> Result<u64, StoreError> {
@@ -342,10 +361,6 @@ impl Store for JournalStore {
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {
-        self.ask_in(
-            |readers| &readers.checks,
-            |db, _| index::upkeep::imbalance(db),
-        )
-        .await
+        self.look_at_books().await
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{SEGMENT, all, append, open, open_with, options, payload, record, retain, scan, with};
 use crate::io::RealDirectory;
-use crate::io::simulated::SimulatedDisk;
+use crate::io::simulated::{Operation, SimulatedDisk};
 use crate::{AppendError, Journal, OpenError, Options, OptionsError, Position, ReadError, Record};
 
 #[test]
@@ -116,6 +116,29 @@ fn retention_gives_up_whole_segments_and_recycles_their_files() {
     assert_eq!(disk.used(), 9 * u64::from(SEGMENT));
     assert!(journal.scan(positions[0]).next().unwrap().is_err());
     assert_eq!(all(&journal).len(), 8);
+}
+
+#[test]
+fn appends_get_between_segments_that_are_given_up() {
+    let disk = SimulatedDisk::new(1);
+    let journal = open(&disk);
+    for number in 0..20 {
+        append(&journal, &[record(number, 40_000)]);
+    }
+    let before = disk.performed().len();
+    let mut retaining = std::pin::pin!(journal.retain(Position::new(20, 0)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // Handed in first.
+    assert!(retaining.as_mut().poll(&mut context).is_pending());
+    append(&journal, &[record(20, 100)]);
+    let performed = disk.performed().split_off(before);
+    let until_written = performed.iter().take_while(|one| **one != Operation::Write);
+    let gone = until_written.filter(|one| matches!(one, Operation::Remove | Operation::Rename));
+    assert!(gone.count() <= 4, "an append waits for all of them");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime without drivers");
+    assert_eq!(runtime.block_on(retaining).unwrap(), 19);
 }
 
 #[test]

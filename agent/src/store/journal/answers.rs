@@ -3,7 +3,7 @@
 //! A record of a list that cannot be read is left out and named in the log, so that one does not
 //! take the others with it; asked for by its id it is an error.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use hookplane_journal::Position;
 use rusqlite::Connection;
@@ -41,6 +41,16 @@ impl JournalStore {
         parts.indexed().await?;
         let pool = Arc::clone(pool(&parts.readers));
         pool.ask(move |db| question(db, &parts)).await
+    }
+
+    /// Looks at some more of the events.
+    pub(super) async fn look_at_books(&self) -> Result<u64, StoreError> {
+        let look = move |db: &Connection, parts: &Parts| {
+            let mut books = parts.books.lock().unwrap_or_else(PoisonError::into_inner);
+            books.look_on(db)?;
+            Ok(books.strays() + super::index::books::off(db)?)
+        };
+        self.ask_in(|readers| &readers.checks, look).await
     }
 
     pub(super) async fn find_due(&self, query: DueQuery) -> Result<Vec<DueEvent>, StoreError> {

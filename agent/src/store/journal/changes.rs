@@ -3,13 +3,14 @@
 //! Invariants: an answer leaves only after the flush; what was handed in takes its effect whether
 //! or not the caller still waits for the answer.
 
+mod orders;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookplane_journal::{AppendError, Appending, Health, Record};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
 
 use super::JournalStore;
 use super::doors::{Arrival, Claim};
@@ -19,14 +20,12 @@ use super::index::{failed, read, write};
 use super::parts::Parts;
 use crate::ids::{IdMint, Kind};
 use crate::store::{
-    Appended, Completion, EventRecord, EventStatus, IgnoredReason, Lineage, NewRequest,
-    RequestRecord, RetryError, RetryKind, StoreError,
+    Appended, Completion, EventRecord, EventStatus, Lineage, NewRequest, RequestRecord, RetryKind,
+    StoreError,
 };
 
 /// How long an arrival waits for others of the same message, one after the other.
 const CLAIM: Duration = Duration::from_secs(10);
-/// Deletion and moving are done between other work.
-const RETENTION: Duration = Duration::from_secs(60);
 const MINUTE: u64 = 60_000;
 
 impl JournalStore {
@@ -119,30 +118,36 @@ impl JournalStore {
                 move |db, _| Ok((read::dead_branches(db, &id)?, read::kept_repeats(db, &id)?)),
             )
             .await?;
-        let dead = if hold.is_some() { dead } else { Vec::new() };
         let requeued: Vec<EventRecord> = dead
             .iter()
             .map(|parent| child(parent, RetryKind::Resend, ids.mint(Kind::Event, now), now))
             .collect();
-        if requeued.is_empty() && kept >= write::KEPT_REPEATS {
-            self.count_repeat(arrival, &first_request_id);
-        } else {
-            let heals = !requeued.is_empty();
-            let record = entry::repeat_record(&Repeat {
-                request_id: first_request_id.clone(),
-                team_id: arrival.team_id.clone(),
-                source_id: arrival.source_id.clone(),
-                received_at: now,
-                client_ip: arrival.client_ip.clone(),
-                requeued: requeued.clone(),
-            });
-            let told = move |_: &_| drop(claim);
-            self.write(vec![record], false, told).await?;
-            if heals {
-                parts.applied().await?;
+        let hold = match hold {
+            Some(hold) if !requeued.is_empty() || kept < write::KEPT_REPEATS => hold,
+            _ => {
+                self.count_repeat(arrival, &first_request_id);
+                return Ok(Appended::Repeat {
+                    first_request_id,
+                    requeued: Vec::new(),
+                });
             }
+        };
+        let record = entry::repeat_record(&Repeat {
+            request_id: first_request_id.clone(),
+            team_id: arrival.team_id.clone(),
+            source_id: arrival.source_id.clone(),
+            received_at: now,
+            client_ip: arrival.client_ip.clone(),
+            requeued: requeued.clone(),
+        });
+        let told = move |outcome: &Outcome| {
+            hold.told(outcome);
+            drop(claim);
+        };
+        self.write(vec![record], false, told).await?;
+        if !requeued.is_empty() {
+            self.seen().await;
         }
-        drop(hold);
         Ok(Appended::Repeat {
             first_request_id,
             requeued,
@@ -170,57 +175,12 @@ impl JournalStore {
             .await
     }
 
-    pub(super) async fn take_retry(
-        &self,
-        team_id: &str,
-        parent_id: &str,
-        new_id: String,
-        now: u64,
-    ) -> Result<EventRecord, RetryError> {
-        let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
-        let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
-        let request_id = found.ok_or(RetryError::NotFound)?.request_id;
-        let hold = self.parts().doors.hold(&request_id);
-        let hold = hold.ok_or(RetryError::NotFound)?;
-        // Again: between the first look and the hold it may have been deleted.
-        let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
-        let parent = found.ok_or(RetryError::NotFound)?;
-        match parent.status {
-            EventStatus::Successful | EventStatus::Failed => {}
-            EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => {}
-            EventStatus::Cancelled => return Err(RetryError::Ignored),
-            pending => return Err(RetryError::Pending(pending)),
+    /// Waits until what was just written is seen by who asks next. It is on stable storage, so
+    /// that this takes long is no error: asked again it would be done twice.
+    async fn seen(&self) {
+        if let Err(error) = self.parts().applied().await {
+            tracing::debug!(%error, "what was written takes its effect later");
         }
-        let event = child(&parent, RetryKind::Single, new_id, now);
-        self.write(vec![entry::retry_record(&event)], false, |_| {})
-            .await?;
-        self.parts().applied().await?;
-        drop(hold);
-        Ok(event)
-    }
-
-    pub(super) async fn take_cancel(
-        &self,
-        connection_id: &str,
-        detail: &str,
-    ) -> Result<u64, StoreError> {
-        let parts = self.parts();
-        let record = entry::cancel_record(connection_id, detail);
-        parts.pending().cancelling += 1;
-        let told = Arc::clone(parts);
-        let appending = self.submit(vec![record], true, move |outcome| {
-            if outcome.is_err() {
-                told.pending().cancelling -= 1;
-            }
-        });
-        let appending = appending.inspect_err(|_| parts.pending().cancelling -= 1)?;
-        let positions = appending.await.map_err(refused)?;
-        parts.applied().await?;
-        let at = positions.first().copied();
-        let pending = parts.pending();
-        let mut kept = pending.cancelled.iter();
-        let own = kept.find(|(position, _)| Some(*position) == at);
-        Ok(own.map_or(0, |(_, count)| *count))
     }
 
     pub(super) async fn take_number(&self, number: u32) -> Result<(), StoreError> {
@@ -306,24 +266,6 @@ impl JournalStore {
             appending
         };
         appending.await.map(drop).map_err(refused)
-    }
-
-    pub(super) async fn order_retention(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let order = Order::Retain {
-            before,
-            limit,
-            reply,
-        };
-        self.handle
-            .orders
-            .try_send(order)
-            .map_err(|_| StoreError::Busy)?;
-        self.parts().progress.raise();
-        match tokio::time::timeout(RETENTION, answer).await {
-            Ok(outcome) => outcome.map_err(|_| StoreError::Closed)?,
-            Err(_) => Err(StoreError::Busy),
-        }
     }
 
     /// Fails events that cannot be sent because what was stored cannot be read.

@@ -17,6 +17,9 @@ use super::filter::Filter;
 /// Repeats counted in memory before they are written in one record.
 pub(super) const MOST_COUNTED: usize = 4_096;
 
+/// Above it repeats of further messages are not counted while the disk takes no counts.
+const MOST_UNWRITTEN: usize = 4 * MOST_COUNTED;
+
 pub(super) struct Doors(Mutex<Inside>);
 
 pub(super) struct Inside {
@@ -27,7 +30,7 @@ pub(super) struct Inside {
     pub(super) number: Option<u32>,
     /// Repeats not written yet.
     pub(super) counted: BTreeMap<Counted, u64>,
-    /// Requests that a repeat or a retry is about to add an event to.
+    /// Requests that a repeat or a retry is about to change, until the follower has seen it.
     held: HashMap<String, u32>,
     /// Requests that are being deleted.
     doomed: HashSet<String>,
@@ -135,6 +138,17 @@ impl Doors {
         })
     }
 
+    /// The record that was written under a hold is seen by the follower, or never will be.
+    pub(super) fn folded(&self, request_id: &str) {
+        let mut inside = self.lock();
+        if let Some(count) = inside.held.get_mut(request_id) {
+            *count -= 1;
+            if *count == 0 {
+                inside.held.remove(request_id);
+            }
+        }
+    }
+
     /// Lets nobody hold these any more; gives those that are not held now.
     pub(super) fn doom(&self, requests: Vec<String>) -> Vec<String> {
         let mut inside = self.lock();
@@ -153,7 +167,13 @@ impl Doors {
     /// Counts a repeat without a record of its own; true when it is time to write the counts.
     pub(super) fn count(&self, of: Counted) -> bool {
         let mut inside = self.lock();
-        *inside.counted.entry(of).or_default() += 1;
+        let counts = inside.counted.len();
+        match inside.counted.get_mut(&of) {
+            Some(count) => *count += 1,
+            // A disk that takes no counts must not fill memory with them.
+            None if counts >= MOST_UNWRITTEN => return false,
+            None => drop(inside.counted.insert(of, 1)),
+        }
         inside.counted.len() >= MOST_COUNTED
     }
 
@@ -196,20 +216,30 @@ impl Drop for Claim {
     }
 }
 
-/// A request that must stay.
+/// A request that must stay, because a record about it is on its way.
 pub(super) struct Hold {
     doors: Arc<Doors>,
     request_id: String,
 }
 
+impl Hold {
+    /// Its record is acknowledged: from here on `Doors::folded` ends the hold, not its caller.
+    fn pass_on(mut self) {
+        self.request_id.clear();
+    }
+
+    /// For the outcome of the record that is written under the hold.
+    pub(super) fn told<T, E>(self, outcome: &Result<T, E>) {
+        if outcome.is_ok() {
+            self.pass_on();
+        }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut inside = self.doors.lock();
-        if let Some(count) = inside.held.get_mut(&self.request_id) {
-            *count -= 1;
-            if *count == 0 {
-                inside.held.remove(&self.request_id);
-            }
+        if !self.request_id.is_empty() {
+            self.doors.folded(&self.request_id);
         }
     }
 }

@@ -4,12 +4,17 @@
 //! restart does with the tail, so there is one way to get from records to a state. Refuses to
 //! know what records mean (`fold`) and how rows are written (`index`). Invariants: memory is
 //! never behind what it says it reflects; a table is handed to the indexer whole, with the place
-//! in the journal from which a restart would go on.
+//! in the journal from which a restart would go on; the indexer does one thing at a time, a table
+//! or a piece of upkeep, and the follower reads on meanwhile, however that fares.
 
+mod age;
 mod carry;
 mod fill;
 mod fold;
 mod keep;
+mod reserve;
+mod stop;
+mod upkeep;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -26,11 +31,15 @@ use tokio::sync::oneshot;
 use super::entry::{self, Counted, Entry};
 use super::horizon::{Due, Lane};
 use super::index::{self, failed};
-use super::indexer::{EndsTheProcess, Indexer};
+use super::indexer::{EndsTheProcess, Indexer, Running};
 use super::parts::Parts;
 use super::table::{Facts, Table};
 use crate::store::{Headers, StoreError};
+use age::Retaining;
 pub(super) use keep::Volume;
+use reserve::Reserve;
+use stop::Stops;
+use upkeep::Upkeep;
 
 /// Records between two looks at everything else.
 const TURN: usize = 512;
@@ -46,13 +55,19 @@ const MOST_ROWS: usize = 65_536;
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long repeats are only counted in memory.
 const COUNTED_FOR: Duration = Duration::from_secs(30);
+/// Counts in one record.
+const TALLIED: usize = 4_096;
 const ORDERS: usize = 16;
+/// How long closing waits for what is left to be taken in; the next start does the rest.
+const FINISH: Duration = Duration::from_secs(3);
 
 /// What the follower is asked to do besides.
 pub(super) enum Order {
     /// Deletes old requests from the index and gives up segments that nothing needs.
     Retain {
         before: u64,
+        /// By a clock that is trusted: what expired before is forgotten.
+        now: u64,
         limit: u32,
         reply: oneshot::Sender<Result<u64, StoreError>>,
     },
@@ -72,12 +87,25 @@ pub(super) struct Follower {
     pub(super) table: Table,
     /// With the indexer.
     taken: Option<Arc<Table>>,
+    taking: Option<Running<()>>,
+    upkeep: Option<Upkeep>,
+    /// Upkeep goes next, the last thing was a table.
+    upkeep_next: bool,
+    /// Upkeep waits until the index reflects what memory does.
+    hurry: bool,
     pub(super) facts: Facts,
     since: Instant,
     counted_since: Instant,
     /// After a failure of the index: when to try again.
     again: Option<Instant>,
+    /// After a failure of upkeep, likewise.
+    upkeep_again: Option<Instant>,
     pub(super) volume: Volume,
+    retaining: Option<Retaining>,
+    stops: Stops,
+    reserve: Reserve,
+    /// Where the newest record of counted repeats ends.
+    tallied: Position,
     /// Something could not be asked or written while the store was closing: nothing behind it may
     /// be taken in, the next start does it.
     stuck: Cell<bool>,
@@ -98,17 +126,22 @@ pub(super) struct Start {
     pub(super) facts: Facts,
     pub(super) volume: Volume,
     pub(super) lanes: Vec<(Lane, Due)>,
+    pub(super) stops: index::stop::Stops,
 }
 
 impl Start {
     pub(super) fn run(self) -> Result<(SyncSender<Order>, JoinHandle<()>), StoreError> {
         let (orders, received) = sync_channel(ORDERS);
         let reader = index::reader(&self.parts.index_path)?;
+        let stops = Stops::going_on(self.stops);
         {
             let mut pending = self.parts.pending();
             for (lane, first) in self.lanes {
-                pending.horizons.outside(lane, first);
+                if stops.leaves_something(&lane.connection_id) {
+                    pending.horizons.outside(lane, first);
+                }
             }
+            pending.stopping = stops.positions();
         }
         let indexer = Indexer::start(self.connection)?;
         let scan = self.parts.journal.scan(self.resume);
@@ -122,11 +155,20 @@ impl Start {
             payload: None,
             table: Table::after(self.facts),
             taken: None,
+            taking: None,
+            upkeep: None,
+            upkeep_next: false,
+            hurry: false,
             facts: self.facts,
             since: now,
             counted_since: now,
             again: None,
+            upkeep_again: None,
             volume: self.volume,
+            retaining: None,
+            stops,
+            reserve: Reserve::beside(&self.parts.index_path),
+            tallied: Position::START,
             stuck: Cell::new(false),
             parts: self.parts,
         };
@@ -145,10 +187,16 @@ impl Follower {
     fn run(mut self) {
         loop {
             let more = self.turn();
-            self.collect(false);
-            self.maybe_take();
+            self.collect(Duration::ZERO);
+            // In turns, so that neither waits for ever for the other.
+            if self.upkeep_next {
+                self.obey();
+                self.maybe_take();
+            } else {
+                self.maybe_take();
+                self.obey();
+            }
             self.fill();
-            self.obey();
             if self.closing() {
                 break;
             }
@@ -161,7 +209,7 @@ impl Follower {
 
     /// How long nothing has to be done unless somebody raises the signal.
     fn rest(&self) -> Duration {
-        if self.taken.is_some() || self.table.rows() == 0 {
+        if self.is_indexing() || self.table.rows() == 0 {
             return PAUSE;
         }
         let due = (self.since + AGE).saturating_duration_since(Instant::now());
@@ -218,7 +266,7 @@ impl Follower {
                 });
                 return;
             }
-            Ok(entry) => self.fold(entry, found.position, found.next, bytes),
+            Ok(entry) => self.fold(entry, found.position, bytes),
             Err(error) => {
                 let position = found.position;
                 tracing::error!(%position, %error, "a record of the journal makes no sense");
@@ -241,28 +289,36 @@ impl Follower {
     }
 
     /// Something is not in the index yet.
-    fn has_news(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         self.taken.is_some() || self.resume.to_u64() > *self.parts.progress.indexed.borrow()
     }
 
+    /// The indexer has something to do.
+    fn is_indexing(&self) -> bool {
+        self.taken.is_some() || self.upkeep.is_some()
+    }
+
     fn maybe_take(&mut self) {
-        if self.taken.is_some() || !self.has_news() {
-            if !self.has_news() {
-                self.since = Instant::now();
-            }
+        if !self.has_news() {
+            self.since = Instant::now();
+            self.hurry = false;
+            return;
+        }
+        if self.is_indexing() {
             return;
         }
         let wanted = self.parts.progress.wanted() > *self.parts.progress.indexed.borrow();
         // A position alone is worth no transaction for now.
         let age = if self.table.rows() > 0 { AGE } else { IDLE };
         let due = self.since.elapsed() >= age;
-        if wanted || due || self.table.rows() >= ROWS {
+        if wanted || self.hurry || due || self.table.rows() >= ROWS {
             self.hand_over();
         }
     }
 
     /// Gives the table to the indexer.
     fn hand_over(&mut self) {
+        self.hurry = false;
         self.table.resume = Some(self.resume);
         self.table.facts = self.facts;
         let table = std::mem::replace(&mut self.table, Table::after(self.facts));
@@ -275,62 +331,75 @@ impl Follower {
         self.again = None;
         if let Some(table) = &self.taken {
             let parts = Arc::clone(&self.parts);
-            self.indexer
-                .take(Arc::clone(table), move || parts.progress.raise());
+            let done = move || parts.progress.raise();
+            self.taking = Some(self.indexer.take(Arc::clone(table), done));
         }
     }
 
-    /// Looks at how the indexer fares.
-    fn collect(&mut self, wait: bool) {
-        if let Some(at) = self.again {
-            if wait {
-                std::thread::sleep(at.saturating_duration_since(Instant::now()));
-            } else if Instant::now() < at {
+    /// Looks at how the indexer fares, waiting at most so long for it.
+    fn collect(&mut self, wait: Duration) {
+        if let Some(at) = self.again.filter(|_| self.upkeep.is_none()) {
+            let left = at.saturating_duration_since(Instant::now());
+            std::thread::sleep(left.min(wait));
+            if left > wait {
                 return;
             }
             self.send_taken();
         }
-        if self.taken.is_none() {
-            return;
-        }
-        match self.indexer.outcome(wait) {
+        let ended = self.taking.as_ref();
+        match ended.and_then(|running| running.outcome(wait)) {
             None => {}
             Some(Ok(())) => {
+                self.taking = None;
+                self.upkeep_next = true;
+                self.set_index_full(false);
                 let resume = self.taken.take().and_then(|table| table.resume);
                 if let Some(resume) = resume {
                     self.parts.progress.indexed.send_replace(resume.to_u64());
                 }
             }
             Some(Err(error)) => {
-                tracing::error!(%error, "the index cannot be written; it is tried again");
-                self.parts.end_if_broken(&failed(error));
+                self.taking = None;
+                drop(self.index_failed(error));
                 self.again = Some(Instant::now() + PAUSE);
             }
         }
+        self.collect_upkeep(wait);
     }
 
-    /// Waits until the table may grow again; false when it has to stay as it is.
+    fn index_failed(&mut self, error: rusqlite::Error) -> StoreError {
+        tracing::error!(%error, "the index cannot be written; it is tried again");
+        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        let error = failed(error);
+        self.parts.end_if_broken(&error);
+        if full {
+            // What becomes free now is the index's: without it nothing more could be deleted.
+            self.set_index_full(true);
+            self.reserve.release();
+        }
+        error
+    }
+
+    /// Waits a moment until the table may grow again; false when it has to stay as it is.
     fn make_room(&mut self) -> bool {
-        self.collect(true);
-        if self.taken.is_none() {
+        self.collect(PAUSE);
+        if !self.is_indexing() {
             self.hand_over();
         }
         self.table.rows() < MOST_ROWS
     }
 
-    /// Everything taken in so far is in the index. False when that has to be given up.
-    pub(super) fn settle(&mut self) -> bool {
-        while !self.stuck.get() {
-            if self.taken.is_none() {
+    /// Everything taken in so far is in the index. False when that takes longer.
+    fn settle(&mut self, by: Instant) -> bool {
+        while !self.stuck.get() && Instant::now() < by {
+            if !self.is_indexing() {
                 if !self.has_news() {
                     return true;
                 }
                 self.hand_over();
             }
-            self.collect(true);
-            if self.again.is_some() && self.closing() {
-                return false;
-            }
+            let left = by.saturating_duration_since(Instant::now());
+            self.collect(left.min(PAUSE));
         }
         false
     }
@@ -340,16 +409,10 @@ impl Follower {
             match order {
                 Order::Retain {
                     before,
+                    now,
                     limit,
                     reply,
-                } => {
-                    let outcome = self.retain(before, limit);
-                    if let Err(error) = &outcome {
-                        self.parts.end_if_broken(error);
-                    }
-                    // Who asked may have gone away.
-                    drop(reply.send(outcome));
-                }
+                } => self.begin_retaining(before, now, limit, reply),
                 Order::WriteCounts => self.write_counts(),
             }
         }
@@ -359,36 +422,48 @@ impl Follower {
         self.tidy_up();
     }
 
-    /// Repeats that were only counted go into one record.
+    /// Repeats that were only counted go into a record, a very long list into several.
     fn write_counts(&mut self) {
         self.counted_since = Instant::now();
         let counted = std::mem::take(&mut self.parts.doors.lock().counted);
-        if counted.is_empty() {
-            return;
-        }
         let counted: Vec<(Counted, u64)> = counted.into_iter().collect();
-        let written = self
-            .parts
-            .journal
-            .append(vec![entry::tally_record(&counted)])
-            .and_then(hookplane_journal::Appending::wait);
-        if let Err(error) = written {
-            tracing::debug!(%error, "counted repeats are not written yet");
-            let mut inside = self.parts.doors.lock();
-            for (of, count) in counted {
-                *inside.counted.entry(of).or_default() += count;
+        let mut failed = false;
+        for part in counted.chunks(TALLIED) {
+            // After one that failed the others would, too.
+            failed = failed || !self.write_tally(part);
+            if failed {
+                let mut inside = self.parts.doors.lock();
+                for (of, count) in part {
+                    *inside.counted.entry(of.clone()).or_default() += count;
+                }
             }
         }
     }
 
-    /// Takes in what is left and closes journal and index.
+    fn write_tally(&mut self, counted: &[(Counted, u64)]) -> bool {
+        let record = entry::tally_record(counted);
+        let appending = self.parts.journal.append(vec![record]);
+        match appending.and_then(hookplane_journal::Appending::wait) {
+            Ok(positions) => {
+                self.tallied = positions.first().copied().unwrap_or(self.tallied);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "counted repeats are not written yet");
+                false
+            }
+        }
+    }
+
+    /// Takes in what is left, as far as it does not take long, and closes journal and index.
     fn finish(mut self) {
         self.write_counts();
         self.parts.journal.close();
-        while self.turn() {}
-        if !self.settle() {
+        let by = Instant::now() + FINISH;
+        while Instant::now() < by && self.turn() {}
+        if !self.settle(by) {
             tracing::warn!("the index stays behind; the next start catches up");
         }
-        self.indexer.end();
+        self.indexer.end(by);
     }
 }

@@ -129,16 +129,17 @@ impl Horizons {
         Some(removed)
     }
 
-    /// Everything pending of a connection is stopped.
+    /// Everything pending of a connection is stopped, in memory and outside.
     pub(super) fn remove_connection(&mut self, connection_id: &str) {
-        let horizons = self.of.iter();
-        let gone: Vec<String> = horizons
-            .filter(|(lane, _)| lane.connection_id == connection_id)
-            .flat_map(|(_, horizon)| horizon.waiting.keys().map(|due| due.1.clone()))
-            .collect();
-        for id in gone {
-            self.remove(&id);
-        }
+        let all = &mut self.places;
+        self.of.retain(|lane, horizon| {
+            let stays = lane.connection_id != connection_id;
+            *all -= if stays { 0 } else { horizon.places };
+            stays
+        });
+        self.known
+            .retain(|_, (lane, _)| lane.connection_id != connection_id);
+        self.low.retain(|lane| lane.connection_id != connection_id);
     }
 
     /// Pending events of a lane due by now, earliest first. Also says whether the follower

@@ -7,6 +7,7 @@
 //! cut takes the newest commits, never the file's integrity, and the position tells where to go on.
 //! (`OFF` would save those few flushes on a background thread and could leave a broken file.)
 
+pub(super) mod books;
 pub(super) mod counts;
 pub(super) mod history;
 pub(super) mod pages;
@@ -14,6 +15,7 @@ pub(super) mod read;
 mod readers;
 mod rows;
 pub(super) mod schema;
+pub(super) mod stop;
 pub(super) mod totals;
 pub(super) mod upkeep;
 pub(super) mod write;
@@ -41,6 +43,7 @@ pub(super) struct State {
     pub(super) spool: SpoolState,
     /// Branches with pending events, and what is due first of each.
     pub(super) lanes: Vec<(Lane, Due)>,
+    pub(super) stops: stop::Stops,
 }
 
 /// Opens the index, or makes an empty one when there is none of this version.
@@ -63,9 +66,10 @@ pub(super) fn is_marked_broken(path: &Path) -> bool {
     path.with_extension(BROKEN).exists()
 }
 
-/// Has the next `open` make the index again.
+/// Has the next `open` make the index again. The file itself goes when there is no room for a mark.
 pub(super) fn mark_broken(path: &Path) -> std::io::Result<()> {
-    std::fs::write(path.with_extension(BROKEN), "")
+    let marked = std::fs::write(path.with_extension(BROKEN), "");
+    marked.or_else(|_| remove_files(path).map_err(std::io::Error::other))
 }
 
 /// A broken file does not mend itself while it is in use: the process ends, and the next start makes
@@ -129,6 +133,7 @@ fn try_open(path: &Path) -> Result<(Connection, State), StoreError> {
     // All that opening needs is read here, so that damage in it has the index made again.
     let mut state = state(&connection).map_err(failed)?;
     state.lanes = read::pending_lanes(&connection)?;
+    state.stops = stop::stops(&connection)?;
     Ok((connection, state))
 }
 
@@ -159,6 +164,7 @@ fn state(db: &Connection) -> rusqlite::Result<State> {
             bytes: count("bytes")?,
             rejected: count("rejected_bytes")?,
         },
+        told_at: count("told_at")?,
     };
     let mut reports = db.prepare("SELECT sequence, position FROM report")?;
     let waiting = reports
@@ -177,6 +183,7 @@ fn state(db: &Connection) -> rusqlite::Result<State> {
             changing: 0,
         },
         lanes: Vec::new(),
+        stops: stop::Stops::default(),
     })
 }
 

@@ -1,25 +1,42 @@
 //! The thread that writes the index: one job after the other, on the one connection that may.
 //!
-//! Owns the connection. Refuses to decide what is written. A broken index file cannot be mended
-//! while it is in use, so it ends the process: the next start makes it again.
+//! Owns the connection. Refuses to decide what is written. Nobody has to wait for a job: its
+//! outcome is looked for. A broken index file cannot be mended while it is in use, so it ends the
+//! process: the next start makes it again.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 
 use super::index::{failed, write};
 use super::table::Table;
 use crate::store::StoreError;
+
+/// Between looks whether the thread has ended.
+const LOOK: Duration = Duration::from_millis(2);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 pub(super) struct Indexer {
     jobs: SyncSender<Job>,
     thread: JoinHandle<()>,
-    taken: SyncSender<rusqlite::Result<()>>,
-    outcomes: Receiver<rusqlite::Result<()>>,
+    interrupt: InterruptHandle,
+}
+
+/// A job that was handed in and has not ended yet.
+pub(super) struct Running<T>(Receiver<rusqlite::Result<T>>);
+
+impl<T> Running<T> {
+    /// How it ended, waiting at most so long; `None` while it goes on.
+    pub(super) fn outcome(&self, wait: Duration) -> Option<rusqlite::Result<T>> {
+        if wait.is_zero() {
+            return self.0.try_recv().ok();
+        }
+        self.0.recv_timeout(wait).ok()
+    }
 }
 
 /// A panic here would leave the index behind for ever; started again it catches up.
@@ -36,7 +53,7 @@ impl Drop for EndsTheProcess {
 impl Indexer {
     pub(super) fn start(mut connection: Connection) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel::<Job>(4);
-        let (taken, outcomes) = sync_channel(1);
+        let interrupt = connection.get_interrupt_handle();
         let thread = std::thread::Builder::new()
             .name("store-indexer".to_owned())
             .spawn(move || {
@@ -52,54 +69,47 @@ impl Indexer {
         Ok(Self {
             jobs,
             thread,
-            taken,
-            outcomes,
+            interrupt,
         })
     }
 
-    /// Begins to take a table in; `outcome` tells how it went, then `done` is called.
-    pub(super) fn take(&self, table: Arc<Table>, done: impl FnOnce() + Send + 'static) {
-        let taken = self.taken.clone();
-        let job: Job = Box::new(move |db| {
-            let outcome = write::take(db, &table);
-            // At most one table is under way, so there is room.
-            drop(taken.send(outcome));
-            done();
-        });
-        self.send(job);
+    /// Begins to take a table in; `done` is called when that has ended.
+    pub(super) fn take(
+        &self,
+        table: Arc<Table>,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Running<()> {
+        self.begin(move |db| write::take(db, &table), done)
     }
 
-    /// How taking the table went; `None` while it is under way.
-    pub(super) fn outcome(&self, wait: bool) -> Option<rusqlite::Result<()>> {
-        if wait {
-            return self.outcomes.recv().ok();
-        }
-        self.outcomes.try_recv().ok()
-    }
-
-    /// Does something else and waits for it.
-    pub(super) fn run<T: Send + 'static>(
+    /// Begins something else.
+    pub(super) fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        done: impl FnOnce() + Send + 'static,
+    ) -> Running<T> {
         let (reply, answer) = sync_channel(1);
-        self.send(Box::new(move |db| drop(reply.send(work(db)))));
-        match answer.recv() {
-            Ok(outcome) => outcome.map_err(failed),
-            Err(_) => Err(StoreError::Closed),
-        }
+        let job: Job = Box::new(move |db| {
+            drop(reply.send(work(db)));
+            done();
+        });
+        // It fails only if the thread has ended, which ends the process.
+        drop(self.jobs.send(job));
+        Running(answer)
     }
 
-    /// Finishes what was asked and closes the file.
-    pub(super) fn end(self) {
+    /// Finishes what was asked and closes the file. What takes longer than until the deadline is
+    /// broken off: the next start does it.
+    pub(super) fn end(self, by: Instant) {
         drop(self.jobs);
+        while !self.thread.is_finished() {
+            if Instant::now() >= by {
+                self.interrupt.interrupt();
+            }
+            std::thread::sleep(LOOK);
+        }
         if self.thread.join().is_err() {
             tracing::error!("the indexer ended by a panic");
         }
-    }
-
-    fn send(&self, job: Job) {
-        // It fails only if the thread has ended, which ends the process.
-        drop(self.jobs.send(job));
     }
 }

@@ -118,6 +118,7 @@ impl JournalStore {
             facts: state.facts,
             volume: Volume::new(most),
             lanes: state.lanes,
+            stops: state.stops,
         };
         let (orders, follower) = start.run()?;
         let handle = Arc::new(Handle {

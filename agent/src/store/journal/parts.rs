@@ -17,6 +17,7 @@ use super::bodies::Bodies;
 use super::doors::Doors;
 use super::horizon::Horizons;
 use super::index::Readers;
+use super::index::books::Books;
 use super::table::Backlog;
 use crate::store::StoreError;
 use crate::store::feed::Feed;
@@ -48,6 +49,10 @@ pub(super) struct Parts {
     pub(super) over_volume: AtomicBool,
     /// Refused requests take their share of the volume.
     pub(super) over_rejected: AtomicBool,
+    /// Bytes of the index that hold something.
+    index_used: AtomicU64,
+    /// How far the check of the books is.
+    pub(super) books: Mutex<Books>,
     pending: Mutex<Pending>,
 }
 
@@ -60,6 +65,9 @@ pub(super) struct Pending {
     unapplied: HashMap<String, u32>,
     /// Cancelling records handed in and not seen by the follower yet.
     pub(super) cancelling: u32,
+    /// Connections whose events are being stopped, with the place of the record that does it;
+    /// without those on which something became pending since.
+    pub(super) stopping: HashMap<String, Position>,
     /// Where a cancelling record stands and how many events it stopped.
     pub(super) cancelled: VecDeque<(Position, u64)>,
 }
@@ -74,6 +82,8 @@ pub(super) struct Progress {
     filled: watch::Sender<u64>,
     /// Somebody waited for that in vain lately; the next ones do not wait for it.
     fills_late: AtomicBool,
+    /// Counts the times that stopping a connection came to its end.
+    pub(super) stopped: watch::Sender<u64>,
     /// What somebody waits for the index to reflect.
     wanted: AtomicU64,
     /// The follower came close to the journal's end once since opening.
@@ -91,6 +101,7 @@ impl Progress {
             indexed: watch::Sender::new(resume.to_u64()),
             filled: watch::Sender::new(0),
             fills_late: AtomicBool::new(false),
+            stopped: watch::Sender::new(0),
             wanted: AtomicU64::new(0),
             reached: AtomicBool::new(false),
             behind: AtomicBool::new(false),
@@ -176,11 +187,13 @@ impl Parts {
             readers,
             feed: Feed::new(),
             progress: Progress::new(resume),
+            index_used: AtomicU64::new(length(&index_path)),
             index_path,
             opened_at,
             closed: AtomicBool::new(false),
             over_volume: AtomicBool::new(false),
             over_rejected: AtomicBool::new(false),
+            books: Mutex::default(),
             pending: Mutex::new(Pending {
                 backlog,
                 ..Pending::default()
@@ -201,12 +214,24 @@ impl Parts {
     pub(super) fn bytes_on_disk(&self) -> u64 {
         let mut log = self.index_path.as_os_str().to_owned();
         log.push("-wal");
-        self.bytes_kept() + length(log.as_ref())
+        self.journal.size_on_disk() + length(&self.index_path) + length(log.as_ref())
     }
 
-    /// As `bytes_on_disk`, without what the index gives back by itself.
+    /// What needs its place: as `bytes_on_disk`, without the log and free pages of the index.
     pub(super) fn bytes_kept(&self) -> u64 {
-        self.journal.size_on_disk() + length(&self.index_path)
+        self.journal.size_on_disk() + self.index_used.load(Ordering::Relaxed)
+    }
+
+    /// What the index was told is on stable storage afterwards.
+    pub(super) fn flush_index(&self) -> std::io::Result<()> {
+        let mut log = self.index_path.as_os_str().to_owned();
+        log.push("-wal");
+        std::fs::File::open(&self.index_path)?.sync_all()?;
+        std::fs::File::open(log)?.sync_all()
+    }
+
+    pub(super) fn note_index(&self, used: u64) {
+        self.index_used.store(used, Ordering::Relaxed);
     }
 
     /// Whether new requests may be written.
@@ -314,6 +339,11 @@ impl Pending {
 
     pub(super) fn is_unapplied(&self, event_id: &str) -> bool {
         self.unapplied.contains_key(event_id)
+    }
+
+    /// A cancelling record of this run was seen.
+    pub(super) fn cancel_seen(&mut self) {
+        self.cancelling = self.cancelling.saturating_sub(1);
     }
 
     pub(super) fn note_cancelled(&mut self, at: Position, count: u64) {

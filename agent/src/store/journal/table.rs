@@ -3,7 +3,7 @@
 //! The fold writes here and the indexer takes a whole table at a time, so an event that is
 //! accepted and delivered between two takings costs the index one row. Refuses to decide anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hookplane_journal::Position;
@@ -54,6 +54,13 @@ pub(super) enum ReportChange {
     DropTo(u64),
 }
 
+/// What is pending on a connection at a place in the journal stops.
+#[derive(Clone, Debug)]
+pub(super) struct StopRow {
+    pub(super) detail: String,
+    pub(super) position: Position,
+}
+
 /// What is not in the index while this is not.
 #[derive(Default)]
 pub(super) struct Table {
@@ -69,6 +76,10 @@ pub(super) struct Table {
     pub(super) counted: Vec<(Counted, u64)>,
     pub(super) keys: HashMap<Key, KeyRow>,
     pub(super) reports: Vec<ReportChange>,
+    /// Connections whose pending events stop, by id.
+    pub(super) stops: HashMap<String, StopRow>,
+    /// Connection and event: what became pending on one of them since.
+    pub(super) spared: Vec<(String, String)>,
     pub(super) facts: Facts,
     /// Where the journal is to be read on when all this is in the index.
     pub(super) resume: Option<Position>,
@@ -85,6 +96,8 @@ pub(super) struct Facts {
     /// Latest expiry of a known message.
     pub(super) latest_expiry: u64,
     pub(super) kept: Kept,
+    /// Where number and last report were written for themselves last, as one number.
+    pub(super) told_at: u64,
 }
 
 /// Bytes of requests in the journal, as far as they are not deleted.
@@ -205,6 +218,33 @@ impl Table {
             + self.keys.len()
             + self.counted.len()
             + self.reports.len()
+            + self.stops.len()
+    }
+
+    /// Whether anything of one of these requests is in it.
+    pub(super) fn touched(&self, mut is_one: impl FnMut(&str) -> bool) -> HashSet<String> {
+        let requests = self.requests.iter().map(|row| &row.id);
+        let events = self.events.values().map(|event| &event.request_id);
+        let attempts = self.attempts.iter().map(|row| &row.request_id);
+        let repeats = self.repeats.iter().map(|row| &row.request_id);
+        requests
+            .chain(events)
+            .chain(attempts)
+            .chain(repeats)
+            .chain(self.repeated.keys())
+            .filter(|id| is_one(id))
+            .cloned()
+            .collect()
+    }
+
+    /// Leaves out what belongs to requests that are gone.
+    pub(super) fn forget(&mut self, gone: &HashSet<String>) {
+        self.requests.retain(|row| !gone.contains(&row.id));
+        self.events
+            .retain(|_, event| !gone.contains(&event.request_id));
+        self.attempts.retain(|row| !gone.contains(&row.request_id));
+        self.repeats.retain(|row| !gone.contains(&row.request_id));
+        self.repeated.retain(|id, _| !gone.contains(id));
     }
 
     pub(super) fn has_attempt(&self, id: &str) -> bool {

@@ -5,15 +5,20 @@ mod counts;
 mod crashes;
 mod damage;
 mod disk;
+mod holding;
 mod many;
 mod moving;
 mod offline;
+mod pressure;
 mod rebuilding;
 mod records;
 mod starting;
+mod stopping;
+mod upkeep_crashes;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -153,6 +158,37 @@ async fn accept(store: &JournalStore, at: u64, body: usize) -> (RequestRecord, E
     })
     .await;
     (request, event)
+}
+
+/// Accepts one request for a destination and delivers it.
+async fn deliver(store: &JournalStore, at: u64, body: usize) {
+    let (_, branch) = accept(store, at, body).await;
+    let done = completion(&branch, EventStatus::Successful, None);
+    store.complete(done).await.expect("the end of a delivery");
+}
+
+/// Keeps the index from being written until it is dropped.
+fn lock_index(folder: &Path) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(folder.join("index.db")).expect("a second connection");
+    other
+        .busy_timeout(Duration::from_secs(20))
+        .expect("a timeout");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    other
+}
+
+/// Keeps the follower from saying how far it is, until the sender is dropped.
+fn hold_up_follower(store: &JournalStore) -> SyncSender<()> {
+    let parts = shared(store);
+    let (until, dropped) = sync_channel::<()>(1);
+    let (begun, heard) = sync_channel(1);
+    std::thread::spawn(move || {
+        let _pending = parts.pending();
+        begun.send(()).unwrap();
+        dropped.recv().ok();
+    });
+    heard.recv().unwrap();
+    until
 }
 
 /// Waits for a state, at most half a minute.

@@ -69,7 +69,7 @@ async fn a_message_is_known_for_its_window_even_when_its_request_is_deleted() {
     let mut accepted = new(&first, Vec::new());
     accepted.dedupe_window_millis = 1_000;
     store.append(accepted, IDS).await.unwrap();
-    assert_eq!(store.retain(500, 100).await.unwrap(), 1);
+    assert_eq!(store.retain(500, 500, 100).await.unwrap(), 1);
     assert!(store.request(TEAM, &first.id).await.unwrap().is_none());
     store.close().await;
     drop(store);

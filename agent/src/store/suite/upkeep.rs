@@ -21,7 +21,7 @@ async fn retention_spares_whatever_is_not_delivered() {
         .await
         .unwrap();
     store.append(new(&recent, Vec::new()), IDS).await.unwrap();
-    assert_eq!(store.retain(500, 100).await.unwrap(), 1);
+    assert_eq!(store.retain(500, 500, 100).await.unwrap(), 1);
     assert!(store.history(TEAM, &done.id).await.unwrap().is_none());
     assert!(store.event(TEAM, &delivered.id).await.unwrap().is_none());
     for kept in [&waiting, &recent] {

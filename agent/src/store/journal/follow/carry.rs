@@ -1,57 +1,80 @@
 //! Moving what is needed out of a segment that is given up.
 //!
 //! A pending request is written again, with its branches in their present state and its tries.
-//! Invariant: nothing that changes the request is between the journal and memory at that moment,
+//! Invariant: nothing that changes the request is between the journal and the index at that moment,
 //! else the copy would bring an older state back; such a request is left for the next slice.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hookplane_journal::{Appending, Position, Record};
 
 use super::super::entry::{self, Entry, Head};
-use super::super::index::{failed, history, read, upkeep};
+use super::super::index::upkeep::{self, RequestBelow};
+use super::super::index::{failed, history, read};
 use super::super::payloads::Unreadable;
 use super::Follower;
+use super::keep::Slice;
+use super::upkeep::Upkeep;
 use crate::store::{EventRecord, RequestRecord, StoreError};
 
 /// Keys in one record.
 const KEYS: u32 = 4_096;
 /// Tries that go with a request; older ones are evidence that ends with its segment.
-const ATTEMPTS: usize = 100;
-/// Bytes of one request's records, so that they fit a batch.
+pub(super) const ATTEMPTS: usize = 100;
+/// Bytes of one request's records, so that they fit a batch, and about of one slice.
 const MOST_BYTES: usize = 18 << 20;
 
 impl Follower {
-    /// Moves these requests, then the keys and reports below a position. False when something
-    /// has to stay for now.
-    pub(super) fn carry(&mut self, ids: Vec<String>, below: Position) -> Result<bool, StoreError> {
-        if !self.reach_the_end() {
-            return Err(StoreError::Closed);
+    /// Moves these requests; without any, keys and reports below a position.
+    pub(super) fn carry(
+        &mut self,
+        rows: Vec<RequestBelow>,
+        below: Position,
+    ) -> Result<Slice, StoreError> {
+        if rows.is_empty() {
+            let moved = self.carry_rest(below)?;
+            return Ok(if moved { Slice::More } else { Slice::Done });
         }
-        if ids.is_empty() {
-            return self.carry_rest(below);
-        }
+        let ids: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        let touched = self.touched(&ids);
         let mut waiting = Vec::new();
-        let mut moved_all = true;
-        for id in &ids {
-            match self.carry_request(id)? {
-                Some(appending) => waiting.push(appending),
-                None => moved_all = false,
+        let mut bytes = 0;
+        for row in rows.iter().filter(|row| !touched.contains(&row.id)) {
+            if bytes > MOST_BYTES {
+                break;
+            }
+            if let Some((appending, more)) = self.carry_request(&row.id)? {
+                waiting.push(appending);
+                bytes += more;
             }
         }
         let moved = !waiting.is_empty();
         for appending in waiting {
             appending.wait().map_err(failed)?;
         }
-        if !self.reach_the_end() {
-            return Err(StoreError::Closed);
+        if moved {
+            self.wait_for_index();
+            return Ok(Slice::More);
         }
-        Ok(moved || moved_all)
+        // What was touched can be moved when the index knows of it.
+        let later = !touched.is_empty();
+        Ok(if later { Slice::Later } else { Slice::Done })
+    }
+
+    /// Nothing more is moved before the index reflects what there is now.
+    fn wait_for_index(&mut self) {
+        self.volume.after = self.parts.journal.end().unwrap_or(Position::START);
     }
 
     /// `None` when it cannot be moved now.
-    fn carry_request(&mut self, id: &str) -> Result<Option<Appending>, StoreError> {
+    fn carry_request(&mut self, id: &str) -> Result<Option<(Appending, usize)>, StoreError> {
         let events = read::all_events_of(&self.reader, id)?;
+        // Its state is on the way: a slice that stops it, or repeats counted in a record.
+        let stops = events.iter().any(|event| self.stops.has_stopped(event));
+        if stops || self.scan.position() <= self.tallied {
+            return Ok(None);
+        }
         let Some(place) = read::place(&self.reader, id)? else {
             return Ok(None);
         };
@@ -62,6 +85,7 @@ impl Follower {
         };
         let repeats = read::repeats_counted(&self.reader, id)?;
         let records = self.records(request, &events, repeats)?;
+        let bytes = records.iter().map(|record| record.payload.len()).sum();
         let doors = self.parts.doors.lock();
         let pending = self.parts.pending();
         let unsettled = |event: &EventRecord| pending.is_unapplied(&event.id);
@@ -70,7 +94,8 @@ impl Follower {
         }
         // Urgent: it takes a little space and makes a whole segment free.
         let appending = self.parts.journal.append_urgent(records);
-        appending.map(Some).map_err(failed)
+        let appending = appending.map_err(failed)?;
+        Ok(Some((appending, bytes)))
     }
 
     fn records(
@@ -106,7 +131,10 @@ impl Follower {
     }
 
     /// What was stored cannot be read, so it cannot be sent either.
-    fn give_up_on(&mut self, events: &[EventRecord]) -> Result<Option<Appending>, StoreError> {
+    fn give_up_on(
+        &mut self,
+        events: &[EventRecord],
+    ) -> Result<Option<(Appending, usize)>, StoreError> {
         let pending = events
             .iter()
             .filter(|event| super::super::table::is_pending(event.status));
@@ -117,22 +145,26 @@ impl Follower {
             })
             .collect();
         let appending = self.parts.journal.append_urgent(records);
-        appending.map(Some).map_err(failed)
+        let appending = appending.map_err(failed)?;
+        Ok(Some((appending, 0)))
     }
 
     /// Known messages and reports that wait.
     fn carry_rest(&mut self, below: Position) -> Result<bool, StoreError> {
         let keys = upkeep::keys_below(&self.reader, below, KEYS)?;
         if !keys.is_empty() {
-            let now = self.volume.newest;
+            let now = self.volume.now;
             let (needed, expired): (Vec<_>, Vec<_>) =
                 keys.into_iter().partition(|key| key.expires_at > now);
             if !needed.is_empty() {
                 self.write(entry::keys_record(&needed))?;
+                self.wait_for_index();
             }
-            self.indexer
-                .run(move |db| upkeep::forget_keys(db, &expired))?;
-            return Ok(self.reach_the_end());
+            if !expired.is_empty() {
+                let running = self.begin(move |db| upkeep::forget_keys(db, &expired));
+                self.upkeep = Some(Upkeep::Small(running));
+            }
+            return Ok(true);
         }
         let report = {
             let doors = self.parts.doors.lock();
@@ -168,6 +200,7 @@ impl Follower {
         match appending {
             Ok(appending) => {
                 appending.wait().map_err(failed)?;
+                self.wait_for_index();
                 Ok(true)
             }
             Err(error) => {

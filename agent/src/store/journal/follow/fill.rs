@@ -66,6 +66,10 @@ impl Follower {
                     continue;
                 }
             };
+            // One that is stopped already waits for its slice only.
+            if self.stops.has_stopped(&event) {
+                continue;
+            }
             if !tables
                 .iter()
                 .any(|table| table.events.contains_key(&event.id))

@@ -7,7 +7,7 @@ use hookplane_journal::Position;
 
 use super::super::entry::{Counted, Entry, Head, Repeat};
 use super::super::horizon::{Place, Waiting};
-use super::super::index::{read, write};
+use super::super::index::read;
 use super::super::table::{AttemptRow, KeyRow, ReportChange, RequestRow, is_pending};
 use super::{Follower, PAUSE};
 use crate::store::{
@@ -18,7 +18,7 @@ use crate::store::{
 const UNREADABLE: &str = "store_unreadable";
 
 impl Follower {
-    pub(super) fn fold(&mut self, entry: Entry, at: Position, next: Position, bytes: u64) {
+    pub(super) fn fold(&mut self, entry: Entry, at: Position, bytes: u64) {
         match entry {
             // Taken in before, with the record that follows it.
             Entry::Payload { .. } => {}
@@ -26,17 +26,24 @@ impl Follower {
             Entry::Carried(head) => self.carried(*head, at, bytes),
             Entry::Repeat(repeat) => self.repeat(repeat, at),
             Entry::Tally(counted) => self.tally(counted),
-            Entry::Attempt(attempt, status) => self.attempt(&attempt, status, at),
+            Entry::Attempt(attempt, status) => {
+                self.volume.try_bytes = (self.volume.try_bytes * 15 + bytes) / 16;
+                self.attempt(&attempt, status, at);
+            }
             Entry::CarriedAttempt(attempt) => {
                 let row = AttemptRow::new(&attempt, at);
                 self.table.moved_attempts.push((row.id.clone(), at));
                 self.table.attempts.push(row);
             }
-            Entry::Retry(event) => self.requeued(*event, at),
+            Entry::Retry(event) => {
+                let request_id = event.request_id.clone();
+                self.requeued(*event, at);
+                self.let_go(&request_id, at);
+            }
             Entry::Cancel {
                 connection_id,
                 detail,
-            } => self.cancel(connection_id, detail, at, next),
+            } => self.stop(connection_id, detail, at),
             Entry::Broken {
                 event_id,
                 at: when,
@@ -69,6 +76,7 @@ impl Follower {
                 number,
                 last_report,
             } => {
+                self.facts.told_at = at.to_u64();
                 self.facts.number = self.facts.number.or(number);
                 self.facts.last_report = self.facts.last_report.max(last_report);
             }
@@ -93,7 +101,6 @@ impl Follower {
             self.key(key, row);
         }
         let row = RequestRow::new(&request, place, bytes, head.repeats);
-        self.volume.newest = self.volume.newest.max(request.ingested_at);
         self.facts.kept.add(&row);
         self.table.requests.push(row);
         let pending = head.events.iter().any(|event| is_pending(event.status));
@@ -128,6 +135,8 @@ impl Follower {
         if known {
             return;
         }
+        // Those are in the count that was moved with it.
+        self.table.repeated.remove(&id);
         for event in head.events {
             // Those made since by records of their own are there, in a newer state.
             if self.event(&event.id).is_none() {
@@ -168,7 +177,15 @@ impl Follower {
         for event in repeat.requeued.clone() {
             self.requeued(event, at);
         }
+        self.let_go(&repeat.request_id, at);
         self.table.repeats.push(repeat);
+    }
+
+    /// Ends the hold under which a record of this run was written.
+    fn let_go(&self, request_id: &str, at: Position) {
+        if self.is_news(at) {
+            self.parts.doors.folded(request_id);
+        }
     }
 
     fn tally(&mut self, counted: Vec<(Counted, u64)>) {
@@ -189,7 +206,7 @@ impl Follower {
 
     fn attempt(&mut self, attempt: &AttemptRecord, status: EventStatus, at: Position) {
         let id = &attempt.event_id;
-        let known = self.event(id);
+        let known = self.event(id).map(|event| self.as_stopped(event));
         if known.is_none() {
             tracing::debug!(event.id = id, "a try of an event that is gone");
         }
@@ -247,7 +264,7 @@ impl Follower {
     }
 
     fn broken(&mut self, event_id: &str, at: u64, reason: String) {
-        let event = self.event(event_id);
+        let event = self.event(event_id).map(|event| self.as_stopped(event));
         let Some(event) = event.filter(|event| is_pending(event.status)) else {
             return;
         };
@@ -260,46 +277,11 @@ impl Follower {
         self.change(&event, now);
     }
 
-    fn cancel(&mut self, connection_id: String, detail: String, at: Position, next: Position) {
-        // All of a connection may be millions of rows: the index changes them where they are.
-        if !self.settle() {
-            self.stuck.set(true);
-            return;
-        }
-        let stopped = loop {
-            let (id, why, mut facts) = (connection_id.clone(), detail.clone(), self.facts);
-            let outcome = self.indexer.run(move |db| {
-                let stopped = write::cancel(db, &id, &why, &mut facts, next)?;
-                Ok((stopped, facts))
-            });
-            match outcome {
-                Ok((count, facts)) => {
-                    self.facts = facts;
-                    self.table.facts = facts;
-                    self.parts.progress.indexed.send_replace(next.to_u64());
-                    break count;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the index cannot be written; it is tried again");
-                    self.parts.end_if_broken(&error);
-                    if self.closing() {
-                        self.stuck.set(true);
-                        return;
-                    }
-                    std::thread::sleep(PAUSE);
-                }
-            }
-        };
-        let mut pending = self.parts.pending();
-        pending.horizons.remove_connection(&connection_id);
-        pending.cancelling = pending.cancelling.saturating_sub(1);
-        pending.note_cancelled(at, stopped);
-    }
-
     /// An event there was not before.
     fn enter(&mut self, event: Arc<EventRecord>, place: Option<Place>) {
         self.facts.backlog.enter(event.status);
         if is_pending(event.status) {
+            self.spare(&event);
             let waiting = Waiting {
                 event: Arc::clone(&event),
                 place,
@@ -310,7 +292,7 @@ impl Follower {
     }
 
     /// An event in another state.
-    fn change(&mut self, from: &EventRecord, to: EventRecord) -> Arc<EventRecord> {
+    pub(super) fn change(&mut self, from: &EventRecord, to: EventRecord) -> Arc<EventRecord> {
         let to = Arc::new(to);
         self.facts.backlog.leave(from.status);
         self.facts.backlog.enter(to.status);
@@ -329,12 +311,19 @@ impl Follower {
 
     /// The latest state of an event.
     pub(super) fn event(&self, id: &str) -> Option<Arc<EventRecord>> {
-        let in_tables = self.table.events.get(id);
-        let in_tables = in_tables.or_else(|| self.taken.as_ref()?.events.get(id));
-        if let Some(event) = in_tables {
-            return Some(Arc::clone(event));
+        if let Some(event) = self.in_tables(id) {
+            return Some(event);
         }
-        self.ask(|db| read::any_event(db, id))
+        let event = self.ask(|db| read::any_event(db, id))?;
+        self.stops.saw(&event);
+        Some(event)
+    }
+
+    /// The same of what is not in the index yet.
+    pub(super) fn in_tables(&self, id: &str) -> Option<Arc<EventRecord>> {
+        let event = self.table.events.get(id);
+        let event = event.or_else(|| self.taken.as_ref()?.events.get(id));
+        event.map(Arc::clone)
     }
 
     fn knows_attempt(&self, id: &str) -> bool {
@@ -374,7 +363,7 @@ impl Follower {
     }
 
     /// Whether anybody can be waiting to hear of a record.
-    fn is_news(&self, at: Position) -> bool {
+    pub(super) fn is_news(&self, at: Position) -> bool {
         at >= self.parts.opened_at
     }
 }

@@ -144,7 +144,7 @@ fn large_events_take_more_room() {
 #[test]
 fn what_leaves_memory_is_what_is_due_last() {
     let mut horizons = Horizons::default();
-    for at in 0..3_000 {
+    for at in 0..MOST as u64 + 1_000 {
         horizons.insert(waiting(1, at, 0));
     }
     check(&horizons);

@@ -23,8 +23,8 @@ const TURN: Duration = Duration::from_secs(5);
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// Lists and counts.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The check of the books reads all events, in the background.
-const CHECK: Duration = Duration::from_secs(300);
+/// The check of the books reads many events at once, in the background.
+const CHECK: Duration = Duration::from_secs(30);
 
 pub(in super::super) struct Readers {
     /// Whether a message is known.

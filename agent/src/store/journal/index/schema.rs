@@ -3,13 +3,14 @@
 use rusqlite::Connection;
 
 /// Another version is not migrated: the index is made again from the journal.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Ids sort by time, so newest-first lists walk indexes on ids (`pages`). A request's row stands at
 /// its place in the journal, so the oldest live one is the first. What is pending has a due time, and
 /// the partial indexes on it are as small as the backlog; those on what was refused or failed are
 /// small, too, as long as that is rare. Every index costs each write, so there is none on what is
-/// seldom asked for, and none but partial ones on what changes.
+/// seldom asked for, and none but partial ones on what changes. `stopping` has the connections whose
+/// pending events are being cancelled bit by bit, `spared` what became pending there meanwhile.
 const TABLES: &str = "
 CREATE TABLE request (
     position INTEGER PRIMARY KEY,
@@ -112,6 +113,17 @@ CREATE TABLE total (
     PRIMARY KEY (team_id, minute, what)
 ) WITHOUT ROWID;
 
+CREATE TABLE stopping (
+    connection_id TEXT PRIMARY KEY,
+    detail TEXT NOT NULL,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE spared (
+    connection_id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    PRIMARY KEY (connection_id, event_id)
+) WITHOUT ROWID;
+
 CREATE TABLE report (sequence INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -119,9 +131,14 @@ CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 /// Pages in the log before it is folded into the file: 16 MiB, few flushes and short ones.
 const CHECKPOINT_PAGES: i64 = 4_000;
 const CACHE_KIB: i64 = -8_192;
+/// To which the log is cut after a moment in which it had to grow.
+const LOG_BYTES: i64 = 64 << 20;
 
 pub(super) fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    // Before anything else: a file keeps what it began with. Free pages are given back in slices.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;

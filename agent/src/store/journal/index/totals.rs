@@ -107,10 +107,10 @@ pub(super) fn without(
     Ok(())
 }
 
-/// Forgets the sums of arrivals before a minute, and what has come to nothing.
-pub(super) fn forget_repeats(db: &Connection, before: u64) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM total WHERE count = 0 OR (what = ?1 AND minute < ?2)")?
-        .execute([signed(REPEAT), signed(before)])?;
+/// Forgets sums that have come to nothing.
+pub(super) fn forget_empty(db: &Connection) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM total WHERE count = 0")?
+        .execute([])?;
     Ok(())
 }
 

@@ -1,46 +1,53 @@
-//! What retention asks of the index, and the check of the books.
+//! What retention asks of the index and changes in it, in slices.
+
+use std::collections::HashSet;
 
 use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::totals::{MINUTE, Totals};
-use super::{failed, rows, signed, totals, write};
+pub(in super::super) use super::books::imbalance;
+use super::totals::{self, MINUTE, REPEAT, Totals};
+use super::{failed, rows, signed, write};
 use crate::ids::{IdMint, Kind};
-use crate::store::EventStatus;
 use crate::store::StoreError;
-use crate::store::journal::entry::{KeyEntry, codes};
-use crate::store::journal::table::{Backlog, Facts, Kept};
+use crate::store::journal::entry::KeyEntry;
+use crate::store::journal::table::Kept;
 
-/// Requests that nothing pending belongs to, oldest first: those below an id, or in a segment.
+/// Nothing pending belongs to the request.
 const FREE: &str = "NOT EXISTS (SELECT 1 FROM event
     WHERE event.request_id = request.id AND event.due_at IS NOT NULL)";
 
-/// Ids of requests received before a time, without anything pending.
+/// Ids of requests received before a time, from one on, oldest first; and which of them are free.
 pub(in super::super) fn old_requests(
     db: &Connection,
+    after: &str,
     before: u64,
     limit: u32,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<(String, bool)>, StoreError> {
     let newest = IdMint::lower_bound(Kind::Request, before);
-    let sql = format!("SELECT id FROM request WHERE id < ?1 AND {FREE} ORDER BY id LIMIT ?2");
+    let sql =
+        format!("SELECT id, {FREE} FROM request WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3");
     db.prepare_cached(&sql)
         .and_then(|mut find| {
-            find.query_map(params![newest, limit], |row| row.get(0))?
-                .collect()
+            find.query_map(params![after, newest, limit], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect()
         })
         .map_err(failed)
 }
 
-/// Deletes requests, if still nothing pending belongs to them. Gives how many went and their
-/// bytes; `facts` are what holds without them.
-pub(in super::super) fn delete(
-    db: &mut Connection,
-    ids: &[String],
-    facts: &mut Facts,
-) -> rusqlite::Result<u64> {
+/// What was deleted.
+#[derive(Debug, Default)]
+pub(in super::super) struct Deleted {
+    pub(in super::super) ids: HashSet<String>,
+    pub(in super::super) kept: Kept,
+}
+
+/// Deletes requests, if still nothing pending belongs to them.
+pub(in super::super) fn delete(db: &mut Connection, ids: &[String]) -> rusqlite::Result<Deleted> {
     let transaction = db.transaction()?;
-    let mut gone = 0;
-    let mut without = *facts;
+    let mut gone = Deleted::default();
     let mut sums = Totals::default();
     {
         let sql = format!("DELETE FROM request WHERE id = ?1 AND {FREE} RETURNING bytes, rejected");
@@ -54,12 +61,10 @@ pub(in super::super) fn delete(
             let Some((bytes, rejected)) = row.optional()? else {
                 continue;
             };
-            gone += 1;
+            gone.ids.insert(id.clone());
             sums.take(own);
-            without.kept.subtract(Kept {
-                bytes,
-                rejected: if rejected { bytes } else { 0 },
-            });
+            gone.kept.bytes += bytes;
+            gone.kept.rejected += if rejected { bytes } else { 0 };
             for table in ["attempt", "event", "repeat"] {
                 transaction
                     .prepare_cached(&format!("DELETE FROM {table} WHERE request_id = ?1"))?
@@ -68,21 +73,107 @@ pub(in super::super) fn delete(
         }
     }
     totals::put(&transaction, &sums)?;
-    write::put_facts(&transaction, &without, None)?;
+    // Relative to what the index says: memory may be further on.
+    write::lower_fact(&transaction, "bytes", gone.kept.bytes)?;
+    write::lower_fact(&transaction, "rejected_bytes", gone.kept.rejected)?;
     transaction.commit()?;
-    *facts = without;
     Ok(gone)
 }
 
-/// Forgets arrivals before a time, also those of requests that are gone.
-pub(in super::super) fn forget_repeats(db: &Connection, before: u64) -> rusqlite::Result<()> {
+/// Forgets some arrivals before a time, also those of requests that are gone.
+pub(in super::super) fn forget_repeats(
+    db: &mut Connection,
+    before: u64,
+    limit: u32,
+) -> rusqlite::Result<()> {
     let before = before / MINUTE * MINUTE;
-    db.prepare_cached("DELETE FROM repeat WHERE received_at < ?1")?
-        .execute([signed(before)])?;
-    totals::forget_repeats(db, before)?;
+    let db = db.transaction()?;
+    let mut sums = Totals::default();
+    {
+        let mut forget = db.prepare_cached(
+            "DELETE FROM repeat WHERE (request_id, received_at, place) IN
+             (SELECT request_id, received_at, place FROM repeat WHERE received_at < ?1 LIMIT ?2)
+             RETURNING team_id, received_at",
+        )?;
+        let mut forgotten = forget.query(params![signed(before), limit])?;
+        while let Some(row) = forgotten.next()? {
+            let team: String = row.get(0)?;
+            sums.add(&team, rows::unsigned(row, 1)?, REPEAT, -1);
+        }
+    }
+    totals::put(&db, &sums)?;
+    totals::forget_empty(&db)?;
     db.prepare_cached("DELETE FROM counted WHERE minute < ?1")?
         .execute([signed(before)])?;
+    db.commit()
+}
+
+/// Gives some free pages back to the file system.
+pub(in super::super) fn vacuum(db: &Connection, pages: u64) -> rusqlite::Result<()> {
+    let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut steps = vacuum.query([])?;
+    while steps.next()?.is_some() {}
     Ok(())
+}
+
+/// Pages of the index, in the file or in the log.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Pages {
+    pub(in super::super) all: u64,
+    pub(in super::super) free: u64,
+    pub(in super::super) bytes_each: u64,
+}
+
+pub(in super::super) fn pages(db: &Connection) -> Result<Pages, StoreError> {
+    let ask = |name| db.pragma_query_value(None, name, |row| rows::unsigned(row, 0));
+    let all = || {
+        Ok(Pages {
+            all: ask("page_count")?,
+            free: ask("freelist_count")?,
+            bytes_each: ask("page_size")?,
+        })
+    };
+    all().map_err(failed::<rusqlite::Error>)
+}
+
+/// Bytes of requests in some parts of the journal, and what moving the pending ones takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in super::super) struct Sample {
+    pub(in super::super) bytes: u64,
+    pub(in super::super) pending: u64,
+}
+
+/// Looks at the first so many requests of each part. A try that moves with its request counts as
+/// so many bytes.
+pub(in super::super) fn sample(
+    db: &Connection,
+    parts: &[(Position, Position)],
+    limit: u32,
+    (most_tries, try_bytes): (u64, u64),
+) -> Result<Sample, StoreError> {
+    let sql = format!(
+        "SELECT bytes, {FREE}, (SELECT coalesce(sum(attempts), 0) FROM event
+         WHERE event.request_id = request.id)
+         FROM request WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT ?3"
+    );
+    let mut all = Sample::default();
+    let mut look = || {
+        let mut find = db.prepare_cached(&sql)?;
+        for (from, to) in parts {
+            let mut found =
+                find.query(params![signed(from.to_u64()), signed(to.to_u64()), limit])?;
+            while let Some(row) = found.next()? {
+                let bytes = rows::unsigned(row, 0)?;
+                all.bytes += bytes;
+                if !row.get::<_, bool>(1)? {
+                    all.pending += bytes + rows::unsigned(row, 2)?.min(most_tries) * try_bytes;
+                }
+            }
+        }
+        Ok(())
+    };
+    look().map_err(failed::<rusqlite::Error>)?;
+    Ok(all)
 }
 
 /// The oldest place in the journal that a request or a known message needs.
@@ -98,22 +189,26 @@ pub(in super::super) fn oldest_needed(db: &Connection) -> Result<Option<Position
     Ok(oldest.map(Position::from_u64))
 }
 
-/// Requests whose head stands below a position, oldest first.
-pub(in super::super) fn requests_below(
+/// Requests whose head stands between two positions, oldest first.
+pub(in super::super) fn requests_between(
     db: &Connection,
+    from: Position,
     below: Position,
     limit: u32,
 ) -> Result<Vec<RequestBelow>, StoreError> {
     let sql = format!(
-        "SELECT id, ingested_at, {FREE} FROM request WHERE position < ?1 ORDER BY position LIMIT ?2"
+        "SELECT id, position, ingested_at, {FREE} FROM request
+         WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT ?3"
     );
+    let bounds = params![signed(from.to_u64()), signed(below.to_u64()), limit];
     db.prepare_cached(&sql)
         .and_then(|mut find| {
-            find.query_map(params![signed(below.to_u64()), limit], |row| {
+            find.query_map(bounds, |row| {
                 Ok(RequestBelow {
                     id: row.get(0)?,
-                    ingested_at: rows::unsigned(row, 1)?,
-                    free: row.get(2)?,
+                    position: Position::from_u64(rows::unsigned(row, 1)?),
+                    ingested_at: rows::unsigned(row, 2)?,
+                    free: row.get(3)?,
                 })
             })?
             .collect()
@@ -123,6 +218,7 @@ pub(in super::super) fn requests_below(
 
 pub(in super::super) struct RequestBelow {
     pub(in super::super) id: String,
+    pub(in super::super) position: Position,
     pub(in super::super) ingested_at: u64,
     /// Nothing pending belongs to it.
     pub(in super::super) free: bool,
@@ -181,51 +277,6 @@ pub(in super::super) fn each_key(
         Ok(true)
     };
     all().map_err(failed::<rusqlite::Error>)
-}
-
-/// Events that stand differently in the two ways of being pending, by status and by due time, and
-/// how far the running count is off.
-pub(in super::super) fn imbalance(db: &Connection) -> Result<u64, StoreError> {
-    let [scheduled, queued, hold] = [
-        EventStatus::Scheduled,
-        EventStatus::Queued,
-        EventStatus::Hold,
-    ]
-    .map(|status| signed(codes::status_code(status)));
-    let stray = db
-        .prepare_cached(
-            "SELECT count(*) FROM event WHERE (due_at IS NULL) = (status IN (?1, ?2, ?3))",
-        )
-        .and_then(|mut count| {
-            count.query_row([scheduled, queued, hold], |row| rows::unsigned(row, 0))
-        })
-        .map_err(failed)?;
-    let mut found = Backlog::default();
-    let counts = db
-        .prepare_cached(
-            "SELECT status, count(*) FROM event WHERE due_at IS NOT NULL GROUP BY status",
-        )
-        .and_then(|mut count| {
-            count
-                .query_map([], |row| {
-                    Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })
-        .map_err(failed)?;
-    for (code, count) in counts {
-        match codes::status_from(code) {
-            Ok(EventStatus::Scheduled) => found.scheduled = count,
-            Ok(EventStatus::Queued) => found.queued = count,
-            Ok(EventStatus::Hold) => found.hold = count,
-            _ => {}
-        }
-    }
-    let told = super::state(db).map_err(failed)?.facts.backlog;
-    let off = found.scheduled.abs_diff(told.scheduled)
-        + found.queued.abs_diff(told.queued)
-        + found.hold.abs_diff(told.hold);
-    Ok(stray + off)
 }
 
 /// Whether the file is whole, by SQLite's own check.

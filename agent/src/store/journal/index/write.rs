@@ -5,11 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows;
 use super::signed;
-use super::totals::{self, ACCEPTED, MINUTE, REJECTED, REPEAT, Totals};
+use super::totals::{self, ACCEPTED, REJECTED, REPEAT, Totals};
 use crate::store::journal::entry::Repeat;
-use crate::store::journal::entry::codes;
 use crate::store::journal::table::{Facts, ReportChange, RequestRow, Table};
-use crate::store::{EventStatus, IgnoredReason};
 
 /// Arrivals of one message that are kept one by one; the rest is counted.
 pub(in super::super) const KEPT_REPEATS: u64 = 100;
@@ -22,6 +20,7 @@ pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Re
         put_request(&transaction, request, &mut sums)?;
     }
     put_events(&transaction, table, &mut sums)?;
+    put_stops(&transaction, table)?;
     put_attempts(&transaction, table)?;
     put_repeats(&transaction, table, &mut sums)?;
     put_keys(&transaction, table)?;
@@ -207,6 +206,7 @@ pub(in super::super) fn put_facts(
         ("latest_expiry", Some(facts.latest_expiry)),
         ("bytes", Some(facts.kept.bytes)),
         ("rejected_bytes", Some(facts.kept.rejected)),
+        ("told_at", Some(facts.told_at)),
         ("resume", resume.map(Position::to_u64)),
     ];
     for (name, value) in values {
@@ -217,59 +217,28 @@ pub(in super::super) fn put_facts(
     Ok(())
 }
 
-/// Stops what is pending on a connection. Gives how many were scheduled, queued and held.
-pub(in super::super) fn cancel(
-    db: &mut Connection,
-    connection_id: &str,
-    detail: &str,
-    facts: &mut Facts,
-    resume: Position,
-) -> rusqlite::Result<u64> {
-    let transaction = db.transaction()?;
-    let mut before = *facts;
-    let mut stopped = 0;
-    let mut totals = Totals::default();
-    {
-        let mut count = transaction.prepare_cached(
-            "SELECT status, count(*), team_id, created_at / ?2 FROM event
-             WHERE connection_id = ?1 AND due_at IS NOT NULL GROUP BY 1, 3, 4",
-        )?;
-        let mut found = count.query(params![connection_id, signed(MINUTE)])?;
-        while let Some(row) = found.next()? {
-            let count = rows::unsigned(row, 1)?;
-            stopped += count;
-            let (team, at) = (row.get::<_, String>(2)?, rows::unsigned(row, 3)? * MINUTE);
-            let cancelled = codes::status_code(EventStatus::Cancelled);
-            totals.add(&team, at, rows::unsigned(row, 0)?, -signed(count));
-            totals.add(&team, at, cancelled, signed(count));
-            let backlog = &mut before.backlog;
-            match codes::status_from(rows::unsigned(row, 0)?) {
-                Ok(EventStatus::Scheduled) => {
-                    backlog.scheduled = backlog.scheduled.saturating_sub(count)
-                }
-                Ok(EventStatus::Queued) => backlog.queued = backlog.queued.saturating_sub(count),
-                Ok(EventStatus::Hold) => backlog.hold = backlog.hold.saturating_sub(count),
-                _ => {}
-            }
-        }
+/// Connections whose pending events stop, and what became pending on them afterwards.
+fn put_stops(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+    for (connection_id, stop) in &table.stops {
+        db.prepare_cached("INSERT OR REPLACE INTO stopping VALUES (?1, ?2, ?3)")?
+            .execute(params![connection_id, stop.detail, at(stop.position)])?;
+        db.prepare_cached("DELETE FROM spared WHERE connection_id = ?1")?
+            .execute([connection_id])?;
     }
-    transaction
-        .prepare_cached(
-            "UPDATE event SET status = ?2, ignored_reason = ?3, ignored_detail = ?4,
-             next_attempt_at = NULL, due_at = NULL
-             WHERE connection_id = ?1 AND due_at IS NOT NULL",
-        )?
-        .execute(params![
-            connection_id,
-            signed(codes::status_code(EventStatus::Cancelled)),
-            signed(codes::ignored_code(IgnoredReason::Operator)),
-            detail,
-        ])?;
-    totals::put(&transaction, &totals)?;
-    put_facts(&transaction, &before, Some(resume))?;
-    transaction.commit()?;
-    *facts = before;
-    Ok(stopped)
+    let mut put = db.prepare_cached("INSERT OR REPLACE INTO spared VALUES (?1, ?2)")?;
+    for (connection_id, event_id) in &table.spared {
+        put.execute([connection_id, event_id])?;
+    }
+    Ok(())
+}
+
+/// Takes something off a running count, whatever it is by now.
+pub(super) fn lower_fact(db: &Connection, name: &str, by: u64) -> rusqlite::Result<()> {
+    if by > 0 {
+        db.prepare_cached("UPDATE fact SET value = max(value - ?2, 0) WHERE name = ?1")?
+            .execute(params![name, signed(by)])?;
+    }
+    Ok(())
 }
 
 fn at(position: Position) -> i64 {

@@ -146,7 +146,7 @@ async fn counts_of_any_window_are_what_is_there_before_and_after_retention() {
     check(&store, &known).await;
 
     let before = MINUTE * 104;
-    let gone = store.retain(before, 1_000).await.unwrap();
+    let gone = store.retain(before, before, 1_000).await.unwrap();
     let old = known.requests.iter().filter(|(at, _)| *at < before);
     let kept = old.filter(|(at, _)| {
         let mut events = known.events.iter();

@@ -163,7 +163,10 @@ impl World {
                 .await
                 .unwrap(),
         );
-        let waiting: Vec<_> = waiting.into_iter().map(|due| due.event.id.clone()).collect();
+        let waiting: Vec<_> = waiting
+            .into_iter()
+            .map(|due| due.event.id.clone())
+            .collect();
         for (id, (told, _)) in &self.told.events {
             let pending = super::super::table::is_pending(told.status);
             assert_eq!(waiting.contains(id), pending, "{id} is {:?}", told.status);

@@ -39,7 +39,7 @@ async fn work(store: &JournalStore) -> Result<(), StoreError> {
     let fresh = request(900, None, 10);
     store.append(new(&fresh, Vec::new()), IDS).await?;
     // Each of them before one that failed ends this.
-    store.retain(103, 10).await?;
+    store.retain(103, 103, 10).await?;
     due?;
     repeated.map(drop)
 }

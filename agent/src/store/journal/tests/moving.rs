@@ -11,6 +11,14 @@ fn oldest(store: &JournalStore) -> u32 {
     store.parts().journal.oldest().map_or(0, |at| at.segment)
 }
 
+async fn place(store: &JournalStore, id: &str) -> hookplane_journal::Position {
+    let id = id.to_owned();
+    let found = store
+        .ask(move |db, _| super::super::index::read::place(db, &id))
+        .await;
+    found.unwrap().expect("it is there").0
+}
+
 #[tokio::test]
 async fn old_segments_go_and_what_is_pending_or_known_in_them_is_moved() {
     let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
@@ -25,6 +33,9 @@ async fn old_segments_go_and_what_is_pending_or_known_in_them_is_moved() {
         .unwrap();
     let tried = completion(&branch, EventStatus::Scheduled, Some(50));
     store.complete(tried).await.unwrap();
+    let other = request(11, None, 1_000);
+    let branches = vec![event(&other, "des_other")];
+    store.append(new(&other, branches), IDS).await.unwrap();
     let known = request(11, Some("msg_known"), 1_000);
     store.append(new(&known, Vec::new()), IDS).await.unwrap();
     for at in 0..30 {
@@ -33,11 +44,23 @@ async fn old_segments_go_and_what_is_pending_or_known_in_them_is_moved() {
         store.complete(done).await.unwrap();
     }
     accept(&store, 10_000, 100).await;
+    // By a clock that jumps: no reason to forget a message.
+    accept(&store, 10 * LONG, 100).await;
     let segments = shared(&store).journal.segments().len();
     assert!(segments > 8, "{segments}");
 
+    // A record about one of them is on its way.
+    let hold = shared(&store).doors.hold(&waiting.id).unwrap();
+    until("the other one is moved", async || {
+        store.retain(5_000, 5_000, 200).await.unwrap();
+        place(&store, &other.id).await.segment > 1
+    })
+    .await;
+    let held = place(&store, &waiting.id).await.segment;
+    assert_eq!(held, 1, "a request was moved that is about to change");
+    drop(hold);
     until("the old segments are given up", async || {
-        store.retain(5_000, 200).await.unwrap();
+        store.retain(5_000, 5_000, 200).await.unwrap();
         shared(&store).journal.segments().len() <= 3
     })
     .await;

@@ -151,3 +151,61 @@ async fn an_index_that_is_behind_or_broken_or_of_another_journal_is_mended() {
     assert!(store.pending_lanes().await.unwrap().is_empty());
     assert_eq!(store.store_number().await.unwrap(), None);
 }
+
+/// What is told of requests that are kept, without arrivals that ended with their segment.
+async fn told_of(store: &JournalStore, kept: &[String]) -> String {
+    let mut told = String::new();
+    for id in kept {
+        let mut history = store.history(TEAM, id).await.unwrap().expect("it is kept");
+        history.repeats.clear();
+        told += &format!("{history:#?}");
+    }
+    let due = store.due(lane_due("des_1", u64::MAX >> 1, 255)).await;
+    told += &format!("{:#?}", due.unwrap());
+    told += &format!("{:?}", store.backlog().await.unwrap());
+    told += &format!("{:?}", store.spooled_reports(0, 10).await.unwrap());
+    told += &format!("{:?}", store.store_number().await.unwrap());
+    told + &format!("{:?}", store.pending_connections().await.unwrap())
+}
+
+#[tokio::test]
+async fn an_index_made_again_after_segments_were_given_up_gives_the_same_answers() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let options = options(64 << 10);
+    let store = on_disk(&disk, dir.path(), &options);
+    store.set_store_number(7).await.unwrap();
+    let mut kept = Vec::new();
+    for at in 0..6_u64 {
+        let one = request(100 + at, Some(&format!("msg_{at}")), 500);
+        let branches = vec![event(&one, "des_1"), event(&one, "des_2")];
+        let both = new(&one, branches.clone());
+        store.append(both, IDS).await.unwrap();
+        let done = completion(&branches[1], EventStatus::Failed, None);
+        store.complete(done).await.unwrap();
+        let tried = completion(&branches[0], EventStatus::Scheduled, Some(9_000));
+        store.complete(tried).await.unwrap();
+        kept.push(one.id);
+    }
+    store.spool_report(b"waits".to_vec()).await.unwrap();
+    for at in 0..30 {
+        deliver(&store, 1_000 + at, 20_000).await;
+    }
+    // Records that stay about requests that move: each heals a branch once, then is an arrival.
+    for at in 0..12_u64 {
+        let again = request(2_000 + at, Some(&format!("msg_{}", at % 6)), 10);
+        store.append(new(&again, Vec::new()), IDS).await.unwrap();
+    }
+    until("the old segments are given up", async || {
+        store.retain(5_000, 5_000, 200).await.unwrap();
+        shared(&store).journal.segments().len() <= 3
+    })
+    .await;
+    let before = told_of(&store, &kept).await;
+    store.close().await;
+    drop(store);
+    super::super::index::remove(&dir.path().join("index.db")).unwrap();
+
+    let store = on_disk(&disk, dir.path(), &options);
+    assert_eq!(told_of(&store, &kept).await, before);
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}

@@ -1,0 +1,125 @@
+//! What is ordered rather than received: an event again, a connection stopped, old requests gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookplane_journal::Position;
+use tokio::sync::oneshot;
+
+use super::super::JournalStore;
+use super::super::entry;
+use super::super::follow::Order;
+use super::super::index::read;
+use super::{Outcome, child, refused};
+use crate::store::{EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, StoreError};
+
+/// How long who cancels waits for the end of it.
+const CANCEL: Duration = Duration::from_secs(10);
+/// Deletion and moving are done between other work.
+const RETENTION: Duration = Duration::from_secs(60);
+
+impl JournalStore {
+    pub(in super::super) async fn take_retry(
+        &self,
+        team_id: &str,
+        parent_id: &str,
+        new_id: String,
+        now: u64,
+    ) -> Result<EventRecord, RetryError> {
+        let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
+        let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
+        let request_id = found.ok_or(RetryError::NotFound)?.request_id;
+        let hold = self.parts().doors.hold(&request_id);
+        let hold = hold.ok_or(RetryError::NotFound)?;
+        // Again: between the first look and the hold it may have been deleted.
+        let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
+        let parent = found.ok_or(RetryError::NotFound)?;
+        match parent.status {
+            EventStatus::Successful | EventStatus::Failed => {}
+            EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => {}
+            EventStatus::Cancelled => return Err(RetryError::Ignored),
+            pending => return Err(RetryError::Pending(pending)),
+        }
+        let event = child(&parent, RetryKind::Single, new_id, now);
+        let told = move |outcome: &Outcome| hold.told(outcome);
+        self.write(vec![entry::retry_record(&event)], false, told)
+            .await?;
+        self.seen().await;
+        Ok(event)
+    }
+
+    pub(in super::super) async fn take_cancel(
+        &self,
+        connection_id: &str,
+        detail: &str,
+    ) -> Result<u64, StoreError> {
+        let parts = self.parts();
+        if parts.pending().stopping.contains_key(connection_id) {
+            return Ok(self.stopped(connection_id, None).await);
+        }
+        let record = entry::cancel_record(connection_id, detail);
+        parts.pending().cancelling += 1;
+        let told = Arc::clone(parts);
+        let appending = self.submit(vec![record], true, move |outcome| {
+            if outcome.is_err() {
+                told.pending().cancel_seen();
+            }
+        });
+        let appending = appending.inspect_err(|_| parts.pending().cancel_seen())?;
+        let positions = appending.await.map_err(refused)?;
+        Ok(self
+            .stopped(connection_id, positions.first().copied())
+            .await)
+    }
+
+    /// How many events the record at a place has stopped. A large connection is stopped bit by
+    /// bit and nothing of it is sent meanwhile, so that this takes long is no error.
+    async fn stopped(&self, connection_id: &str, at: Option<Position>) -> u64 {
+        let parts = self.parts();
+        let mut ended = parts.progress.stopped.subscribe();
+        let deadline = tokio::time::Instant::now() + CANCEL;
+        self.seen().await;
+        parts.progress.raise();
+        let count = || {
+            let pending = parts.pending();
+            let mut kept = pending.cancelled.iter();
+            let own = kept.find(|(position, _)| Some(*position) == at);
+            own.map(|(_, count)| *count)
+        };
+        let over = |_: &u64| {
+            let under_way = parts.pending().stopping.contains_key(connection_id);
+            !under_way || count().is_some()
+        };
+        let waited = tokio::time::timeout_at(deadline, ended.wait_for(over)).await;
+        if waited.is_err() {
+            tracing::info!(connection.id = connection_id, "stopping goes on");
+        }
+        count().unwrap_or(0)
+    }
+
+    pub(in super::super) async fn order_retention(
+        &self,
+        before: u64,
+        now: u64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        // What was delivered by now counts as delivered.
+        self.parts().indexed().await?;
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Retain {
+            before,
+            now,
+            limit,
+            reply,
+        };
+        self.handle
+            .orders
+            .try_send(order)
+            .map_err(|_| StoreError::Busy)?;
+        self.parts().progress.raise();
+        match tokio::time::timeout(RETENTION, answer).await {
+            Ok(outcome) => outcome.map_err(|_| StoreError::Closed)?,
+            Err(_) => Err(StoreError::Busy),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A volume that is used up, an index that cannot be written, and space that comes back.
+
+use hookplane_journal::io::simulated::SimulatedDisk;
+
+use super::*;
+
+const SEGMENT: u32 = 64 << 10;
+
+fn with_volume(disk: &SimulatedDisk, folder: &Path, most: u64) -> JournalStore {
+    let index = folder.join("index.db");
+    JournalStore::open_on(disk.directory(), &index, &options(SEGMENT), most).unwrap()
+}
+
+/// Requests for a destination that takes nothing.
+async fn waiting(store: &JournalStore, count: u64) -> Vec<EventRecord> {
+    let mut branches = Vec::new();
+    for at in 0..count {
+        let one = request(100 + at, None, 1_000);
+        let branch = event(&one, "des_dead");
+        until("the request is stored", async || {
+            let new = new(&one, vec![branch.clone()]);
+            store.append(new, IDS).await.is_ok()
+        })
+        .await;
+        branches.push(branch);
+    }
+    branches
+}
+
+#[tokio::test]
+async fn a_few_pending_requests_do_not_make_a_full_volume_refuse_everything() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let most = 4 << 20;
+    let store = with_volume(&disk, dir.path(), most);
+    // More than one look at the oldest requests.
+    let dead = waiting(&store, 140).await;
+    // Three volumes of it.
+    for at in 0..600 {
+        deliver(&store, 10_000 + at, 20_000).await;
+    }
+    until("the volume is kept", async || {
+        store.parts().bytes_kept() <= most
+    })
+    .await;
+    let due = store.due(lane_due("des_dead", 100_000, 255)).await.unwrap();
+    let ids: Vec<_> = due.iter().map(|due| due.event.id.clone()).collect();
+    let expected: Vec<_> = dead.iter().map(|event| event.id.clone()).collect();
+    assert_eq!(ids, expected, "what is pending is not whole any more");
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_is_delivered_between_pending_requests_makes_room_while_they_are_half_of_it() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let most = 4 << 20;
+    let store = with_volume(&disk, dir.path(), most);
+    let mut pending = 0;
+    for at in 0..500 {
+        // Two fifths of the volume wait, spread over all segments.
+        if at % 3 == 0 && pending < 80 {
+            accept(&store, 10_000 + at, 20_000).await;
+            pending += 1;
+        } else {
+            deliver(&store, 10_000 + at, 20_000).await;
+        }
+    }
+    let due = store.due(lane_due("des_1", 100_000, 255)).await.unwrap();
+    assert_eq!(due.len(), pending, "what is pending is not whole any more");
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn deliveries_go_on_while_the_index_cannot_be_written_and_upkeep_is_asked_for() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    let gone = waiting(&store, 20).await;
+    for at in 0..1_500 {
+        let one = request(1_000 + at, None, 10);
+        let branch = event(&one, "des_1");
+        store.append(new(&one, vec![branch]), IDS).await.unwrap();
+    }
+    // The index knows them.
+    store.event(TEAM, &gone[0].id).await.unwrap().unwrap();
+    let lock = lock_index(dir.path());
+    let mut asked = tokio::task::JoinSet::new();
+    let (one, other) = (store.clone(), store.clone());
+    asked.spawn(async move { drop(one.retain(5_000, 5_000, 200).await) });
+    asked.spawn(async move { drop(other.cancel_pending("web_des_dead", "gone").await) });
+    let mut sent = 0;
+    until("all is sent", async || {
+        for due in store.due(lane_due("des_1", 1_000_000, 255)).await.unwrap() {
+            let done = completion(&due.event, EventStatus::Successful, None);
+            store.complete(done).await.unwrap();
+            sent += 1;
+        }
+        sent >= 1_500
+    })
+    .await;
+    assert!(
+        store
+            .due(lane_due("des_dead", 1_000_000, 255))
+            .await
+            .unwrap()
+            .is_empty(),
+        "what is stopped is given out"
+    );
+    drop(lock);
+    asked.join_all().await;
+    until("the deliveries are in the index", async || {
+        store.retain(5_000, 5_000, 5_000).await.is_ok()
+    })
+    .await;
+    assert_eq!(sent, 1_500, "something was sent twice");
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_index_that_was_large_gives_its_space_back() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    for at in 0..2_500 {
+        let one = request(1_000 + at, None, 10);
+        let branches = vec![event(&one, "des_1"), event(&one, "des_2")];
+        store.append(new(&one, branches), IDS).await.unwrap();
+    }
+    store.cancel_pending("web_des_1", "gone").await.unwrap();
+    store.cancel_pending("web_des_2", "gone").await.unwrap();
+    // The pages there are, in the log or in the file.
+    let file = rusqlite::Connection::open(dir.path().join("index.db")).unwrap();
+    let pages = || {
+        let count = file.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0));
+        count.unwrap()
+    };
+    let before = pages();
+    until("all is deleted", async || {
+        store.retain(50_000, 50_000, 5_000).await.unwrap() == 0
+    })
+    .await;
+    until("the file has shrunk", async || pages() < before / 2).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_record_is_emptied_by_age() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let mut options = options(SEGMENT);
+    options.journal.reserve = false;
+    disk.set_capacity(8 * u64::from(SEGMENT));
+    let store = on_disk(&disk, dir.path(), &options);
+    store.set_store_number(7).await.unwrap();
+    // Nothing tells number and last report again before the last block is taken.
+    let late = hold_up_follower(&store);
+    let mut at = 100;
+    for body in [10_000, 10] {
+        loop {
+            at += 1;
+            let one = request(at, None, body);
+            if store.append(new(&one, Vec::new()), IDS).await.is_err() {
+                break;
+            }
+        }
+    }
+    drop(late);
+    until("there is room again", async || {
+        drop(store.retain(5_000, 5_000, 1_000).await);
+        let one = request(10_000, None, 10_000);
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
+    })
+    .await;
+    store.close().await;
+    drop(store);
+    super::super::index::remove(&dir.path().join("index.db")).unwrap();
+    let store = on_disk(&disk, dir.path(), &options);
+    assert_eq!(store.store_number().await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn age_takes_what_stands_behind_a_long_backlog_and_what_is_delivered_later() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    let pending = waiting(&store, 1_200).await;
+    for at in 0..300 {
+        deliver(&store, 2_000 + at, 10).await;
+    }
+    assert_eq!(store.retain(5_000, 5_000, 1_000).await.unwrap(), 300);
+    let done = completion(&pending[7], EventStatus::Successful, None);
+    store.complete(done).await.unwrap();
+    until("the next round finds it", async || {
+        store.retain(5_000, 5_000, 1_000).await.unwrap();
+        let found = store.request(TEAM, &pending[7].request_id).await;
+        found.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
