@@ -54,7 +54,7 @@
 //! record into memory: what is due (`horizon`), bodies to send soon (`bodies`), and a *table* of
 //! what the index does not know yet (`table`). Another, the *indexer*, takes a whole table into
 //! SQLite in one transaction, with the position in the journal that the index reflects then. A
-//! table is handed over after 200 ms, after 8,192 rows, or as soon as somebody waits for it; an
+//! table is handed over after a second, after 32,768 rows, or as soon as somebody waits for it; an
 //! event that is accepted and delivered in between costs the index one row. Completions carry no
 //! condition: whether they still change the event is decided by the fold, so their order in the
 //! journal is all that counts.

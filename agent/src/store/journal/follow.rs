@@ -44,13 +44,13 @@ use upkeep::Upkeep;
 /// Records between two looks at everything else.
 const TURN: usize = 512;
 /// A table waits this long for more.
-const AGE: Duration = Duration::from_millis(200);
+const AGE: Duration = Duration::from_secs(1);
 /// How long the index may name an older position than it reflects.
 const IDLE: Duration = Duration::from_secs(30);
 /// Rows after which a table does not wait any longer.
-const ROWS: usize = 8_192;
+const ROWS: usize = 32_768;
 /// Rows above which the follower waits for the indexer instead of reading on.
-const MOST_ROWS: usize = 65_536;
+const MOST_ROWS: usize = 98_304;
 /// Between tries of what the disk refused.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long repeats are only counted in memory.

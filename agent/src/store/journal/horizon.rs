@@ -129,6 +129,14 @@ impl Horizons {
         Some(removed)
     }
 
+    /// The latest state of a pending event that is in memory.
+    pub(super) fn get(&self, event_id: &str) -> Option<Arc<EventRecord>> {
+        let (lane, at) = self.known.get(event_id)?;
+        let waiting = &self.of.get(lane)?.waiting;
+        let found = waiting.get(&(*at, event_id.to_owned()))?;
+        Some(Arc::clone(&found.event))
+    }
+
     /// Everything pending of a connection is stopped, in memory and outside.
     pub(super) fn remove_connection(&mut self, connection_id: &str) {
         let all = &mut self.places;

@@ -3,7 +3,7 @@
 //! The fold writes here and the indexer takes a whole table at a time, so an event that is
 //! accepted and delivered between two takings costs the index one row. Refuses to decide anything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use hookplane_journal::Position;
@@ -27,11 +27,12 @@ pub(super) struct RequestRow {
     /// Bytes in the journal, about.
     pub(super) bytes: u64,
     pub(super) repeats: u64,
+    /// It was there before, and stands elsewhere now.
+    pub(super) moved: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct AttemptRow {
-    pub(super) id: String,
     pub(super) team_id: String,
     pub(super) event_id: String,
     pub(super) request_id: String,
@@ -69,7 +70,8 @@ pub(super) struct Table {
     /// Arrivals to add to a request's count.
     pub(super) repeated: HashMap<String, u64>,
     pub(super) events: HashMap<String, Arc<EventRecord>>,
-    pub(super) attempts: Vec<AttemptRow>,
+    /// By id, so in the order in which the index keeps them.
+    pub(super) attempts: BTreeMap<String, AttemptRow>,
     /// Attempts that moved: id and where to.
     pub(super) moved_attempts: Vec<(String, Position)>,
     pub(super) repeats: Vec<Repeat>,
@@ -182,6 +184,7 @@ impl RequestRow {
             place,
             bytes,
             repeats,
+            moved: false,
         }
     }
 }
@@ -189,7 +192,6 @@ impl RequestRow {
 impl AttemptRow {
     pub(super) fn new(attempt: &AttemptRecord, position: Position) -> Self {
         Self {
-            id: attempt.id.clone(),
             team_id: attempt.team_id.clone(),
             event_id: attempt.event_id.clone(),
             request_id: attempt.request_id.clone(),
@@ -225,7 +227,7 @@ impl Table {
     pub(super) fn touched(&self, mut is_one: impl FnMut(&str) -> bool) -> HashSet<String> {
         let requests = self.requests.iter().map(|row| &row.id);
         let events = self.events.values().map(|event| &event.request_id);
-        let attempts = self.attempts.iter().map(|row| &row.request_id);
+        let attempts = self.attempts.values().map(|row| &row.request_id);
         let repeats = self.repeats.iter().map(|row| &row.request_id);
         requests
             .chain(events)
@@ -242,13 +244,20 @@ impl Table {
         self.requests.retain(|row| !gone.contains(&row.id));
         self.events
             .retain(|_, event| !gone.contains(&event.request_id));
-        self.attempts.retain(|row| !gone.contains(&row.request_id));
+        self.attempts
+            .retain(|_, row| !gone.contains(&row.request_id));
         self.repeats.retain(|row| !gone.contains(&row.request_id));
         self.repeated.retain(|id, _| !gone.contains(id));
     }
 
     pub(super) fn has_attempt(&self, id: &str) -> bool {
-        self.attempts.iter().any(|attempt| attempt.id == id)
+        self.attempts.contains_key(id)
+    }
+
+    /// Requests that the index has never heard of, and so of none of their events either.
+    pub(super) fn new_requests(&self) -> HashSet<&str> {
+        let new = self.requests.iter().filter(|row| !row.moved);
+        new.map(|row| row.id.as_str()).collect()
     }
 
     /// Pending events of a lane due at or after a boundary.

@@ -32,8 +32,8 @@ impl Follower {
             }
             Entry::CarriedAttempt(attempt) => {
                 let row = AttemptRow::new(&attempt, at);
-                self.table.moved_attempts.push((row.id.clone(), at));
-                self.table.attempts.push(row);
+                self.table.moved_attempts.push((attempt.id.clone(), at));
+                self.table.attempts.insert(attempt.id, row);
             }
             Entry::Retry(event) => {
                 let request_id = event.request_id.clone();
@@ -121,7 +121,10 @@ impl Follower {
     fn carried(&mut self, head: Head, at: Position, bytes: u64) {
         let (request, place, bytes) = self.whole(head.request, at, bytes);
         let id = request.id.clone();
-        let row = RequestRow::new(&request, place, bytes, head.repeats);
+        let row = RequestRow {
+            moved: true,
+            ..RequestRow::new(&request, place, bytes, head.repeats)
+        };
         let known = self.table.requests.iter().any(|row| row.id == id)
             || self
                 .taken
@@ -240,7 +243,8 @@ impl Follower {
         if again && self.knows_attempt(&attempt.id) {
             return None;
         }
-        self.table.attempts.push(AttemptRow::new(attempt, at));
+        let row = AttemptRow::new(attempt, at);
+        self.table.attempts.insert(attempt.id.clone(), row);
         if again {
             // Evidence of a try that something later has overtaken.
             return Some(Arc::clone(event));
@@ -313,6 +317,9 @@ impl Follower {
     pub(super) fn event(&self, id: &str) -> Option<Arc<EventRecord>> {
         if let Some(event) = self.in_tables(id) {
             return Some(event);
+        }
+        if let Some(waiting) = self.parts.pending().horizons.get(id) {
+            return Some(waiting);
         }
         let event = self.ask(|db| read::any_event(db, id))?;
         self.stops.saw(&event);

@@ -40,16 +40,15 @@ pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Re
 }
 
 fn put_request(db: &Connection, request: &RequestRow, sums: &mut Totals) -> rusqlite::Result<()> {
-    // A carried one is there already, unless this index is being made again.
-    let moved = db
-        .prepare_cached("UPDATE request SET position = ?2, payload = ?3 WHERE id = ?1")?
-        .execute(params![
-            request.id,
-            at(request.place.0),
-            request.place.1.map(at)
-        ])?;
-    if moved > 0 {
-        return Ok(());
+    if request.moved {
+        let place = (at(request.place.0), request.place.1.map(at));
+        let moved = db
+            .prepare_cached("UPDATE request SET position = ?2, payload = ?3 WHERE id = ?1")?
+            .execute(params![request.id, place.0, place.1])?;
+        // It is not there only while this index is being made again.
+        if moved > 0 {
+            return Ok(());
+        }
     }
     db.prepare_cached(
         "INSERT INTO request (position, payload, id, team_id, source_id, ingested_at, rejected,
@@ -92,9 +91,15 @@ fn put_events(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Re
     let mut events: Vec<_> = table.events.values().collect();
     events.sort_unstable_by(|left, right| left.id.cmp(&right.id));
     let mut before = db.prepare_cached("SELECT status FROM event WHERE id = ?1")?;
+    let new = table.new_requests();
     for event in events {
-        let before = before.query_row([&event.id], |row| rows::unsigned(row, 0));
-        sums.event(event, before.optional()?);
+        let before = if new.contains(event.request_id.as_str()) {
+            None
+        } else {
+            let status = before.query_row([&event.id], |row| rows::unsigned(row, 0));
+            status.optional()?
+        };
+        sums.event(event, before);
         rows::put_event(&mut put, event)?;
     }
     Ok(())
@@ -105,9 +110,9 @@ fn put_attempts(db: &Connection, table: &Table) -> rusqlite::Result<()> {
         "INSERT OR IGNORE INTO attempt (id, position, team_id, event_id, request_id,
          destination_id, successful, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    for attempt in &table.attempts {
+    for (id, attempt) in &table.attempts {
         put.execute(params![
-            attempt.id,
+            id,
             at(attempt.position),
             attempt.team_id,
             attempt.event_id,
