@@ -64,7 +64,7 @@ BENCH ?= --stored 2000000 --recovery-mib 1024
 
 bench: ## measure the release agent on a quiet machine, write docs/performance.md
 	$(CARGO) build --locked --release --bins $(BENCHED)
-	./target/release/hookplane-bench run $(BENCH) --report docs/performance.md
+	./target/release/hookplane-bench run $(BENCH) --report docs/performance.md --notes bench/notes.md
 
 bench-smoke: ## show that the bench works; its figures mean nothing
 	$(CARGO) build --locked --bins $(BENCHED)

@@ -53,6 +53,9 @@ pub(crate) struct Output {
         default_value = "target/bench/performance.md"
     )]
     pub(crate) report: PathBuf,
+    /// Text that goes into the report as it is: why a figure is what it is, with a profile
+    #[arg(long, value_name = "FILE")]
+    pub(crate) notes: Option<PathBuf>,
     /// Raw results of every measurement
     #[arg(long, value_name = "FILE", default_value = "target/bench/results.json")]
     pub(crate) raw: PathBuf,

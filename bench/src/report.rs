@@ -33,10 +33,12 @@ pub(crate) fn write(results: &Results, output: &Output) -> Result<(), Fault> {
     let summary = serde_json::to_string_pretty(&summary);
     let summary = summary.map_err(|error| Fault::json("the summary", error))?;
     save(&folder.join("summary.json"), &format!("{summary}\n"))?;
-    save(
-        &output.report,
-        &page::page(results, &plots, &folder_name(&folder)),
-    )
+    let notes = match &output.notes {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| Fault::file(path, error))?,
+        None => String::new(),
+    };
+    let page = page::page(results, &notes, &plots, &folder_name(&folder));
+    save(&output.report, &page)
 }
 
 /// The page before anything was measured.

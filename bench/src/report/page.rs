@@ -23,7 +23,7 @@ pub(super) fn without_figures() -> String {
     )
 }
 
-pub(super) fn page(results: &Results, plots: &[Plot], folder: &str) -> String {
+pub(super) fn page(results: &Results, notes: &str, plots: &[Plot], folder: &str) -> String {
     let parts = [
         TITLE.to_owned(),
         warnings(results),
@@ -31,6 +31,7 @@ pub(super) fn page(results: &Results, plots: &[Plot], folder: &str) -> String {
         table(results),
         machine(results),
         behind(results),
+        notes.to_owned(),
         safety(results),
         pictures(results, plots, folder),
         METHOD.to_owned(),
@@ -262,7 +263,7 @@ mod tests {
             },
             ..Recovery::default()
         }];
-        let page = page(&results, &[], "performance");
+        let page = page(&results, "why\n\n", &[], "performance");
         assert!(page.contains("A quick run made this page."));
         assert!(page.contains("**2 lost**"), "{page}");
     }
