@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test torture simulate fuzz fuzz-smoke needs bench bench-smoke lint fmt clean
+.PHONY: help run build test torture simulate fuzz fuzz-smoke needs bench backlog bench-smoke lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ BENCH ?= --stored 2000000 --recovery-mib 1024
 bench: ## measure the release agent on a quiet machine, write docs/performance.md
 	$(CARGO) build --locked --release --bins $(BENCHED)
 	./target/release/hookplane-bench run $(BENCH) --report docs/performance.md --notes bench/notes.md
+
+backlog: ## how a store with five million pending events starts; 5 GiB in target/backlog
+	$(CARGO) run --locked --release -p hookplane-agent --example backlog target/backlog 5000000
 
 bench-smoke: ## show that the bench works; its figures mean nothing
 	$(CARGO) build --locked --bins $(BENCHED)
