@@ -9,11 +9,13 @@
 
 mod attempt;
 mod crew;
+mod entries;
 mod fair;
 mod gate;
 mod gates;
 pub mod guard;
 mod headers;
+mod orphans;
 mod schedule;
 mod send;
 mod tokens;
