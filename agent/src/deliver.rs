@@ -24,5 +24,5 @@ pub use crew::Crew;
 pub use gate::Circuit;
 pub use gates::{DestinationStanding, Gates};
 pub use guard::AddressPolicy;
-pub use schedule::Deliverer;
+pub use schedule::{Deliverer, MOST_DELIVERIES};
 pub use send::{Sender, TlsUnavailable};

@@ -10,6 +10,7 @@ use hookplane_agent::accept::Certificates;
 use hookplane_agent::agent::{Agent, StartError, runtime_end};
 use hookplane_agent::causes::chain;
 use hookplane_agent::clock::SystemClock;
+use hookplane_agent::handles;
 use hookplane_agent::settings::{Arguments, Command, LogFormat, Settings, StoreCommand};
 use hookplane_agent::store::journal::offline;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,7 +51,10 @@ fn main() -> ExitCode {
     };
     let last_step = runtime_end(settings.drain);
     let code = match command {
-        None => runtime.block_on(run(settings)),
+        None => {
+            handles::raise(&settings);
+            runtime.block_on(run(settings))
+        }
         Some(Command::Store(work)) => runtime.block_on(work_on_store(&settings, work)),
     };
     runtime.shutdown_timeout(last_step);

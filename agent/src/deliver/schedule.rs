@@ -28,7 +28,7 @@ use crate::meter::{Delivery, Meter};
 use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent};
 
 /// Deliveries at once over all destinations.
-const IN_FLIGHT: usize = 1_024;
+pub const MOST_DELIVERIES: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
 const WRITE_RETRY: Duration = Duration::from_millis(500);
 /// Until an event whose delivery panicked is tried again, so that one that always does is
@@ -113,7 +113,7 @@ impl Deliverer {
             crew: crew.into(),
             tokens: Tokens::default(),
             gates,
-            entries: Entries::new(IN_FLIGHT, Arc::clone(&meter)),
+            entries: Entries::new(MOST_DELIVERIES, Arc::clone(&meter)),
             meter,
             turns: Mutex::default(),
         };
@@ -235,7 +235,9 @@ impl Deliverer {
             if let Some(wait) = room.opens_in {
                 look.next = look.next.min(wait);
             }
-            let room = room.free.min(fair::share(room.in_flight, free, IN_FLIGHT));
+            let room = room
+                .free
+                .min(fair::share(room.in_flight, free, MOST_DELIVERIES));
             if room > 0 {
                 let lanes = turns.lanes(&id, lanes, |lane| &lane.connection_id);
                 ready.push(Ready { to, lanes, room });
@@ -307,7 +309,7 @@ impl Deliverer {
         };
         // Asked again, because those started since the look took places too.
         let free = self.parts.entries.free() + 1;
-        if fair::share(self.parts.gates.room(to).in_flight, free, IN_FLIGHT) == 0 {
+        if fair::share(self.parts.gates.room(to).in_flight, free, MOST_DELIVERIES) == 0 {
             return Start::NotNow;
         }
         let Some(passage) = self.parts.gates.enter(to) else {
