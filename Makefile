@@ -1,4 +1,4 @@
-# What the README and CI call, and nothing else.
+# What people and CI call, each with its purpose after `##`; `make help` lists them.
 
 CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.

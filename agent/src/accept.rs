@@ -23,7 +23,7 @@ use crate::causes::chain;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, CurrentConfiguration};
 use crate::ids::{IdMint, StoreIds};
-use crate::ingest::{Budget, BudgetLimits, Client, Pace};
+use crate::ingest::{Budget, BudgetLimits, Client, Pace, Share};
 use crate::meter::{Ending, Meter};
 use crate::settings::Settings;
 use crate::store::{NewRequest, Store, stage};
@@ -46,9 +46,12 @@ pub struct IngestLimits {
     /// Requests at once, and the bytes of their bodies; past either the answer is 503.
     pub in_flight: usize,
     pub body_bytes: usize,
-    /// How much of that one caller, and one source, may have before the sender is verified.
+    /// How much of that one source may have before its senders are verified.
     pub unverified_in_flight: usize,
     pub unverified_bytes: usize,
+    /// How much one caller may have until then, over all sources.
+    pub client_in_flight: usize,
+    pub client_bytes: usize,
     /// Until the protocol is known, and from then until the whole head has arrived.
     pub header_deadline: Duration,
     /// Until the whole body has arrived.
@@ -73,6 +76,8 @@ impl Default for IngestLimits {
             body_bytes: 256 * MIB,
             unverified_in_flight: 256,
             unverified_bytes: 64 * MIB,
+            client_in_flight: 64,
+            client_bytes: 16 * MIB,
             header_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(30),
             body_grace: Duration::from_secs(5),
@@ -90,13 +95,18 @@ impl IngestLimits {
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
         let quarter = (settings.in_flight / 4).max(1);
+        let unverified_in_flight = settings.unverified_in_flight.unwrap_or(quarter);
         let body_bytes = settings.body_memory_mib.saturating_mul(MIB);
+        let unverified_bytes = body_bytes / 4;
         Self {
             in_flight: settings.in_flight,
             body_bytes,
-            unverified_in_flight: settings.unverified_in_flight.unwrap_or(quarter),
+            unverified_in_flight,
             // At least one body of the largest size there is.
-            unverified_bytes: (body_bytes / 4).max(LARGEST_BODY),
+            unverified_bytes: unverified_bytes.max(LARGEST_BODY),
+            // A caller without a secret must not be able to shut a source for all others.
+            client_in_flight: (unverified_in_flight / 4).max(1),
+            client_bytes: (unverified_bytes / 4).max(LARGEST_BODY),
             connections_per_client: settings.connections_per_client,
             ..Self::default()
         }
@@ -135,10 +145,18 @@ impl Acceptor {
         limits: IngestLimits,
     ) -> Self {
         let budget = Budget::new(BudgetLimits {
-            places: limits.in_flight,
-            bytes: limits.body_bytes,
-            unverified_places: limits.unverified_in_flight,
-            unverified_bytes: limits.unverified_bytes,
+            all: Share {
+                places: limits.in_flight,
+                bytes: limits.body_bytes,
+            },
+            of_source: Share {
+                places: limits.unverified_in_flight,
+                bytes: limits.unverified_bytes,
+            },
+            of_client: Share {
+                places: limits.client_in_flight,
+                bytes: limits.client_bytes,
+            },
         });
         let quota = quota::RefusalQuota::default();
         let connections =

@@ -44,6 +44,8 @@ use crate::store::journal::JournalStore;
 use crate::store::{Store, StoreError};
 use crate::vitals::Vitals;
 
+pub use drain::runtime_end;
+
 /// An agent that listens and is ready to run.
 pub struct Agent {
     settings: Settings,

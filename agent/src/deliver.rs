@@ -9,11 +9,13 @@
 
 mod attempt;
 mod crew;
+mod entries;
 mod fair;
 mod gate;
 mod gates;
 pub mod guard;
 mod headers;
+mod orphans;
 mod schedule;
 mod send;
 mod tokens;
@@ -22,5 +24,5 @@ pub use crew::Crew;
 pub use gate::Circuit;
 pub use gates::{DestinationStanding, Gates};
 pub use guard::AddressPolicy;
-pub use schedule::Deliverer;
+pub use schedule::{Deliverer, MOST_DELIVERIES};
 pub use send::{Sender, TlsUnavailable};

@@ -26,7 +26,7 @@ use crate::store::Headers;
 use body::End;
 
 pub use body::Pace;
-pub use budget::{Budget, BudgetLimits, NoRoom, Place};
+pub use budget::{Budget, BudgetLimits, NoRoom, Place, Share};
 pub use client::Client;
 
 /// Bytes of a refused body that are kept as evidence.

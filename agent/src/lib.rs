@@ -17,6 +17,7 @@ pub mod config;
 mod control;
 pub mod deliver;
 mod files;
+pub mod handles;
 pub mod ids;
 pub mod ingest;
 mod link;

@@ -4,13 +4,13 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser as _;
 use hookplane_agent::accept::Certificates;
-use hookplane_agent::agent::{Agent, StartError};
+use hookplane_agent::agent::{Agent, StartError, runtime_end};
 use hookplane_agent::causes::chain;
 use hookplane_agent::clock::SystemClock;
+use hookplane_agent::handles;
 use hookplane_agent::settings::{Arguments, Command, LogFormat, Settings, StoreCommand};
 use hookplane_agent::store::journal::offline;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,8 +23,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: u8 = 2;
 const FAILURE: u8 = 1;
-/// Blocking calls that are left after the drain are not waited for any longer.
-const RUNTIME_END: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -51,11 +49,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(FAILURE, &error),
     };
+    let last_step = runtime_end(settings.drain);
     let code = match command {
-        None => runtime.block_on(run(settings)),
+        None => {
+            handles::raise(&settings);
+            runtime.block_on(run(settings))
+        }
         Some(Command::Store(work)) => runtime.block_on(work_on_store(&settings, work)),
     };
-    runtime.shutdown_timeout(RUNTIME_END);
+    runtime.shutdown_timeout(last_step);
     code
 }
 

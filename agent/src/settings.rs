@@ -23,6 +23,7 @@ pub use written::{Arguments, Command, Options, StoreCommand};
 const LEAST_STORE: u64 = 256 << 20;
 /// Past this many threads they only wait for each other.
 const MOST_THREADS: usize = 64;
+const LONGEST_DRAIN: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -309,6 +310,10 @@ impl Settings {
         if self.unverified_in_flight == Some(0) {
             return Err(invalid("unverified_in_flight", needed()));
         }
+        if self.drain > LONGEST_DRAIN {
+            let message = format!("at most {} are possible", LONGEST_DRAIN.as_secs());
+            return Err(invalid("drain_seconds", message));
+        }
         if self.connections_per_client == 0 {
             return Err(invalid("connections_per_client", needed()));
         }
@@ -392,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_and_its_key_come_together_and_threads_are_bounded() {
+    fn a_certificate_and_its_key_come_together_and_numbers_are_bounded() {
         let both = read(&["--ingest-cert", "a.pem", "--ingest-key", "b.pem"]).unwrap();
         assert!(
             both.ingest_tls
@@ -403,6 +408,8 @@ mod tests {
             (["--ingest-key", "b.pem"], "ingest_cert"),
             (["--ingest-threads", "0"], "ingest_threads"),
             (["--ingest-threads", "65"], "ingest_threads"),
+            (["--drain-seconds", "3601"], "drain_seconds"),
+            (["--drain-seconds", "18446744073709551615"], "drain_seconds"),
         ] {
             let error = read(&wrong).unwrap_err().to_string();
             assert!(error.contains(named), "{wrong:?}: {error}");

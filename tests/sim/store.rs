@@ -228,8 +228,8 @@ impl Store for Stepped {
         self.read(self.inner.count_events(query)).await
     }
 
-    async fn retain(&self, before: u64, limit: u32) -> Result<u64, StoreError> {
-        self.write(self.inner.retain(before, limit)).await
+    async fn retain(&self, before: u64, now: u64, limit: u32) -> Result<u64, StoreError> {
+        self.write(self.inner.retain(before, now, limit)).await
     }
 
     /// Depends on when the index is written, so it is the same for all.

@@ -10,33 +10,30 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{Attempted, Means, attempt};
 use super::crew::{Crew, Turn};
+use super::entries::{Entries, to_its_end};
 use super::fair::{self, Turns};
-use super::gates::Gates;
+use super::gates::{Gates, Passage};
+use super::orphans::Orphans;
 use super::tokens::Tokens;
 use crate::chance::fraction;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, Connection, CurrentConfiguration, Destination};
 use crate::ids::IdMint;
 use crate::meter::{Delivery, Meter};
-use crate::store::{
-    Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent, UnderWay,
-};
+use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreError, StoreEvent};
 
 /// Deliveries at once over all destinations.
-const IN_FLIGHT: usize = 1_024;
+pub const MOST_DELIVERIES: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
 const WRITE_RETRY: Duration = Duration::from_millis(500);
-/// How long a look waits for the events of a deleted connection to be stopped.
-const STOP_WAIT: Duration = Duration::from_millis(500);
-/// Between requests to stop those of the same connection.
-const STOP_AGAIN: Duration = Duration::from_secs(10);
+/// Until an event whose delivery panicked is tried again, so that one that always does is
+/// no busy loop.
+const PANIC_PAUSE: Duration = Duration::from_secs(5);
 
 /// Delivers what is due. Cheap to clone; `run` it once.
 #[derive(Clone)]
@@ -53,16 +50,10 @@ struct Parts {
     tokens: Tokens,
     gates: Arc<Gates>,
     meter: Arc<Meter>,
-    under_way: Mutex<HashMap<Lane, UnderWay>>,
+    entries: Arc<Entries>,
     turns: Mutex<Turns>,
-    /// Deleted connections whose events were asked to be stopped, and when.
-    stopped: Mutex<HashMap<String, Instant>>,
-    places: Arc<Semaphore>,
-    ended: Notify,
+    orphans: Arc<Orphans>,
 }
-
-/// Destination and connection.
-type Lane = (String, String);
 
 /// The configuration, with its connections by id.
 struct Known {
@@ -99,6 +90,8 @@ struct Look {
     next: Duration,
     /// There is more that could start.
     again: bool,
+    /// There are branches that the store could not read; said once.
+    unreadable: bool,
 }
 
 impl Deliverer {
@@ -113,18 +106,16 @@ impl Deliverer {
     ) -> Self {
         let parts = Parts {
             config,
+            orphans: Orphans::new(Arc::clone(&store)),
             store,
             clock,
             ids,
             crew: crew.into(),
             tokens: Tokens::default(),
             gates,
+            entries: Entries::new(MOST_DELIVERIES, Arc::clone(&meter)),
             meter,
-            under_way: Mutex::default(),
             turns: Mutex::default(),
-            stopped: Mutex::default(),
-            places: Arc::new(Semaphore::new(IN_FLIGHT)),
-            ended: Notify::new(),
         };
         Self {
             parts: Arc::new(parts),
@@ -154,7 +145,7 @@ impl Deliverer {
                 () = shutdown.cancelled() => return,
                 // Lagging only means that there is a lot of news.
                 () = woken(&mut news) => {}
-                () = self.parts.ended.notified() => {}
+                () = self.parts.entries.ended.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -170,10 +161,11 @@ impl Deliverer {
         let mut look = Look {
             next: Duration::MAX,
             again: false,
+            unreadable: false,
         };
         let lanes = self.parts.store.pending_lanes().await?;
-        let ready = self.ready(known, lanes, &mut look).await?;
-        let free = self.parts.places.available_permits();
+        let ready = self.ready(known, lanes, &mut look, tasks);
+        let free = self.parts.entries.free();
         let each = (free / ready.len().max(1)).max(1);
         let (mut lists, mut found) = (Vec::new(), 0);
         for mut one in ready {
@@ -184,7 +176,7 @@ impl Deliverer {
             if one.room > each {
                 (one.room, look.again) = (each, true);
             }
-            let candidates = self.candidates(known, one, &mut look).await?;
+            let candidates = self.candidates(known, one, &mut look).await;
             found += candidates.len();
             lists.push(candidates);
         }
@@ -202,12 +194,13 @@ impl Deliverer {
     }
 
     /// Destinations with something due and room for it, in turn.
-    async fn ready<'a>(
+    fn ready<'a>(
         &self,
         known: &'a Known,
         lanes: Vec<PendingLane>,
         look: &mut Look,
-    ) -> Result<Vec<Ready<'a>>, StoreError> {
+        tasks: &TaskTracker,
+    ) -> Vec<Ready<'a>> {
         let parts = &self.parts;
         let now = parts.clock.now_millis();
         let mut due: HashMap<String, Vec<PendingLane>> = HashMap::new();
@@ -219,11 +212,16 @@ impl Deliverer {
                 due.entry(lane.destination_id.clone())
                     .or_default()
                     .push(lane);
-            } else {
-                self.stop_orphans(&known.configuration, &lane).await;
+            } else if known
+                .configuration
+                .deleted_connections
+                .contains(&lane.connection_id)
+            {
+                // Events of a connection that is only unknown wait.
+                parts.orphans.stop(&lane.connection_id, tasks);
             }
         }
-        let free = parts.places.available_permits();
+        let free = parts.entries.free();
         let mut turns = lock(&parts.turns);
         turns.keep(&due.keys().map(String::as_str).collect::<BTreeSet<_>>());
         let mut ready = Vec::new();
@@ -237,13 +235,15 @@ impl Deliverer {
             if let Some(wait) = room.opens_in {
                 look.next = look.next.min(wait);
             }
-            let room = room.free.min(fair::share(room.in_flight, free, IN_FLIGHT));
+            let room = room
+                .free
+                .min(fair::share(room.in_flight, free, MOST_DELIVERIES));
             if room > 0 {
                 let lanes = turns.lanes(&id, lanes, |lane| &lane.connection_id);
                 ready.push(Ready { to, lanes, room });
             }
         }
-        Ok(ready)
+        ready
     }
 
     /// Due events of a destination, its branches in turn, no more than there is room for.
@@ -252,7 +252,7 @@ impl Deliverer {
         known: &Known,
         ready: Ready<'a>,
         look: &mut Look,
-    ) -> Result<Vec<Candidate<'a>>, StoreError> {
+    ) -> Vec<Candidate<'a>> {
         let Ready { to, lanes, room } = ready;
         let now = self.parts.clock.now_millis();
         let served = lanes.len().min(room);
@@ -267,10 +267,16 @@ impl Deliverer {
                 destination_id: to_id.clone(),
                 connection_id: branch.clone(),
                 now,
-                except: self.busy(&(to_id.clone(), branch.clone())),
+                except: self.parts.entries.of(&(to_id.clone(), branch.clone())),
                 limit: u32::try_from(each).unwrap_or(u32::MAX),
             };
-            let due = self.parts.store.due(query).await?;
+            let due = match self.parts.store.due(query).await {
+                Ok(due) => due,
+                Err(error) => {
+                    look.unreadable(&lane, &error);
+                    continue;
+                }
+            };
             let list: Vec<Candidate<'a>> = due
                 .into_iter()
                 .map(|due| Candidate {
@@ -284,7 +290,7 @@ impl Deliverer {
         }
         let mut mixed = fair::in_turn(lists);
         mixed.truncate(room);
-        Ok(mixed)
+        mixed
     }
 
     fn start(
@@ -298,12 +304,12 @@ impl Deliverer {
             connection,
             to,
         } = candidate;
-        let Ok(place) = Arc::clone(&self.parts.places).try_acquire_owned() else {
+        let Some(place) = self.parts.entries.place() else {
             return Start::NoPlace;
         };
         // Asked again, because those started since the look took places too.
-        let free = self.parts.places.available_permits() + 1;
-        if fair::share(self.parts.gates.room(to).in_flight, free, IN_FLIGHT) == 0 {
+        let free = self.parts.entries.free() + 1;
+        if fair::share(self.parts.gates.room(to).in_flight, free, MOST_DELIVERIES) == 0 {
             return Start::NotNow;
         }
         let Some(passage) = self.parts.gates.enter(to) else {
@@ -311,37 +317,49 @@ impl Deliverer {
         };
         let lane = (to.id.clone(), connection.id.clone());
         lock(&self.parts.turns).served(&lane.0, &lane.1);
-        lock(&self.parts.under_way)
-            .entry(lane.clone())
-            .or_default()
-            .insert(due.event.id.clone());
+        let entry = self.parts.entries.begin(lane, due.event.id.clone(), place);
         let (this, shutdown, to) = (self.clone(), shutdown.clone(), Arc::clone(to));
         let turn = self.parts.crew.next();
         let work = async move {
-            this.parts.meter.delivery_begins();
-            let Attempted {
-                completion,
-                ending,
-                disable_requested,
-            } = this.attempt(&due, &to, &connection, turn).await;
-            let draw = fraction(this.parts.ids.draw());
-            if let Some(circuit) = passage.leave(ending, disable_requested, draw) {
-                tracing::info!(destination.id = to.id, circuit = ?circuit, "a circuit changed");
-            }
-            if disable_requested {
-                tracing::warn!(
+            let delivery = this.deliver(&due, (&to, &connection), (turn, passage), &shutdown);
+            if to_its_end(delivery).await.is_err() {
+                tracing::error!(
+                    event.id = entry.event_id(),
                     destination.id = to.id,
-                    "the receiver asks to be disabled; it stays enabled until a person decides"
+                    "a delivery panicked; the event is tried again"
                 );
+                drop(tokio::time::timeout(PANIC_PAUSE, shutdown.cancelled()).await);
             }
-            this.write(completion, &shutdown).await;
-            this.parts.meter.delivery_ends();
-            this.left(&lane, &due.event.id);
-            drop(place);
-            this.parts.ended.notify_one();
+            drop(entry);
         };
         self.parts.crew.spawn(turn, work, tasks);
         Start::Made
+    }
+
+    /// One delivery: the attempt, what it means for the gate, and its outcome in the store.
+    async fn deliver(
+        &self,
+        due: &DueEvent,
+        (to, connection): (&Destination, &Connection),
+        (turn, passage): (Turn, Passage),
+        shutdown: &CancellationToken,
+    ) {
+        let Attempted {
+            completion,
+            ending,
+            disable_requested,
+        } = self.attempt(due, to, connection, turn).await;
+        let draw = fraction(self.parts.ids.draw());
+        if let Some(circuit) = passage.leave(ending, disable_requested, draw) {
+            tracing::info!(destination.id = to.id, circuit = ?circuit, "a circuit changed");
+        }
+        if disable_requested {
+            tracing::warn!(
+                destination.id = to.id,
+                "the receiver asks to be disabled; it stays enabled until a person decides"
+            );
+        }
+        self.write(completion, shutdown).await;
     }
 
     async fn attempt(
@@ -374,22 +392,11 @@ impl Deliverer {
         ended
     }
 
-    fn left(&self, lane: &Lane, event_id: &str) {
-        let mut under_way = lock(&self.parts.under_way);
-        if under_way
-            .get(lane)
-            .is_some_and(|events| events.remove(event_id))
-        {
-            under_way.remove(lane);
-        }
-    }
-
     fn forget_missing(&self, configuration: &Configuration) {
         self.parts.gates.forget_missing(configuration);
         self.parts.tokens.forget_missing(configuration);
         self.parts.crew.forget_missing(configuration);
-        let deleted = &configuration.deleted_connections;
-        lock(&self.parts.stopped).retain(|id, _| deleted.contains(id));
+        self.parts.orphans.keep(&configuration.deleted_connections);
     }
 
     /// Writes an outcome, again and again while the store cannot; gives up only at shutdown.
@@ -410,47 +417,15 @@ impl Deliverer {
             }
         }
     }
+}
 
-    /// Stops the events of a connection that a person deleted; others wait. Neither a failure nor a
-    /// long list holds up other deliveries, and what was asked is not asked again for a while.
-    async fn stop_orphans(&self, configuration: &Configuration, lane: &PendingLane) {
-        let id = &lane.connection_id;
-        if !configuration.deleted_connections.contains(id) {
-            return;
+impl Look {
+    /// One branch does not hold up the others. A broken store would say the same of each of them.
+    fn unreadable(&mut self, lane: &PendingLane, error: &StoreError) {
+        if !std::mem::replace(&mut self.unreadable, true) {
+            tracing::warn!(error = %error, destination.id = lane.destination_id,
+                connection.id = lane.connection_id, "due events of a branch cannot be read");
         }
-        {
-            let mut asked = lock(&self.parts.stopped);
-            if asked.get(id).is_some_and(|at| at.elapsed() < STOP_AGAIN) {
-                return;
-            }
-            asked.insert(id.clone(), Instant::now());
-        }
-        let stopping = self
-            .parts
-            .store
-            .cancel_pending(id, "the connection was deleted");
-        match tokio::time::timeout(STOP_WAIT, stopping).await {
-            Ok(Ok(events)) => tracing::info!(
-                connection.id = id,
-                events,
-                "events of a deleted connection stopped"
-            ),
-            Ok(Err(error)) => {
-                tracing::warn!(error = %error, connection.id = id,
-                    "events of a deleted connection are not stopped yet");
-            }
-            Err(_) => tracing::info!(
-                connection.id = id,
-                "many events of a deleted connection are being stopped"
-            ),
-        }
-    }
-
-    fn busy(&self, lane: &Lane) -> UnderWay {
-        lock(&self.parts.under_way)
-            .get(lane)
-            .cloned()
-            .unwrap_or_default()
     }
 }
 

@@ -1,22 +1,28 @@
 //! How much may be under way at once: requests, and the bytes of their bodies.
 //!
-//! Owns the count. Two bounds hold for all together; two smaller ones hold for
-//! what one caller, and what one source, has under way before its sender is
-//! verified, so that somebody without a secret cannot take what those with one
-//! need. Invariant: everything a [`Place`] took is given back when it is dropped.
+//! Owns the count. Two bounds hold for all together; smaller ones hold for what one
+//! source has under way before its senders are verified, and smaller ones again for
+//! what one caller has, so that somebody without a secret cannot take what those
+//! with one need, at the agent or at a source. Invariant: everything a [`Place`] took is given back when it is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::client::Client;
 
-/// The bounds. Every share is for one caller, and again for one source.
+/// The bounds. Those of a caller and a source count what is not verified.
 #[derive(Clone, Copy, Debug)]
 pub struct BudgetLimits {
+    pub all: Share,
+    pub of_source: Share,
+    /// Well below a source's, or one caller could take all of it.
+    pub of_client: Share,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
     pub places: usize,
     pub bytes: usize,
-    pub unverified_places: usize,
-    pub unverified_bytes: usize,
 }
 
 pub struct Budget {
@@ -72,10 +78,10 @@ impl Budget {
     pub fn enter(self: &Arc<Self>, client: Client) -> Result<Place, NoRoom> {
         let mut taken = self.lock();
         let of_client = taken.clients.get(&client).copied().unwrap_or_default();
-        if of_client.places >= self.limits.unverified_places {
+        if of_client.places >= self.limits.of_client.places {
             return Err(NoRoom::OfClient);
         }
-        if taken.all.places >= self.limits.places {
+        if taken.all.places >= self.limits.all.places {
             return Err(NoRoom::Places);
         }
         taken.all.places += 1;
@@ -112,7 +118,7 @@ impl Place {
     pub(super) fn for_source(&mut self, id: &str) -> Result<(), NoRoom> {
         let mut taken = self.budget.lock();
         let of_source = taken.sources.get(id).copied().unwrap_or_default();
-        if of_source.places >= self.budget.limits.unverified_places {
+        if of_source.places >= self.budget.limits.of_source.places {
             return Err(NoRoom::OfSource);
         }
         taken.sources.entry(id.to_owned()).or_default().places += 1;
@@ -124,15 +130,17 @@ impl Place {
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let limits = self.budget.limits;
         let mut taken = self.budget.lock();
-        let full = |part: &Part| part.bytes + bytes > limits.unverified_bytes;
-        if taken.clients.get(&self.client).is_some_and(full) {
+        let full = |part: &Part, share: Share| part.bytes + bytes > share.bytes;
+        let client = taken.clients.get(&self.client);
+        if client.is_some_and(|part| full(part, limits.of_client)) {
             return Err(NoRoom::OfClient);
         }
         let source = self.source.as_deref().unwrap_or_default();
-        if taken.sources.get(source).is_some_and(full) {
+        let of_source = taken.sources.get(source);
+        if of_source.is_some_and(|part| full(part, limits.of_source)) {
             return Err(NoRoom::OfSource);
         }
-        if taken.all.bytes + bytes > limits.bytes {
+        if taken.all.bytes + bytes > limits.all.bytes {
             return Err(NoRoom::Bytes);
         }
         taken.all.bytes += bytes;
@@ -185,6 +193,10 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn share(places: usize, bytes: usize) -> Share {
+        Share { places, bytes }
+    }
+
     fn client(last: u8) -> Client {
         Client::of([192, 0, 2, last].into())
     }
@@ -192,10 +204,9 @@ mod tests {
     #[test]
     fn whatever_happens_to_a_place_everything_comes_back() {
         let budget = Budget::new(BudgetLimits {
-            places: 3,
-            bytes: 100,
-            unverified_places: 2,
-            unverified_bytes: 60,
+            all: share(3, 100),
+            of_source: share(2, 60),
+            of_client: share(2, 60),
         });
         let mut one = budget.enter(client(1)).unwrap();
         one.for_source("src_1").unwrap();
@@ -218,5 +229,25 @@ mod tests {
         let taken = budget.lock();
         assert_eq!((taken.all.places, taken.all.bytes), (0, 0));
         assert!(taken.clients.is_empty() && taken.sources.is_empty());
+    }
+
+    #[test]
+    fn one_caller_cannot_take_all_that_a_source_may_have() {
+        let budget = Budget::new(BudgetLimits {
+            all: share(100, 1_000),
+            of_source: share(8, 80),
+            of_client: share(2, 20),
+        });
+        let mut held = Vec::new();
+        while let Ok(mut place) = budget.enter(client(1)) {
+            place.for_source("src_1").unwrap();
+            held.push(place);
+        }
+        assert_eq!(held.len(), 2);
+        held[0].grow(20).unwrap();
+        assert_eq!(held[1].grow(1), Err(NoRoom::OfClient));
+        let mut other = budget.enter(client(2)).unwrap();
+        other.for_source("src_1").unwrap();
+        other.grow(20).unwrap();
     }
 }

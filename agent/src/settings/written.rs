@@ -102,8 +102,8 @@ pub struct Options {
     /// Inbound requests at once; past it the answer is 503 [default: 1024]
     #[arg(long, env = "HOOKPLANE_IN_FLIGHT", value_name = "NUMBER")]
     pub in_flight: Option<usize>,
-    /// Of these, how many one caller or one source may have before the sender is verified
-    /// [default: a quarter]
+    /// Of these, how many one source may have before the sender is verified; one caller, and
+    /// a proxy is one, may have a quarter of that [default: a quarter]
     #[arg(long, env = "HOOKPLANE_UNVERIFIED_IN_FLIGHT", value_name = "NUMBER")]
     pub unverified_in_flight: Option<usize>,
     /// Memory for the bodies of inbound requests; past it the answer is 503 [default: 256]
@@ -118,7 +118,7 @@ pub struct Options {
     /// How to log [default: text]
     #[arg(long, env = "HOOKPLANE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Seconds a shutdown may take [default: 30]
+    /// Seconds a shutdown may take, at most 3600 [default: 30]
     #[arg(long, env = "HOOKPLANE_DRAIN_SECONDS", value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use hookplane_agent::accept::IngestLimits;
+use hookplane_agent::settings::Settings;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -49,6 +50,7 @@ async fn one_caller_and_one_source_have_a_share_of_the_places_until_verified() {
     let agent = start(IngestLimits {
         in_flight: 8,
         unverified_in_flight: 1,
+        client_in_flight: 1,
         ..IngestLimits::default()
     })
     .await;
@@ -67,10 +69,34 @@ async fn one_caller_and_one_source_have_a_share_of_the_places_until_verified() {
 }
 
 #[tokio::test]
+async fn a_caller_who_takes_all_it_may_leaves_the_source_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        in_flight: 32,
+        ..Settings::in_dir(dir.path())
+    };
+    let limits = IngestLimits::of(&settings);
+    assert_eq!(
+        (limits.unverified_in_flight, limits.client_in_flight),
+        (8, 2)
+    );
+    let agent = start(limits).await;
+    let held = [
+        hold(&agent, ONE, "src_open", 10).await,
+        hold(&agent, ONE, "src_open", 10).await,
+    ];
+    until(&agent, ONE, "src_open", "{}", "CLIENT_BUSY").await;
+    let told = post(&agent, OTHER, "src_open", "{}").await;
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    drop(held);
+}
+
+#[tokio::test]
 async fn bodies_have_a_bound_in_bytes_over_all_and_a_share_for_each_caller() {
     let agent = start(IngestLimits {
         body_bytes: 10_500,
         unverified_bytes: 8_500,
+        client_bytes: 8_500,
         ..IngestLimits::default()
     })
     .await;

@@ -89,6 +89,7 @@ async fn serves(agent: &Agent) -> bool {
 async fn streams_past_the_bound_are_refused_and_the_others_go_on() {
     let agent = start(IngestLimits {
         unverified_in_flight: 1_000,
+        client_in_flight: 1_000,
         ..IngestLimits::default()
     })
     .await;

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod exchange;
+mod faults;
+mod faulty;
 mod hostile;
 mod proof;
 mod protection;

@@ -14,7 +14,7 @@ use hookplane_agent::deliver::{AddressPolicy, Deliverer, DestinationStanding, Ga
 use hookplane_agent::ids::{IdMint, Kind};
 use hookplane_agent::meter::Meter;
 use hookplane_agent::store::journal::{JournalStore, Options};
-use hookplane_agent::store::{EventRecord, EventStatus, NewRequest, RequestRecord, Store as _};
+use hookplane_agent::store::{EventRecord, EventStatus, NewRequest, RequestRecord, Store};
 use hookplane_rules::RetryPolicy;
 use hookplane_signature::{AuthSpec, Provider, Verifier};
 use tokio_util::sync::CancellationToken;
@@ -89,28 +89,41 @@ pub(crate) fn configuration(
 pub(crate) struct Running {
     pub(crate) store: JournalStore,
     pub(crate) gates: Arc<Gates>,
+    pub(crate) meter: Arc<Meter>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 pub(crate) fn run(dir: &Path, config: &CurrentConfiguration, allow: &[&str]) -> Running {
     let store = JournalStore::open(&dir.join("store"), &Options::default()).unwrap();
+    run_on(store.clone(), Arc::new(store), config, allow)
+}
+
+/// Delivers from `seen`, a view of the store.
+pub(crate) fn run_on(
+    store: JournalStore,
+    seen: Arc<dyn Store>,
+    config: &CurrentConfiguration,
+    allow: &[&str],
+) -> Running {
     let policy = AddressPolicy::new(allow.iter().map(|net| net.parse().unwrap()).collect());
     let sender = Sender::new(policy).unwrap();
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let gates = Arc::new(Gates::new(Arc::new(SystemClock)));
+    let meter = Arc::new(Meter::default());
     let deliverer = Deliverer::new(
         Arc::clone(config),
-        Arc::new(store.clone()),
+        seen,
         Arc::new(SystemClock),
         IDS,
         sender,
-        (Arc::clone(&gates), Arc::new(Meter::default())),
+        (Arc::clone(&gates), Arc::clone(&meter)),
     );
     tasks.spawn(deliverer.run(tasks.clone(), shutdown.clone()));
     Running {
         store,
         gates,
+        meter,
         tasks,
         shutdown,
     }
