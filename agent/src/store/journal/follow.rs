@@ -72,6 +72,9 @@ pub(super) enum Order {
         reply: oneshot::Sender<Result<u64, StoreError>>,
     },
     WriteCounts,
+    /// As a piece of upkeep that met a full disk leaves it.
+    #[cfg(test)]
+    FindIndexFull(SyncSender<()>),
 }
 
 pub(super) struct Follower {
@@ -299,7 +302,9 @@ impl Follower {
     }
 
     fn maybe_take(&mut self) {
-        if !self.has_news() {
+        // Whether there is room again only a write can say, even one of nothing new.
+        let asks = self.is_index_full();
+        if !self.has_news() && !asks {
             self.since = Instant::now();
             self.hurry = false;
             return;
@@ -311,7 +316,7 @@ impl Follower {
         // A position alone is worth no transaction for now.
         let age = if self.table.rows() > 0 { AGE } else { IDLE };
         let due = self.since.elapsed() >= age;
-        if wanted || self.hurry || due || self.table.rows() >= ROWS {
+        if asks || wanted || self.hurry || due || self.table.rows() >= ROWS {
             self.hand_over();
         }
     }
@@ -414,6 +419,11 @@ impl Follower {
                     reply,
                 } => self.begin_retaining(before, now, limit, reply),
                 Order::WriteCounts => self.write_counts(),
+                #[cfg(test)]
+                Order::FindIndexFull(told) => {
+                    self.set_index_full(true);
+                    told.send(()).ok();
+                }
             }
         }
         if self.counted_since.elapsed() >= COUNTED_FOR {

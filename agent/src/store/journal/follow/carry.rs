@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use hookplane_journal::{Appending, Position, Record};
 
+use super::super::changes::Settling;
 use super::super::entry::{self, Entry, Head};
 use super::super::index::upkeep::{self, RequestBelow};
 use super::super::index::{failed, history, read};
 use super::super::payloads::Unreadable;
+use super::super::table::is_pending;
 use super::Follower;
 use super::keep::Slice;
 use super::upkeep::Upkeep;
@@ -135,16 +137,16 @@ impl Follower {
         &mut self,
         events: &[EventRecord],
     ) -> Result<Option<(Appending, usize)>, StoreError> {
-        let pending = events
-            .iter()
-            .filter(|event| super::super::table::is_pending(event.status));
-        let records: Vec<Record> = pending
+        let pending = events.iter().filter(|event| is_pending(event.status));
+        let (records, settling): (Vec<Record>, Vec<Settling>) = pending
             .map(|event| {
                 let reason = "what was stored of the request cannot be read";
-                entry::broken_record(&event.id, event.created_at, reason)
+                let record = entry::broken_record(&event.id, event.created_at, reason);
+                (record, Settling::of(&self.parts, event.id.clone()))
             })
-            .collect();
-        let appending = self.parts.journal.append_urgent(records);
+            .unzip();
+        let told = move |outcome: &_| Settling::all_told(settling, outcome);
+        let appending = self.parts.journal.append_telling(records, true, told);
         let appending = appending.map_err(failed)?;
         Ok(Some((appending, 0)))
     }

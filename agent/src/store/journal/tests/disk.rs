@@ -98,6 +98,62 @@ async fn an_event_that_cannot_be_read_back_fails_with_the_reason_and_stops_no_ot
     assert_eq!(store.imbalance().await.unwrap(), 0);
 }
 
+/// Stores three requests with an event each and closes.
+async fn three(disk: &SimulatedDisk, folder: &Path) -> Vec<EventRecord> {
+    let store = on_disk(disk, folder, &options(SEGMENT));
+    let mut branches = Vec::new();
+    for at in [10, 20, 30] {
+        branches.push(accept(&store, at, 1_000).await.1);
+    }
+    store.close().await;
+    branches
+}
+
+#[tokio::test]
+async fn damage_of_the_index_that_only_deliveries_meet_is_noticed() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    three(&disk, dir.path()).await;
+    let path = dir.path().join("index.db");
+    let find = "SELECT rootpage FROM sqlite_master WHERE name = 'request_by_id'";
+    let page: i64 = {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.query_row(find, [], |row| row.get(0)).unwrap()
+    };
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = usize::try_from(page).unwrap();
+    bytes[(page - 1) * 4_096..][..4_096].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    let mark = path.with_extension("broken");
+    until("the damage is noticed", async || {
+        assert!(store.due(lane_due("des_1", 100, 10)).await.is_ok());
+        mark.exists()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pending_events_without_a_request_fail_and_stop_no_other() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let branches = three(&disk, dir.path()).await;
+    {
+        let db = rusqlite::Connection::open(dir.path().join("index.db")).unwrap();
+        let take_away = "DELETE FROM request WHERE id IN (?1, ?2)";
+        let lost = [&branches[0].request_id, &branches[1].request_id];
+        assert_eq!(db.execute(take_away, lost).unwrap(), 2);
+    }
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    let due = store.due(lane_due("des_1", 100, 10)).await.unwrap();
+    assert_eq!(due.len(), 1, "one without a request stops others");
+    assert_eq!(due[0].event.id, branches[2].id);
+    for lost in &branches[..2] {
+        let failed = store.event(TEAM, &lost.id).await.unwrap().unwrap();
+        assert_eq!(failed.status, EventStatus::Failed);
+        assert!(failed.failure_message.unwrap().contains("request"));
+    }
+}
+
 #[tokio::test]
 async fn a_backlog_beyond_memory_is_sent_in_order_and_once() {
     let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());

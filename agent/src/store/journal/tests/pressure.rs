@@ -2,7 +2,9 @@
 
 use hookplane_journal::io::simulated::SimulatedDisk;
 
+use super::super::follow::Order;
 use super::*;
+use crate::store::RequestQuery;
 
 const SEGMENT: u32 = 64 << 10;
 
@@ -191,4 +193,35 @@ async fn age_takes_what_stands_behind_a_long_backlog_and_what_is_delivered_later
     })
     .await;
     assert_eq!(store.imbalance().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_store_whose_index_met_a_full_disk_finds_out_that_there_is_room() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    deliver(&store, 10, 100).await;
+    shared(&store).indexed().await.unwrap();
+    let (told, heard) = sync_channel(1);
+    let found = Order::FindIndexFull(told);
+    store.handle.orders.send(found).unwrap();
+    shared(&store).progress.raise();
+    heard.recv().unwrap();
+    let one = request(20, None, 100);
+    until("requests are taken again", async || {
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
+    })
+    .await;
+    let kept = store.requests(
+        RequestQuery {
+            team_id: TEAM.into(),
+            limit: 10,
+            ..Default::default()
+        },
+        false,
+    );
+    assert_eq!(
+        kept.await.unwrap().len(),
+        2,
+        "evidence went although there is room"
+    );
 }
