@@ -53,6 +53,8 @@ const ROWS: usize = 8_192;
 const MOST_ROWS: usize = 65_536;
 /// Between tries of what the disk refused.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Tries at a place of the journal that the disk cannot read.
+const UNREAD: u32 = 8;
 /// How long repeats are only counted in memory.
 const COUNTED_FOR: Duration = Duration::from_secs(30);
 /// Counts in one record.
@@ -107,6 +109,8 @@ pub(super) struct Follower {
     retaining: Option<Retaining>,
     stops: Stops,
     reserve: Reserve,
+    /// Where the journal could not be read, and how often.
+    unread: (Position, u32),
     /// Where the newest record of counted repeats ends.
     tallied: Position,
     /// Something could not be asked or written while the store was closing: nothing behind it may
@@ -171,6 +175,7 @@ impl Start {
             retaining: None,
             stops,
             reserve: Reserve::beside(&self.parts.index_path),
+            unread: (Position::START, 0),
             tallied: Position::START,
             stuck: Cell::new(false),
             parts: self.parts,
@@ -242,9 +247,10 @@ impl Follower {
                     return false;
                 }
                 Some(Ok(found)) => self.take_in(&found),
-                Some(Err(ReadError::Io(error))) => {
+                Some(Err(error @ ReadError::Io(_))) => {
                     tracing::error!(%error, "the journal cannot be read; it is tried again");
                     std::thread::sleep(PAUSE);
+                    self.count_unread(&error);
                     return !self.closing();
                 }
                 Some(Err(error)) => {
@@ -255,6 +261,19 @@ impl Follower {
         }
         self.publish();
         true
+    }
+
+    /// After some tries at a bad sector it is passed over, if the disk takes and flushes a record:
+    /// one that is gone altogether loses nothing by waiting.
+    fn count_unread(&mut self, error: &ReadError) {
+        let (at, before) = self.unread;
+        let here = self.scan.position();
+        let tries = if at == here { before + 1 } else { 1 };
+        self.unread = (here, tries);
+        if tries >= UNREAD && error.is_bad_sector() && self.disk_works() {
+            self.unread = (here, 0);
+            self.scan.pass_over();
+        }
     }
 
     fn take_in(&mut self, found: &hookplane_journal::Entry) {

@@ -116,12 +116,18 @@ pub fn export(folder: &Path, out: &mut dyn Write) -> Result<bool, OfflineError> 
     for damage in &damaged {
         writeln!(out, "{}", export::lost(damage))?;
     }
-    for found in journal.scan(Position::START) {
+    let mut scan = journal.scan(Position::START);
+    while let Some(found) = scan.next() {
         let line = match found {
             Ok(found) => {
                 let (line, readable) = export::line(&found);
                 whole &= readable;
                 line
+            }
+            // The next step reports it as lost.
+            Err(error) if error.is_bad_sector() => {
+                scan.pass_over();
+                continue;
             }
             Err(ReadError::Io(error)) => return Err(OfflineError::Read(error.into())),
             Err(error) => {
@@ -149,7 +155,8 @@ fn read_all(
     mut seen: impl FnMut(&'static str),
 ) -> Result<usize, OfflineError> {
     let mut faults = 0;
-    for found in journal.scan(Position::START) {
+    let mut scan = journal.scan(Position::START);
+    while let Some(found) = scan.next() {
         match found {
             Ok(found) => {
                 seen(name(found.record.kind));
@@ -158,6 +165,8 @@ fn read_all(
                     writeln!(out, "damaged: {}: {}", found.position, chain(&error))?;
                 }
             }
+            // The next step reports it as damage.
+            Err(error) if error.is_bad_sector() => scan.pass_over(),
             Err(ReadError::Io(error)) => return Err(OfflineError::Read(error.into())),
             Err(error) => {
                 faults += 1;

@@ -18,6 +18,7 @@ use super::doors::Doors;
 use super::horizon::Horizons;
 use super::index::Readers;
 use super::index::books::Books;
+use super::payloads::Unread;
 use super::table::Backlog;
 use crate::store::StoreError;
 use crate::store::feed::Feed;
@@ -53,6 +54,7 @@ pub(super) struct Parts {
     index_used: AtomicU64,
     /// How far the check of the books is.
     pub(super) books: Mutex<Books>,
+    unread: Mutex<Unread>,
     pending: Mutex<Pending>,
 }
 
@@ -194,11 +196,16 @@ impl Parts {
             over_volume: AtomicBool::new(false),
             over_rejected: AtomicBool::new(false),
             books: Mutex::default(),
+            unread: Mutex::default(),
             pending: Mutex::new(Pending {
                 backlog,
                 ..Pending::default()
             }),
         }
+    }
+
+    pub(super) fn unread(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {

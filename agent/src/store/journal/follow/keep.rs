@@ -350,6 +350,11 @@ impl Follower {
         self.parts.journal.append_urgent(vec![record])
     }
 
+    /// Whether a record of no consequence is taken and flushed.
+    pub(super) fn disk_works(&self) -> bool {
+        self.write_facts().and_then(Appending::wait).is_ok()
+    }
+
     /// Once for each segment, so that segments can be given up when no record can be written.
     fn tell_facts(&self) {
         if self.has_facts()

@@ -155,6 +155,47 @@ async fn pending_events_without_a_request_fail_and_stop_no_other() {
 }
 
 #[tokio::test]
+async fn a_bad_sector_fails_its_own_event_and_stops_neither_start_nor_others() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    let mut branches = Vec::new();
+    for at in [10, 20, 30] {
+        branches.push(accept(&store, at, 9_000).await.1);
+    }
+    let id = branches[1].request_id.clone();
+    let place = store.ask(move |db, _| super::super::index::read::place(db, &id));
+    let payload = place.await.unwrap().unwrap().1.unwrap();
+    store.close().await;
+    drop(store);
+    // In the middle of the body.
+    let sector = u64::from(payload.offset).next_multiple_of(4_096);
+    let name = format!("{:010}.segment", payload.segment);
+    let bad = || disk.set_unreadable(&name, sector..sector + 512);
+
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    bad();
+    until("the event has failed", async || {
+        let due = store.due(lane_due("des_1", 100, 10)).await.unwrap();
+        let ids: Vec<_> = due.iter().map(|due| due.event.id.clone()).collect();
+        assert_eq!(ids, [branches[0].id.clone(), branches[2].id.clone()]);
+        let lost = store.event(TEAM, &branches[1].id).await.unwrap().unwrap();
+        lost.status == EventStatus::Failed
+    })
+    .await;
+    store.close().await;
+    drop(store);
+
+    // An index made again meets it, too. The newest segment is whole: opening walks it.
+    super::super::index::remove(&dir.path().join("index.db")).unwrap();
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    let due = async || store.due(lane_due("des_1", 100, 10)).await;
+    until("the others are due", async || {
+        due().await.is_ok_and(|due| due.len() == 2)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_backlog_beyond_memory_is_sent_in_order_and_once() {
     let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
     let store = on_disk(&disk, dir.path(), &options(4 << 20));
