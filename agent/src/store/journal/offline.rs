@@ -19,7 +19,7 @@ use super::entry::{self, kind};
 use super::index;
 use super::open::{Places, open_journal};
 use super::{JournalStore, Options};
-use crate::store::{Store as _, StoreError};
+use crate::store::StoreError;
 
 /// Why work on a stopped store was not done.
 #[derive(Debug, Error)]
@@ -78,16 +78,22 @@ pub async fn rebuild_index(folder: &Path, out: &mut dyn Write) -> Result<bool, O
     let store = JournalStore::open_on(directory, &index, &Options::default(), u64::MAX)
         .map_err(OfflineError::Open)?;
     catch_up(&store).await?;
-    let imbalance = store.imbalance().await.map_err(OfflineError::Open)?;
     let damaged: Vec<String> = store.parts().damaged.clone();
     let mut faults = tell(&damaged, out)?;
     faults += read_all(&store.parts().journal, out, |_| {})?;
     store.close().await;
+    // Of the whole file, as it was left.
+    let books = index::reader(&index).and_then(|db| {
+        let imbalance = index::upkeep::imbalance(&db)?;
+        Ok((imbalance, index::totals::wrong(&db)?))
+    });
+    let (imbalance, sums) = books.map_err(OfflineError::Open)?;
     writeln!(
         out,
-        "the index is made again; events out of balance: {imbalance}, damages: {faults}"
+        "the index is made again; events out of balance: {imbalance}, wrong sums: {sums}, \
+         damages: {faults}"
     )?;
-    Ok(imbalance == 0 && faults == 0)
+    Ok(imbalance == 0 && sums == 0 && faults == 0)
 }
 
 /// Waits for the index; an end to it when nothing moves any more.

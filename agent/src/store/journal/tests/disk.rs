@@ -59,6 +59,43 @@ async fn a_full_disk_refuses_requests_takes_completions_and_recovers_by_itself()
     store.probe(2).await.expect("the condition is over");
 }
 
+/// A full disk whose oldest segment holds so many pending requests, and the rest evidence past
+/// its age; gives the bytes written while room was looked for.
+async fn moved_on_a_full_disk(pending: u64) -> u64 {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    disk.set_capacity(8 * u64::from(SEGMENT));
+    let store = on_disk(&disk, dir.path(), &with_reserve());
+    let first = accept(&store, 10, 20_000).await.1;
+    for at in 1..pending {
+        accept(&store, 10 + at, 20_000).await;
+    }
+    for at in 100.. {
+        let one = request(at, None, 20_000);
+        if store.append(new(&one, Vec::new()), IDS).await.is_err() {
+            break;
+        }
+    }
+    let before = store.written();
+    for _ in 0..20 {
+        store.retain(5_000, 5_000, 1_000).await.unwrap();
+    }
+    let written = store.written() - before;
+    let done = completion(&first, EventStatus::Successful, None);
+    store.complete(done).await.expect("the end of a delivery");
+    written
+}
+
+#[tokio::test]
+async fn what_is_moved_leaves_half_of_the_reserve_to_ends_of_deliveries() {
+    let little = moved_on_a_full_disk(1).await;
+    assert!(little > 20_000, "a segment is not emptied: {little}");
+    let much = moved_on_a_full_disk(3).await;
+    assert!(
+        much < u64::from(SEGMENT) / 2,
+        "the reserve is eaten: {much}"
+    );
+}
+
 /// Changes a byte in the middle of the payload of a request, as it stands on disk.
 fn damage(disk: &SimulatedDisk, at: hookplane_journal::Position) {
     let name = format!("{:010}.segment", at.segment);
