@@ -13,6 +13,7 @@ mod fill;
 mod fold;
 mod keep;
 mod reserve;
+mod room;
 mod stop;
 mod upkeep;
 
@@ -49,8 +50,6 @@ const AGE: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(30);
 /// Rows after which a table does not wait any longer.
 const ROWS: usize = 8_192;
-/// Rows above which the follower waits for the indexer instead of reading on.
-const MOST_ROWS: usize = 65_536;
 /// Between tries of what the disk refused.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Tries at a place of the journal that the disk cannot read.
@@ -195,6 +194,7 @@ impl Follower {
     fn run(mut self) {
         loop {
             let more = self.turn();
+            self.weigh_table();
             self.collect(Duration::ZERO);
             // In turns, so that neither waits for ever for the other.
             if self.upkeep_next {
@@ -234,7 +234,7 @@ impl Follower {
             if self.stuck.get() {
                 return false;
             }
-            if self.table.rows() >= MOST_ROWS && !self.make_room() {
+            if self.table.rows() >= self.most_rows() && !self.make_room() {
                 return false;
             }
             match self.scan.next() {
@@ -402,15 +402,6 @@ impl Follower {
             self.reserve.release();
         }
         error
-    }
-
-    /// Waits a moment until the table may grow again; false when it has to stay as it is.
-    fn make_room(&mut self) -> bool {
-        self.collect(PAUSE);
-        if !self.is_indexing() {
-            self.hand_over();
-        }
-        self.table.rows() < MOST_ROWS
     }
 
     /// Everything taken in so far is in the index. False when that takes longer.

@@ -48,6 +48,8 @@ pub(super) struct Parts {
     pub(super) closed: AtomicBool,
     /// The volume is used up: only what takes evidence away is written.
     pub(super) over_volume: AtomicBool,
+    /// The index is late, and what it does not know takes its room.
+    pub(super) table_full: AtomicBool,
     /// Refused requests take their share of the volume.
     pub(super) over_rejected: AtomicBool,
     /// Bytes of the index that hold something.
@@ -194,6 +196,7 @@ impl Parts {
             opened_at,
             closed: AtomicBool::new(false),
             over_volume: AtomicBool::new(false),
+            table_full: AtomicBool::new(false),
             over_rejected: AtomicBool::new(false),
             books: Mutex::default(),
             unread: Mutex::default(),
@@ -247,7 +250,8 @@ impl Parts {
             return Err(StoreError::Closed);
         }
         let refuses = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        if self.lags() || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
+        let full = refuses(&self.over_volume) || refuses(&self.table_full);
+        if self.lags() || full || (rejected && refuses(&self.over_rejected)) {
             return Err(StoreError::Busy);
         }
         Ok(())
