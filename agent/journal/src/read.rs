@@ -31,6 +31,8 @@ pub enum Fault {
     Payload,
     #[error("the file is too short")]
     Truncated,
+    #[error("the disk cannot read it")]
+    Unreadable,
 }
 
 /// Acknowledged data that is not what was written, or a position that never was a record's.
@@ -53,6 +55,20 @@ pub enum ReadError {
     Damaged(#[from] Damage),
     #[error("the journal cannot be read")]
     Io(#[from] io::Error),
+}
+
+impl ReadError {
+    /// Whether the disk gives up on a place. A later try may still do better, but if everything
+    /// else on that disk is read and written, it will not.
+    pub fn is_bad_sector(&self) -> bool {
+        matches!(self, Self::Io(error) if is_bad_sector(error))
+    }
+}
+
+pub(crate) fn is_bad_sector(error: &io::Error) -> bool {
+    /// `EIO`.
+    const BAD_SECTOR: i32 = 5;
+    error.raw_os_error() == Some(BAD_SECTOR)
 }
 
 pub(crate) fn read(catalog: &Catalog, position: Position) -> Result<Record, ReadError> {
@@ -105,7 +121,14 @@ fn read_in(catalog: &Catalog, segment: &Segment, at: Position) -> Result<Record,
     }
     let file = catalog.file(segment)?;
     let mut bytes = vec![0; FIRST.min((end - at.offset) as usize)];
-    let found = read_full(file.as_ref(), &mut bytes, u64::from(at.offset))?;
+    let found = match read_full(file.as_ref(), &mut bytes, u64::from(at.offset)) {
+        // What cannot be read may stand behind this record.
+        Err(_) if bytes.len() > record::HEADER => {
+            bytes.truncate(record::HEADER);
+            read_full(file.as_ref(), &mut bytes, u64::from(at.offset))?
+        }
+        found => found?,
+    };
     bytes.truncate(found);
     if found < record::HEADER {
         return Err(damage(Fault::Truncated));

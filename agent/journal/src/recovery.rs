@@ -12,6 +12,7 @@ use crate::io::{Directory, StoredFile, read_full};
 use crate::journal::OpenError;
 use crate::options::{MAX_SEGMENT, is_segment_size};
 use crate::position::Position;
+use crate::read::is_bad_sector;
 use crate::read::{Damage, Fault};
 use crate::record::{self, Identity};
 use crate::scan::next_group;
@@ -213,25 +214,38 @@ fn walk(opened: &Opened, identity: Identity) -> io::Result<Walk> {
     };
     loop {
         let at = walk.end;
-        let fault = match check(&mut window, identity, at, limit)? {
-            Check::Whole { next } => {
+        let mut unread = None;
+        let fault = match check(&mut window, identity, at, limit) {
+            Err(error) if is_bad_sector(&error) => {
+                unread = Some(error);
+                Fault::Unreadable
+            }
+            Err(error) => return Err(error),
+            Ok(Check::Whole { next }) => {
                 walk.end = next;
                 continue;
             }
-            Check::Broken(fault) => {
+            Ok(Check::Broken(fault)) => {
                 walk.torn = Some(at);
                 fault
             }
-            Check::NoHeader => Fault::GroupHeader,
+            Ok(Check::NoHeader) => Fault::GroupHeader,
         };
+        let from = at.saturating_add(BLOCK);
+        let mut next = next_group(&mut window, identity, from, limit, false);
+        if next.as_ref().is_err_and(is_bad_sector) {
+            unread = next.err();
+            next = next_group(&mut window, identity, from, limit, true);
+        }
         // The writer begins a group only after the one before is flushed.
-        match next_group(&mut window, identity, at.saturating_add(BLOCK), limit)? {
+        match next? {
             Some(next) => {
                 walk.damage.push((at, fault));
                 walk.torn = None;
                 walk.end = next;
             }
-            None => return Ok(walk),
+            // What is not read may be acknowledged: nothing is cut off there.
+            None => return unread.map_or(Ok(walk), Err),
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Scan {
     /// Between the first and the last record of a group.
     inside: bool,
     open: Option<(Arc<Segment>, Window)>,
+    /// What the disk cannot read here is damage.
+    passes_over: bool,
 }
 
 /// What stands at the place of the scan.
@@ -69,7 +71,14 @@ impl Scan {
             at: from,
             inside: !from.offset.is_multiple_of(BLOCK),
             open: None,
+            passes_over: false,
         }
+    }
+
+    /// Has the next step report as damage what the disk cannot read, and go on behind it: after
+    /// `Io`, by who has found that trying again is in vain.
+    pub fn pass_over(&mut self) {
+        self.passes_over = true;
     }
 
     /// Where the next record will be looked for.
@@ -176,7 +185,33 @@ impl Scan {
         Ok(&mut open.expect("opened above").1)
     }
 
+    /// What is here; if it is to be passed over and cannot be read, that as a fault.
     fn here(&mut self, segment: &Arc<Segment>) -> io::Result<Here> {
+        // Opening the file again may do better, so that this is no fault of a place.
+        self.window(segment)?;
+        match self.look(segment) {
+            Err(_) if self.passes_over => Ok(Here::Fault(Fault::Unreadable, self.past(segment)?)),
+            here => here,
+        }
+    }
+
+    /// Behind the record here if its header can be read.
+    fn past(&mut self, segment: &Arc<Segment>) -> io::Result<Resume> {
+        let (at, end) = (self.at.offset, segment.end());
+        let header = self.window(segment)?.get(at, record::HEADER, end);
+        let bytes = header.ok().flatten();
+        let header = bytes.and_then(|bytes| record::Header::decode(bytes, segment.identity, at));
+        let whole = header.filter(|header| {
+            let length = record::HEADER as u64 + u64::from(header.length);
+            u64::from(at) + length <= u64::from(end)
+        });
+        Ok(whole.map_or(Resume::Search, |header| {
+            let (offset, inside) = behind(at, header);
+            Resume::At { offset, inside }
+        }))
+    }
+
+    fn look(&mut self, segment: &Arc<Segment>) -> io::Result<Here> {
         let (at, end, inside) = (self.at.offset, segment.end(), self.inside);
         let identity = segment.identity;
         let window = self.window(segment)?;
@@ -237,11 +272,10 @@ impl Scan {
             Resume::Search => {
                 let from = (self.at.offset + 1).next_multiple_of(BLOCK);
                 let (identity, end) = (segment.identity, segment.end());
+                let passes_over = self.passes_over;
                 let window = self.window(segment)?;
-                (
-                    next_group(window, identity, from, end)?.unwrap_or(end),
-                    false,
-                )
+                let found = next_group(window, identity, from, end, passes_over)?;
+                (found.unwrap_or(end), false)
             }
         };
         Ok(())
@@ -252,7 +286,9 @@ impl Iterator for Scan {
     type Item = Result<Entry, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
+        let found = self.step().transpose();
+        self.passes_over = false;
+        found
     }
 }
 
@@ -266,19 +302,26 @@ fn behind(at: u32, header: record::Header) -> (u32, bool) {
     }
 }
 
-/// The first block from `from` on that begins a group of this life of the segment.
+/// The first block from `from` on that begins a group of this life of the segment. Blocks that
+/// cannot be read are passed over if that is asked for.
 pub(crate) fn next_group(
     window: &mut Window,
     identity: record::Identity,
     from: u32,
     end: u32,
+    passes_over: bool,
 ) -> io::Result<Option<u32>> {
     let mut at = from;
-    while let Some(bytes) = window.get(at, group::HEADER, end)? {
-        if group::Header::decode(bytes, identity, at).is_some() {
-            return Ok(Some(at));
+    loop {
+        match window.get(at, group::HEADER, end) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) if group::Header::decode(bytes, identity, at).is_some() => {
+                return Ok(Some(at));
+            }
+            Ok(Some(_)) => {}
+            Err(_) if passes_over => {}
+            Err(error) => return Err(error),
         }
         at += BLOCK;
     }
-    Ok(None)
 }

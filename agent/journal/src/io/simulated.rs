@@ -58,7 +58,12 @@ struct State {
     fails_at: Option<(Range<usize>, io::ErrorKind)>,
     dies_at: Option<usize>,
     dead: bool,
+    /// A file and the bytes of it that cannot be read.
+    unreadable: Option<(u64, Range<u64>)>,
 }
+
+/// `EIO`.
+const BAD_SECTOR: i32 = 5;
 
 #[derive(Clone, Default)]
 struct File {
@@ -90,6 +95,7 @@ impl SimulatedDisk {
             fails_at: None,
             dies_at: None,
             dead: false,
+            unreadable: None,
         })))
     }
 
@@ -125,6 +131,13 @@ impl SimulatedDisk {
 
     pub fn used(&self) -> u64 {
         self.state().used()
+    }
+
+    /// Reads that touch these bytes of a file fail, as those of a bad sector do.
+    pub fn set_unreadable(&self, name: &str, bytes: Range<u64>) {
+        let mut state = self.state();
+        let file = state.names.get(name).copied();
+        state.unreadable = file.map(|file| (file, bytes));
     }
 
     /// Writes take a part of the bytes only.
@@ -385,6 +398,12 @@ impl SimulatedFile {
 
 impl StoredFile for SimulatedFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let end = offset.saturating_add(into.len() as u64);
+        let bad = self.disk.state().unreadable.clone();
+        if bad.is_some_and(|(file, bad)| file == self.number && offset < bad.end && bad.start < end)
+        {
+            return Err(io::Error::from_raw_os_error(BAD_SECTOR));
+        }
         self.with(|file, _| {
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
             let bytes = file.seen.get(from..).unwrap_or_default();

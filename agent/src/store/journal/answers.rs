@@ -14,11 +14,14 @@ use super::index::read::{self, Found};
 use super::index::{Pool, Readers, history, pages};
 use super::parts::Parts;
 use super::payloads::Unreadable;
+use super::table::is_pending;
 use crate::store::{
     AttemptQuery, AttemptRecord, DueEvent, DueQuery, RequestCounts, RequestHistory, RequestQuery,
     RequestRecord, SpooledReport, StoreError,
 };
 
+/// Why an event fails that has no request.
+const ORPHAN: &str = "there is no record of its request";
 /// Times that what is due waits for memory to be filled up from the index.
 const FILLINGS: usize = 3;
 
@@ -111,8 +114,11 @@ impl JournalStore {
             let readers = &parts.readers.deliveries;
             (due, broken) = readers.ask(move |db| Ok(fetch(&shared, db, due))).await?;
         }
-        if !broken.is_empty() {
-            self.give_up_on(broken, now).await?;
+        if !broken.is_empty()
+            && let Err(error) = self.give_up_on(broken, now).await
+        {
+            // The next look finds them again; the others are sent meanwhile.
+            tracing::warn!(%error, "events that cannot be read back are not failed yet");
         }
         let whole = due.into_iter().filter_map(|(waiting, request)| {
             Some(DueEvent {
@@ -283,6 +289,20 @@ type Due = Vec<(Waiting, Option<Arc<RequestRecord>>)>;
 /// Event and why it cannot be read.
 type Broken = Vec<(String, String)>;
 
+/// Why a due event goes without its request this time.
+enum Unfetched {
+    Journal(Unreadable),
+    Index(StoreError),
+    /// The index knows the event and has no request to it: there never will be one.
+    Orphan,
+}
+
+impl From<Unreadable> for Unfetched {
+    fn from(fault: Unreadable) -> Self {
+        Self::Journal(fault)
+    }
+}
+
 /// Reads the requests that are not in memory.
 fn fetch(parts: &Parts, db: &Connection, mut due: Due) -> (Due, Broken) {
     let mut broken = Vec::new();
@@ -290,16 +310,20 @@ fn fetch(parts: &Parts, db: &Connection, mut due: Due) -> (Due, Broken) {
         if request.is_some() {
             continue;
         }
-        let event = &waiting.event;
+        let id = &waiting.event.id;
         match fetch_one(parts, db, waiting) {
             Ok(found) => *request = Some(Arc::new(found)),
-            Err(Unreadable::Broken(reason)) => broken.push((event.id.clone(), reason)),
-            Err(fault) => {
-                tracing::warn!(
-                    event.id = event.id,
-                    ?fault,
-                    "an event waits for its request"
-                );
+            Err(Unfetched::Journal(Unreadable::Broken(reason))) => {
+                broken.push((id.clone(), reason));
+            }
+            Err(Unfetched::Orphan) => broken.push((id.clone(), ORPHAN.to_owned())),
+            Err(Unfetched::Journal(fault)) => {
+                tracing::warn!(event.id = id, ?fault, "an event waits for its request");
+            }
+            // The others may be found all the same, so that this answer is no error.
+            Err(Unfetched::Index(error)) => {
+                tracing::warn!(event.id = id, %error, "the index does not say where a request is");
+                parts.end_if_broken(&error);
             }
         }
     }
@@ -310,19 +334,34 @@ fn fetch_one(
     parts: &Parts,
     db: &Connection,
     waiting: &Waiting,
-) -> Result<RequestRecord, Unreadable> {
+) -> Result<RequestRecord, Unfetched> {
     if let Some(place) = waiting.place {
         match parts.load(place) {
             Err(Unreadable::Moved) => {}
-            answer => return answer,
+            answer => return Ok(answer?),
         }
     }
-    let place = read::place(db, &waiting.event.request_id);
-    let place = place.map_err(|error| Unreadable::Later(std::io::Error::other(error)))?;
+    let place = read::place(db, &waiting.event.request_id).map_err(Unfetched::Index)?;
     match place {
-        Some(place) => parts.load(place),
-        None => Err(Unreadable::Moved),
+        Some(place) => Ok(parts.load(place)?),
+        None if is_orphan(db, waiting)? => Err(Unfetched::Orphan),
+        None => Err(Unreadable::Moved.into()),
     }
+}
+
+/// Whether the index knows the event as pending and no request to it. Both come into it in one
+/// transaction and leave it so; an event that it does not know yet waits for it.
+fn is_orphan(db: &Connection, waiting: &Waiting) -> Result<bool, Unfetched> {
+    let look = || {
+        // One transaction, so that both are of one moment.
+        let moment = db.unchecked_transaction().map_err(super::index::failed)?;
+        if read::place(&moment, &waiting.event.request_id)?.is_some() {
+            return Ok(false);
+        }
+        let event = read::any_event(&moment, &waiting.event.id)?;
+        Ok(event.is_some_and(|event| is_pending(event.status)))
+    };
+    look().map_err(Unfetched::Index)
 }
 
 fn leave_out(id: &str, fault: &Unreadable) {

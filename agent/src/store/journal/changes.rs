@@ -268,18 +268,22 @@ impl JournalStore {
         appending.await.map(drop).map_err(refused)
     }
 
-    /// Fails events that cannot be sent because what was stored cannot be read.
+    /// Fails events that cannot be sent because what was stored cannot be read. They count as
+    /// settling from here on, so that the next look neither finds them nor waits for this one.
     pub(super) async fn give_up_on(
         &self,
         events: Vec<(String, String)>,
         now: u64,
     ) -> Result<(), StoreError> {
+        let mut records = Vec::new();
+        let mut settling = Vec::new();
         for (event_id, reason) in events {
             tracing::error!(event.id = event_id, reason, "an event cannot be read back");
-            let record = entry::broken_record(&event_id, now, &reason);
-            self.write(vec![record], true, |_| {}).await?;
+            records.push(entry::broken_record(&event_id, now, &reason));
+            settling.push(Settling::of(self.parts(), event_id));
         }
-        self.parts().applied().await
+        let told = move |outcome: &Outcome| Settling::all_told(settling, outcome);
+        self.write(records, true, told).await
     }
 
     /// Writes and flushes a block that is written over each time, and asks the journal how it fares.
@@ -344,15 +348,15 @@ type Outcome = Result<Vec<hookplane_journal::Position>, AppendError>;
 #[error("the store takes no new requests: {0}")]
 struct NotWritable(&'static str);
 
-/// An event whose completion is handed in, until the follower sees it or it has failed.
-struct Settling {
+/// An event whose completion, or that it failed, is handed in, until the follower sees it or it has failed.
+pub(super) struct Settling {
     parts: Arc<Parts>,
     event_id: String,
     seen_by_follower: bool,
 }
 
 impl Settling {
-    fn of(parts: &Arc<Parts>, event_id: String) -> Self {
+    pub(super) fn of(parts: &Arc<Parts>, event_id: String) -> Self {
         parts.pending().handed_in(&event_id);
         Self {
             parts: Arc::clone(parts),
@@ -363,6 +367,12 @@ impl Settling {
 
     fn told(mut self, outcome: &Outcome) {
         self.seen_by_follower = outcome.is_ok();
+    }
+
+    pub(super) fn all_told(all: Vec<Self>, outcome: &Outcome) {
+        for one in all {
+            one.told(outcome);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod fill;
 mod fold;
 mod keep;
 mod reserve;
+mod room;
 mod stop;
 mod upkeep;
 
@@ -49,10 +50,10 @@ const AGE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 /// Rows after which a table does not wait any longer.
 const ROWS: usize = 32_768;
-/// Rows above which the follower waits for the indexer instead of reading on.
-const MOST_ROWS: usize = 98_304;
 /// Between tries of what the disk refused.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Tries at a place of the journal that the disk cannot read.
+const UNREAD: u32 = 8;
 /// How long repeats are only counted in memory.
 const COUNTED_FOR: Duration = Duration::from_secs(30);
 /// Counts in one record.
@@ -72,6 +73,9 @@ pub(super) enum Order {
         reply: oneshot::Sender<Result<u64, StoreError>>,
     },
     WriteCounts,
+    /// As a piece of upkeep that met a full disk leaves it.
+    #[cfg(test)]
+    FindIndexFull(SyncSender<()>),
 }
 
 pub(super) struct Follower {
@@ -104,6 +108,8 @@ pub(super) struct Follower {
     retaining: Option<Retaining>,
     stops: Stops,
     reserve: Reserve,
+    /// Where the journal could not be read, and how often.
+    unread: (Position, u32),
     /// Where the newest record of counted repeats ends.
     tallied: Position,
     /// Something could not be asked or written while the store was closing: nothing behind it may
@@ -168,6 +174,7 @@ impl Start {
             retaining: None,
             stops,
             reserve: Reserve::beside(&self.parts.index_path),
+            unread: (Position::START, 0),
             tallied: Position::START,
             stuck: Cell::new(false),
             parts: self.parts,
@@ -187,6 +194,7 @@ impl Follower {
     fn run(mut self) {
         loop {
             let more = self.turn();
+            self.weigh_table();
             self.collect(Duration::ZERO);
             // In turns, so that neither waits for ever for the other.
             if self.upkeep_next {
@@ -226,7 +234,7 @@ impl Follower {
             if self.stuck.get() {
                 return false;
             }
-            if self.table.rows() >= MOST_ROWS && !self.make_room() {
+            if self.table.rows() >= self.most_rows() && !self.make_room() {
                 return false;
             }
             match self.scan.next() {
@@ -239,9 +247,10 @@ impl Follower {
                     return false;
                 }
                 Some(Ok(found)) => self.take_in(&found),
-                Some(Err(ReadError::Io(error))) => {
+                Some(Err(error @ ReadError::Io(_))) => {
                     tracing::error!(%error, "the journal cannot be read; it is tried again");
                     std::thread::sleep(PAUSE);
+                    self.count_unread(&error);
                     return !self.closing();
                 }
                 Some(Err(error)) => {
@@ -252,6 +261,19 @@ impl Follower {
         }
         self.publish();
         true
+    }
+
+    /// After some tries at a bad sector it is passed over, if the disk takes and flushes a record:
+    /// one that is gone altogether loses nothing by waiting.
+    fn count_unread(&mut self, error: &ReadError) {
+        let (at, before) = self.unread;
+        let here = self.scan.position();
+        let tries = if at == here { before + 1 } else { 1 };
+        self.unread = (here, tries);
+        if tries >= UNREAD && error.is_bad_sector() && self.disk_works() {
+            self.unread = (here, 0);
+            self.scan.pass_over();
+        }
     }
 
     fn take_in(&mut self, found: &hookplane_journal::Entry) {
@@ -299,7 +321,9 @@ impl Follower {
     }
 
     fn maybe_take(&mut self) {
-        if !self.has_news() {
+        // Whether there is room again only a write can say, even one of nothing new.
+        let asks = self.is_index_full();
+        if !self.has_news() && !asks {
             self.since = Instant::now();
             self.hurry = false;
             return;
@@ -311,7 +335,7 @@ impl Follower {
         // A position alone is worth no transaction for now.
         let age = if self.table.rows() > 0 { AGE } else { IDLE };
         let due = self.since.elapsed() >= age;
-        if wanted || self.hurry || due || self.table.rows() >= ROWS {
+        if asks || wanted || self.hurry || due || self.table.rows() >= ROWS {
             self.hand_over();
         }
     }
@@ -380,15 +404,6 @@ impl Follower {
         error
     }
 
-    /// Waits a moment until the table may grow again; false when it has to stay as it is.
-    fn make_room(&mut self) -> bool {
-        self.collect(PAUSE);
-        if !self.is_indexing() {
-            self.hand_over();
-        }
-        self.table.rows() < MOST_ROWS
-    }
-
     /// Everything taken in so far is in the index. False when that takes longer.
     fn settle(&mut self, by: Instant) -> bool {
         while !self.stuck.get() && Instant::now() < by {
@@ -414,6 +429,11 @@ impl Follower {
                     reply,
                 } => self.begin_retaining(before, now, limit, reply),
                 Order::WriteCounts => self.write_counts(),
+                #[cfg(test)]
+                Order::FindIndexFull(told) => {
+                    self.set_index_full(true);
+                    told.send(()).ok();
+                }
             }
         }
         if self.counted_since.elapsed() >= COUNTED_FOR {

@@ -19,7 +19,7 @@ use super::entry::{self, kind};
 use super::index;
 use super::open::{Places, open_journal};
 use super::{JournalStore, Options};
-use crate::store::{Store as _, StoreError};
+use crate::store::StoreError;
 
 /// Why work on a stopped store was not done.
 #[derive(Debug, Error)]
@@ -78,16 +78,22 @@ pub async fn rebuild_index(folder: &Path, out: &mut dyn Write) -> Result<bool, O
     let store = JournalStore::open_on(directory, &index, &Options::default(), u64::MAX)
         .map_err(OfflineError::Open)?;
     catch_up(&store).await?;
-    let imbalance = store.imbalance().await.map_err(OfflineError::Open)?;
     let damaged: Vec<String> = store.parts().damaged.clone();
     let mut faults = tell(&damaged, out)?;
     faults += read_all(&store.parts().journal, out, |_| {})?;
     store.close().await;
+    // Of the whole file, as it was left.
+    let books = index::reader(&index).and_then(|db| {
+        let imbalance = index::upkeep::imbalance(&db)?;
+        Ok((imbalance, index::totals::wrong(&db)?))
+    });
+    let (imbalance, sums) = books.map_err(OfflineError::Open)?;
     writeln!(
         out,
-        "the index is made again; events out of balance: {imbalance}, damages: {faults}"
+        "the index is made again; events out of balance: {imbalance}, wrong sums: {sums}, \
+         damages: {faults}"
     )?;
-    Ok(imbalance == 0 && faults == 0)
+    Ok(imbalance == 0 && sums == 0 && faults == 0)
 }
 
 /// Waits for the index; an end to it when nothing moves any more.
@@ -116,12 +122,18 @@ pub fn export(folder: &Path, out: &mut dyn Write) -> Result<bool, OfflineError> 
     for damage in &damaged {
         writeln!(out, "{}", export::lost(damage))?;
     }
-    for found in journal.scan(Position::START) {
+    let mut scan = journal.scan(Position::START);
+    while let Some(found) = scan.next() {
         let line = match found {
             Ok(found) => {
                 let (line, readable) = export::line(&found);
                 whole &= readable;
                 line
+            }
+            // The next step reports it as lost.
+            Err(error) if error.is_bad_sector() => {
+                scan.pass_over();
+                continue;
             }
             Err(ReadError::Io(error)) => return Err(OfflineError::Read(error.into())),
             Err(error) => {
@@ -149,7 +161,8 @@ fn read_all(
     mut seen: impl FnMut(&'static str),
 ) -> Result<usize, OfflineError> {
     let mut faults = 0;
-    for found in journal.scan(Position::START) {
+    let mut scan = journal.scan(Position::START);
+    while let Some(found) = scan.next() {
         match found {
             Ok(found) => {
                 seen(name(found.record.kind));
@@ -158,6 +171,8 @@ fn read_all(
                     writeln!(out, "damaged: {}: {}", found.position, chain(&error))?;
                 }
             }
+            // The next step reports it as damage.
+            Err(error) if error.is_bad_sector() => scan.pass_over(),
             Err(ReadError::Io(error)) => return Err(OfflineError::Read(error.into())),
             Err(error) => {
                 faults += 1;

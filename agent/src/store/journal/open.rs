@@ -21,6 +21,8 @@ use super::parts::Parts;
 use super::{Handle, JournalStore};
 use crate::store::StoreError;
 
+/// Tries at a place of the tail that the disk cannot read.
+const TRIES: u32 = 3;
 const SEGMENT_BYTES: u32 = 32 << 20;
 /// A body of 16 MiB with its headers, or a request that is moved with its tries.
 const BATCH_BYTES: usize = 20 << 20;
@@ -167,9 +169,19 @@ fn read_tail(
     number: &mut Option<u32>,
 ) -> Result<(), StoreError> {
     let mut records = 0_u64;
-    for found in journal.scan(resume) {
+    let mut scan = journal.scan(resume);
+    let mut tries = 0;
+    while let Some(found) = scan.next() {
         let found = match found {
             Ok(found) => found,
+            // The follower finds out whether to pass over it, too; requests are accepted meanwhile.
+            Err(error) if error.is_bad_sector() => {
+                tries += 1;
+                if tries % TRIES == 0 {
+                    scan.pass_over();
+                }
+                continue;
+            }
             Err(ReadError::Io(error)) => return Err(failed(error)),
             // Reported by the follower, which finds it, too.
             Err(_) => continue,

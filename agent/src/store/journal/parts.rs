@@ -18,6 +18,7 @@ use super::doors::Doors;
 use super::horizon::Horizons;
 use super::index::Readers;
 use super::index::books::Books;
+use super::payloads::Unread;
 use super::table::Backlog;
 use crate::store::StoreError;
 use crate::store::feed::Feed;
@@ -47,12 +48,15 @@ pub(super) struct Parts {
     pub(super) closed: AtomicBool,
     /// The volume is used up: only what takes evidence away is written.
     pub(super) over_volume: AtomicBool,
+    /// The index is late, and what it does not know takes its room.
+    pub(super) table_full: AtomicBool,
     /// Refused requests take their share of the volume.
     pub(super) over_rejected: AtomicBool,
     /// Bytes of the index that hold something.
     index_used: AtomicU64,
     /// How far the check of the books is.
     pub(super) books: Mutex<Books>,
+    unread: Mutex<Unread>,
     pending: Mutex<Pending>,
 }
 
@@ -192,13 +196,19 @@ impl Parts {
             opened_at,
             closed: AtomicBool::new(false),
             over_volume: AtomicBool::new(false),
+            table_full: AtomicBool::new(false),
             over_rejected: AtomicBool::new(false),
             books: Mutex::default(),
+            unread: Mutex::default(),
             pending: Mutex::new(Pending {
                 backlog,
                 ..Pending::default()
             }),
         }
+    }
+
+    pub(super) fn unread(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -240,7 +250,8 @@ impl Parts {
             return Err(StoreError::Closed);
         }
         let refuses = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        if self.lags() || refuses(&self.over_volume) || (rejected && refuses(&self.over_rejected)) {
+        let full = refuses(&self.over_volume) || refuses(&self.table_full);
+        if self.lags() || full || (rejected && refuses(&self.over_rejected)) {
             return Err(StoreError::Busy);
         }
         Ok(())

@@ -3,12 +3,36 @@
 //! Owns which fault means what: lost for good, moved meanwhile, or worth another try. Blocks on
 //! the disk, so it runs on blocking threads and on the follower's.
 
+use std::collections::HashMap;
+
 use hookplane_journal::{Position, ReadError, Record};
 
 use super::entry::{self, Entry};
 use super::horizon::Place;
 use super::parts::Parts;
 use crate::store::{AttemptRecord, RequestRecord, StoreError};
+
+/// Tries after which a place that the disk gave up on each time is damaged. What follows for an
+/// event has to be flushed to the same disk, so that one which is gone altogether fails none.
+const TRIES: u32 = 20;
+/// Such places that are remembered; when there are more all are counted anew.
+const PLACES: usize = 4_096;
+
+/// How often places could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Unread(HashMap<Position, u32>);
+
+impl Unread {
+    /// Counts one more. True when there were too many.
+    fn again(&mut self, at: Position) -> bool {
+        if self.0.len() >= PLACES {
+            self.0.clear();
+        }
+        let tries = self.0.entry(at).or_default();
+        *tries = tries.saturating_add(1);
+        *tries > TRIES
+    }
+}
 
 /// Why something stored was not read.
 #[derive(Debug)]
@@ -74,6 +98,9 @@ impl Parts {
 
     fn entry_at(&self, at: Position) -> Result<Entry, Unreadable> {
         let record: Record = self.journal.read(at).map_err(|error| match error {
+            error if error.is_bad_sector() && self.unread().again(at) => {
+                Unreadable::Broken("the disk cannot read it".to_owned())
+            }
             ReadError::Gone(_) => Unreadable::Moved,
             ReadError::Io(error) => Unreadable::Later(error),
             ReadError::Damaged(_) | ReadError::Beyond(_) => Unreadable::Broken(error.to_string()),

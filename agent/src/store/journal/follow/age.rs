@@ -94,6 +94,7 @@ impl Follower {
         let rows = match upkeep::old_requests(&self.reader, &after, before, LOOKED_AT) {
             Ok(rows) => rows,
             Err(error) => {
+                self.parts.end_if_broken(&error);
                 let mut error = Some(error);
                 self.refuse_retaining(|| error.take().unwrap_or(StoreError::Busy));
                 return false;

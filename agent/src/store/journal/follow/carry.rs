@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use hookplane_journal::{Appending, Position, Record};
 
+use super::super::changes::Settling;
 use super::super::entry::{self, Entry, Head};
 use super::super::index::upkeep::{self, RequestBelow};
 use super::super::index::{failed, history, read};
 use super::super::payloads::Unreadable;
+use super::super::table::is_pending;
 use super::Follower;
 use super::keep::Slice;
 use super::upkeep::Upkeep;
@@ -86,15 +88,21 @@ impl Follower {
         let repeats = read::repeats_counted(&self.reader, id)?;
         let records = self.records(request, &events, repeats)?;
         let bytes = records.iter().map(|record| record.payload.len()).sum();
+        let borrows = self.may_borrow(bytes);
         let doors = self.parts.doors.lock();
         let pending = self.parts.pending();
         let unsettled = |event: &EventRecord| pending.is_unapplied(&event.id);
         if doors.is_held(id) || pending.cancelling > 0 || events.iter().any(unsettled) {
             return Ok(None);
         }
-        // Urgent: it takes a little space and makes a whole segment free.
-        let appending = self.parts.journal.append_urgent(records);
+        let appending = if borrows {
+            self.parts.journal.append_urgent(records)
+        } else {
+            self.parts.journal.append(records)
+        };
+        drop((pending, doors));
         let appending = appending.map_err(failed)?;
+        self.volume.borrowed += bytes as u64;
         Ok(Some((appending, bytes)))
     }
 
@@ -135,16 +143,16 @@ impl Follower {
         &mut self,
         events: &[EventRecord],
     ) -> Result<Option<(Appending, usize)>, StoreError> {
-        let pending = events
-            .iter()
-            .filter(|event| super::super::table::is_pending(event.status));
-        let records: Vec<Record> = pending
+        let pending = events.iter().filter(|event| is_pending(event.status));
+        let (records, settling): (Vec<Record>, Vec<Settling>) = pending
             .map(|event| {
                 let reason = "what was stored of the request cannot be read";
-                entry::broken_record(&event.id, event.created_at, reason)
+                let record = entry::broken_record(&event.id, event.created_at, reason);
+                (record, Settling::of(&self.parts, event.id.clone()))
             })
-            .collect();
-        let appending = self.parts.journal.append_urgent(records);
+            .unzip();
+        let told = move |outcome: &_| Settling::all_told(settling, outcome);
+        let appending = self.parts.journal.append_telling(records, true, told);
         let appending = appending.map_err(failed)?;
         Ok(Some((appending, 0)))
     }
@@ -178,6 +186,13 @@ impl Follower {
         }
     }
 
+    /// Whether what is moved may use the space kept for the ends of deliveries. It makes a whole
+    /// segment free, which becomes that space again; until one is, it takes at most half of it.
+    fn may_borrow(&self, bytes: usize) -> bool {
+        let half = self.sealed().first().map_or(0, |oldest| oldest.bytes / 2);
+        self.volume.borrowed.saturating_add(bytes as u64) <= half
+    }
+
     fn carry_report(&mut self, sequence: u64, at: Position) -> Result<bool, StoreError> {
         let record = match self.parts.journal.read(at).map(|found| entry::read(&found)) {
             Ok(Ok(Entry::Report { payload, .. })) => entry::report_record(sequence, &payload),
@@ -185,6 +200,8 @@ impl Follower {
             _ => entry::report_record(sequence, &[]),
         };
         let told = Arc::clone(&self.parts.doors);
+        let bytes = record.payload.len();
+        let borrows = self.may_borrow(bytes);
         let appending = {
             let mut doors = self.parts.doors.lock();
             if doors.spool.changing > 0 || doors.spool.waiting.get(&sequence) != Some(&at) {
@@ -193,12 +210,13 @@ impl Follower {
             doors.spool.changing += 1;
             self.parts
                 .journal
-                .append_telling(vec![record], true, move |outcome| {
+                .append_telling(vec![record], borrows, move |outcome| {
                     told.lock().spool.put(sequence, outcome);
                 })
         };
         match appending {
             Ok(appending) => {
+                self.volume.borrowed += bytes as u64;
                 appending.wait().map_err(failed)?;
                 self.wait_for_index();
                 Ok(true)
@@ -210,9 +228,17 @@ impl Follower {
         }
     }
 
-    fn write(&self, record: Record) -> Result<(), StoreError> {
-        let appending = self.parts.journal.append_urgent(vec![record]);
+    fn write(&mut self, record: Record) -> Result<(), StoreError> {
+        let bytes = record.payload.len();
+        let appending = if self.may_borrow(bytes) {
+            self.parts.journal.append_urgent(vec![record])
+        } else {
+            self.parts.journal.append(vec![record])
+        };
         let written = appending.and_then(Appending::wait);
+        if written.is_ok() {
+            self.volume.borrowed += bytes as u64;
+        }
         written.map(drop).map_err(failed)
     }
 }

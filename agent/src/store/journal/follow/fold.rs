@@ -48,7 +48,10 @@ impl Follower {
                 event_id,
                 at: when,
                 reason,
-            } => self.broken(&event_id, when, reason),
+            } => {
+                self.broken(&event_id, when, reason);
+                self.parts.pending().settled(&event_id);
+            }
             Entry::Number(number) => {
                 self.facts.number.get_or_insert(number);
             }

@@ -65,6 +65,8 @@ pub(in super::super) struct Volume {
     pub(super) after: Position,
     /// Whether what is pending leaves too little room, and when that was found.
     crowded: Option<(Instant, bool)>,
+    /// Bytes moved since a segment was given up, some of it perhaps into the reserve.
+    pub(super) borrowed: u64,
     /// Bytes of a try, on average.
     pub(super) try_bytes: u64,
 }
@@ -94,6 +96,7 @@ impl Volume {
             cursor: Position::START,
             after: Position::START,
             crowded: None,
+            borrowed: 0,
             try_bytes: TRY_BYTES,
         }
     }
@@ -338,6 +341,9 @@ impl Follower {
         let gone = self.parts.journal.retain_and_wait(floor).map_err(failed)?;
         tracing::info!(segments = gone, "old segments of the journal are given up");
         self.volume.cursor = Position::START;
+        if gone > 0 {
+            self.volume.borrowed = 0;
+        }
         Ok(gone > 0)
     }
 
@@ -350,6 +356,11 @@ impl Follower {
         self.parts.journal.append_urgent(vec![record])
     }
 
+    /// Whether a record of no consequence is taken and flushed.
+    pub(super) fn disk_works(&self) -> bool {
+        self.write_facts().and_then(Appending::wait).is_ok()
+    }
+
     /// Once for each segment, so that segments can be given up when no record can be written.
     fn tell_facts(&self) {
         if self.has_facts()
@@ -360,7 +371,7 @@ impl Follower {
     }
 
     /// All segments but the one being written.
-    fn sealed(&self) -> Vec<SegmentInfo> {
+    pub(super) fn sealed(&self) -> Vec<SegmentInfo> {
         let mut segments = self.parts.journal.segments();
         segments.pop();
         segments

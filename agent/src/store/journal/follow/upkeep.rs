@@ -94,6 +94,10 @@ impl Follower {
                 Some(outcome) => outcome,
             },
         };
+        if outcome.is_ok() && self.taken.is_none() {
+            // Otherwise the table that waits says whether there is room.
+            self.set_index_full(false);
+        }
         if let Err(error) = outcome {
             let mut error = Some(self.index_failed(error));
             self.upkeep_again = Some(Instant::now() + REST);

@@ -42,7 +42,10 @@ async fn a_stopped_store_is_checked_written_out_and_its_index_made_again() {
     assert_eq!(lines[1]["id"], kept.id);
     assert_eq!(lines[1]["events"][0]["id"], branch.id);
 
-    rebuild_index(dir.path(), &mut out).await.unwrap();
+    out.clear();
+    assert!(rebuild_index(dir.path(), &mut out).await.unwrap());
+    let text = String::from_utf8(std::mem::take(&mut out)).unwrap();
+    assert!(text.contains("wrong sums: 0"), "{text}");
     let store = small(dir.path());
     let event = store.event(TEAM, &branch.id).await.unwrap().unwrap();
     assert_eq!(event.status, EventStatus::Successful);

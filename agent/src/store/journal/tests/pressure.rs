@@ -2,7 +2,9 @@
 
 use hookplane_journal::io::simulated::SimulatedDisk;
 
+use super::super::follow::Order;
 use super::*;
+use crate::store::{RequestQuery, StoreError};
 
 const SEGMENT: u32 = 64 << 10;
 
@@ -188,6 +190,76 @@ async fn age_takes_what_stands_behind_a_long_backlog_and_what_is_delivered_later
         store.retain(5_000, 5_000, 1_000).await.unwrap();
         let found = store.request(TEAM, &pending[7].request_id).await;
         found.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(store.imbalance().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_store_whose_index_met_a_full_disk_finds_out_that_there_is_room() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(SEGMENT));
+    deliver(&store, 10, 100).await;
+    shared(&store).indexed().await.unwrap();
+    let (told, heard) = sync_channel(1);
+    let found = Order::FindIndexFull(told);
+    store.handle.orders.send(found).unwrap();
+    shared(&store).progress.raise();
+    heard.recv().unwrap();
+    let one = request(20, None, 100);
+    until("requests are taken again", async || {
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
+    })
+    .await;
+    let kept = store.requests(
+        RequestQuery {
+            team_id: TEAM.into(),
+            limit: 10,
+            ..Default::default()
+        },
+        false,
+    );
+    assert_eq!(
+        kept.await.unwrap().len(),
+        2,
+        "evidence went although there is room"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_is_full_while_the_index_fails_refuses_requests_and_takes_completions() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = on_disk(&disk, dir.path(), &options(4 << 20));
+    let lock = lock_index(dir.path());
+    let mut accepted = Vec::new();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(tokio::time::Instant::now() < deadline, "nothing is refused");
+        // One table is with the indexer, the other grows.
+        let one = request(100 + accepted.len() as u64, None, 10);
+        let branch = event(&one, "des_1");
+        match store.append(new(&one, vec![branch.clone()]), IDS).await {
+            Ok(_) => accepted.push(branch),
+            Err(StoreError::Busy) => break,
+            Err(error) => panic!("{error}"),
+        }
+        if accepted.len() > 700 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    for branch in &accepted[..100] {
+        let done = completion(branch, EventStatus::Successful, None);
+        store.complete(done).await.unwrap();
+    }
+    let (seen, last) = (shared(&store), accepted[99].id.clone());
+    until("the ends are folded", async || {
+        !seen.pending().is_unapplied(&last)
+    })
+    .await;
+    drop(lock);
+    let one = request(100_000, None, 10);
+    until("requests are taken again", async || {
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
     })
     .await;
     assert_eq!(store.imbalance().await.unwrap(), 0);
