@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::store::Store;
@@ -48,15 +49,27 @@ impl Orphans {
 
     /// Asks for those of a deleted connection, beside everything else. Does nothing when it was
     /// asked a while ago, or while enough others are; a later look asks then.
-    pub(super) fn stop(self: &Arc<Self>, connection_id: &str, tasks: &TaskTracker) {
+    pub(super) fn stop(
+        self: &Arc<Self>,
+        connection_id: &str,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
         let Some(asking) = self.begin(connection_id) else {
             return;
         };
+        let shutdown = shutdown.clone();
         tasks.spawn(async move {
             let id = &asking.connection_id;
             let store = &asking.orphans.store;
             let stopping = store.cancel_pending(id, "the connection was deleted");
-            match timeout(DEADLINE, stopping).await {
+            let ended = tokio::select! {
+                biased;
+                // Not worth a drain: the next start asks again.
+                () = shutdown.cancelled() => return,
+                ended = timeout(DEADLINE, stopping) => ended,
+            };
+            match ended {
                 Ok(Ok(events)) => tracing::info!(
                     connection.id = id,
                     events,

@@ -164,7 +164,7 @@ impl Deliverer {
             unreadable: false,
         };
         let lanes = self.parts.store.pending_lanes().await?;
-        let ready = self.ready(known, lanes, &mut look, tasks);
+        let ready = self.ready(known, lanes, &mut look, (tasks, shutdown));
         let free = self.parts.entries.free();
         let each = (free / ready.len().max(1)).max(1);
         let (mut lists, mut found) = (Vec::new(), 0);
@@ -199,7 +199,7 @@ impl Deliverer {
         known: &'a Known,
         lanes: Vec<PendingLane>,
         look: &mut Look,
-        tasks: &TaskTracker,
+        (tasks, shutdown): (&TaskTracker, &CancellationToken),
     ) -> Vec<Ready<'a>> {
         let parts = &self.parts;
         let now = parts.clock.now_millis();
@@ -218,7 +218,7 @@ impl Deliverer {
                 .contains(&lane.connection_id)
             {
                 // Events of a connection that is only unknown wait.
-                parts.orphans.stop(&lane.connection_id, tasks);
+                parts.orphans.stop(&lane.connection_id, tasks, shutdown);
             }
         }
         let free = parts.entries.free();

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use hookplane_agent::store::EventStatus;
 use hookplane_agent::store::journal::{JournalStore, Options};
@@ -86,6 +85,5 @@ async fn stopping_the_events_of_deleted_connections_holds_up_nobody() {
     }
     // Whatever hangs, only a few are asked for at once, each of them once.
     assert_eq!(faulty.cancels.load(Ordering::Relaxed), 4);
-    let limit = Duration::from_secs(10);
-    drop(tokio::time::timeout(limit, running.stop()).await);
+    assert!(running.stop().await, "a drain waits for what hangs");
 }

@@ -179,11 +179,13 @@ impl Running {
         panic!("{destination} never stood as wanted: {last:?}");
     }
 
-    pub(crate) async fn stop(self) {
+    /// True when everything under way ended.
+    pub(crate) async fn stop(self) -> bool {
         self.shutdown.cancel();
         self.tasks.close();
-        drop(tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await);
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
         self.store.close().await;
+        ended.is_ok()
     }
 }
 
