@@ -96,7 +96,7 @@
 //! three quarters of the room (an estimate, exact while there are few requests), or deleting falls
 //! an eighth of the volume behind, new requests are refused as `Busy` until there is room. Refused
 //! requests may take a tenth of the volume. The journal bounds what waits for its writer. A table
-//! of 65,536 rows bounds what waits for the indexer; when that takes seconds, requests are
+//! of 98,304 rows bounds what waits for the indexer; when that takes seconds, requests are
 //! refused from there on, and ends of deliveries are folded up to three times as many. Appends are
 //! refused when the follower is more than eight segments behind. Both hold once it has come through
 //! what there was at opening. Until then, so while an index is made again, requests are accepted
