@@ -1,6 +1,7 @@
 //! What the tests share: small journals on a simulated disk, and the words for what is in them.
 
 mod arbitrary_bytes;
+mod bad_sectors;
 mod basics;
 mod concurrency;
 mod corpus;
