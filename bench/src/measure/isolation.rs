@@ -18,7 +18,7 @@ use crate::role::load::{Latency, Outcome};
 /// at ease, so that what is seen is the neighbours and not the end of the processor.
 const RATE: f64 = 500.0;
 /// For circuits and concurrency to find out what the neighbours are like.
-const LEARNING: Duration = Duration::from_secs(3);
+const LEARNING: Duration = Duration::from_secs(6);
 
 pub(super) async fn isolation(plan: &Plan) -> Result<Isolation, Fault> {
     let mut rig = Rig::start(plan, 1).await?;
@@ -46,10 +46,17 @@ pub(super) async fn isolation(plan: &Plan) -> Result<Isolation, Fault> {
     };
     let (neighbours, healthy): (Result<Outcome, Fault>, _) = tokio::join!(neighbours, healthy);
     let (run, shared) = healthy?;
+    let neighbours = neighbours?.acknowledged();
+    let wanted = (RATE * beside.time.as_secs_f64() * 0.9) as u64;
+    if neighbours < wanted {
+        // Beside neighbours that have nothing to do everybody is well off.
+        let detail = format!("took {neighbours} requests for the bad receivers, not {wanted}");
+        return Err(rig.agent_fault(&detail));
+    }
     Ok(Isolation {
         alone,
         shared,
-        neighbours: neighbours?.acknowledged(),
+        neighbours,
         books: run.books,
     })
 }

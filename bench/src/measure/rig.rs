@@ -135,6 +135,9 @@ impl Rig {
                 "config": {
                     "url": format!("http://{}/{name}", self.sink.address),
                     "path_forwarding_disabled": true,
+                    // So that what hangs has been given up, and its circuit has opened, by the
+                    // time that counts.
+                    "timeout_ms": 1_000,
                 },
             });
             let answer = self.system.api().post("/v1/destinations", wanted).await;
