@@ -125,6 +125,8 @@ fn appends_get_between_segments_that_are_given_up() {
     for number in 0..20 {
         append(&journal, &[record(number, 40_000)]);
     }
+    // The writer may still be making a spare file; this is answered behind it.
+    assert_eq!(retain(&journal, Position::new(1, 0)).unwrap(), 0);
     let before = disk.performed().len();
     let mut retaining = std::pin::pin!(journal.retain(Position::new(20, 0)));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
