@@ -21,6 +21,28 @@ impl Figures {
     }
 }
 
+/// What any fair number of runs has to have gone through.
+const USUAL: [&str; 9] = [
+    "acknowledged",
+    "delivered",
+    "delivery refused",
+    "delivery unanswered",
+    "bad links",
+    "disk faults",
+    "receiver down",
+    "configuration changes",
+    "control plane down",
+];
+
+impl Figures {
+    /// What never happened, though it should have.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let mut usual = USUAL.to_vec();
+        usual.retain(|name| !self.0.contains_key(name));
+        usual
+    }
+}
+
 fn name(fact: &Fact) -> Option<&'static str> {
     Some(match fact {
         Fact::Answered { status, .. } => match status {
