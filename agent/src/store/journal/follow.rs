@@ -44,8 +44,6 @@ use upkeep::Upkeep;
 
 /// Records between two looks at everything else.
 const TURN: usize = 512;
-/// A table waits this long for more.
-const AGE: Duration = Duration::from_secs(1);
 /// How long the index may name an older position than it reflects.
 const IDLE: Duration = Duration::from_secs(30);
 /// Rows after which a table does not wait any longer.
@@ -98,6 +96,8 @@ pub(super) struct Follower {
     /// Upkeep waits until the index reflects what memory does.
     hurry: bool,
     pub(super) facts: Facts,
+    /// A table waits this long for more.
+    every: Duration,
     since: Instant,
     counted_since: Instant,
     /// After a failure of the index: when to try again.
@@ -131,6 +131,7 @@ pub(super) struct Start {
     pub(super) resume: Position,
     pub(super) facts: Facts,
     pub(super) volume: Volume,
+    pub(super) every: Duration,
     pub(super) lanes: Vec<(Lane, Due)>,
     pub(super) stops: index::stop::Stops,
 }
@@ -154,6 +155,7 @@ impl Start {
         let now = Instant::now();
         let follower = Follower {
             indexer,
+            every: self.every,
             reader,
             orders: received,
             scan,
@@ -220,7 +222,7 @@ impl Follower {
         if self.is_indexing() || self.table.rows() == 0 {
             return PAUSE;
         }
-        let due = (self.since + AGE).saturating_duration_since(Instant::now());
+        let due = (self.since + self.every).saturating_duration_since(Instant::now());
         due.clamp(Duration::from_millis(1), PAUSE)
     }
 
@@ -333,7 +335,11 @@ impl Follower {
         }
         let wanted = self.parts.progress.wanted() > *self.parts.progress.indexed.borrow();
         // A position alone is worth no transaction for now.
-        let age = if self.table.rows() > 0 { AGE } else { IDLE };
+        let age = if self.table.rows() > 0 {
+            self.every
+        } else {
+            IDLE
+        };
         let due = self.since.elapsed() >= age;
         if asks || wanted || self.hurry || due || self.table.rows() >= ROWS {
             self.hand_over();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hookplane_journal::io::{Directory, RealDirectory, volume_bytes};
 use hookplane_journal::{Journal, Options as JournalOptions, Position, ReadError, Recovery};
@@ -23,6 +24,7 @@ use crate::store::StoreError;
 
 /// Tries at a place of the tail that the disk cannot read.
 const TRIES: u32 = 3;
+const INDEX_EVERY: Duration = Duration::from_secs(1);
 const SEGMENT_BYTES: u32 = 32 << 20;
 /// A body of 16 MiB with its headers, or a request that is moved with its tries.
 const BATCH_BYTES: usize = 20 << 20;
@@ -36,6 +38,8 @@ pub struct Options {
     /// Bytes on disk past which evidence goes early and, if nothing can go, new requests are
     /// refused. `None`: 80 % of the file system.
     pub most_bytes: Option<u64>,
+    /// How long the index may stay behind while nobody asks it: later is less to write.
+    pub index_every: Duration,
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
                 ..JournalOptions::default()
             },
             most_bytes: None,
+            index_every: INDEX_EVERY,
         }
     }
 }
@@ -119,6 +124,7 @@ impl JournalStore {
             resume,
             facts: state.facts,
             volume: Volume::new(most),
+            every: options.index_every,
             lanes: state.lanes,
             stops: state.stops,
         };
