@@ -108,9 +108,11 @@ impl AgentHost {
     }
 
     pub(crate) fn open(&self) -> Result<Arc<Stepped>, StoreError> {
-        let mut options = Options::default();
-        // What waits for the index waits in real time.
-        options.index_every = std::time::Duration::from_millis(5);
+        let mut options = Options {
+            // What waits for the index waits in real time.
+            index_every: Duration::from_millis(5),
+            ..Options::default()
+        };
         options.journal.segment_bytes = SEGMENT;
         options.journal.batch_bytes = SEGMENT as usize / 2;
         options.journal.spare_segments = 1;
