@@ -69,7 +69,7 @@
 //!
 //! **What is due.** Memory holds, for each lane (a branch to a destination), the next events up to
 //! a boundary; the rest is in the index, from which the follower fills up. Room is bounded, for one
-//! lane (1 MiB) and together (32 MiB), half of it is guaranteed in equal shares, and `horizon` says how the other
+//! lane (16 MiB) and together (32 MiB), half of it is guaranteed in equal shares, and `horizon` says how the other
 //! half is given out and taken back. So five million pending events cost memory what some
 //! thousands do, lanes are found without walking the backlog, and one that nobody can deliver to
 //! takes nothing that others need. A look at what is due waits for a filling only if there will be one.
@@ -96,7 +96,7 @@
 //! three quarters of the room (an estimate, exact while there are few requests), or deleting falls
 //! an eighth of the volume behind, new requests are refused as `Busy` until there is room. Refused
 //! requests may take a tenth of the volume. The journal bounds what waits for its writer. A table
-//! of 98,304 rows bounds what waits for the indexer; when that takes seconds, requests are
+//! of 98,304 rows bounds what waits for the indexer; when it has had one for ten seconds, requests are
 //! refused from there on, and ends of deliveries are folded up to three times as many. Appends are
 //! refused when the follower is more than eight segments behind. Both hold once it has come through
 //! what there was at opening. Until then, so while an index is made again, requests are accepted
@@ -104,7 +104,7 @@
 //!
 //! Between tables the indexer does *upkeep* in slices: deleting, stopping a connection, giving free
 //! pages back. The follower never waits for any of it, so an index that cannot be written stops
-//! upkeep and look-ups, not deliveries. A reserve beside the index goes when the disk is full; then
+//! upkeep and look-ups, and deliveries only when that third table's worth of rows is full, too. A reserve beside the index goes when the disk is full; then
 //! evidence goes early and new requests are refused until the index is written again.
 //!
 //! **A connection that is stopped** has nothing due from its record on. Its rows in the index are
