@@ -81,8 +81,7 @@ impl Faults {
                 self.disk.fill();
                 tokio::time::sleep(Duration::from_millis(random.random_range(200..1_500))).await;
                 if random.random_bool(0.3) {
-                    // Killed while there is no space: it has to start again on a full disk or
-                    // say why not; with space it has to.
+                    // Killed while there is no space, and started again once there is.
                     system.kill_agent(0).await;
                     self.disk.free();
                     self.start_agent(system).await;
