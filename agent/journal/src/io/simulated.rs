@@ -145,6 +145,11 @@ impl SimulatedDisk {
         self.state().short_writes = short;
     }
 
+    /// Every call waits until what this gives is dropped; so do this type's own questions.
+    pub fn hold(&self) -> impl Drop + '_ {
+        self.state()
+    }
+
     /// Calls that change something, so far.
     pub fn performed(&self) -> Vec<Operation> {
         self.state().performed.clone()

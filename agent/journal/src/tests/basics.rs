@@ -130,9 +130,12 @@ fn appends_get_between_segments_that_are_given_up() {
     let before = disk.performed().len();
     let mut retaining = std::pin::pin!(journal.retain(Position::new(20, 0)));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    // Handed in first.
+    let held = disk.hold();
     assert!(retaining.as_mut().poll(&mut context).is_pending());
-    append(&journal, &[record(20, 100)]);
+    // Handed in second, while nothing has been given up yet.
+    let pending = journal.append(vec![record(20, 100)]).unwrap();
+    drop(held);
+    pending.wait().unwrap();
     let performed = disk.performed().split_off(before);
     let until_written = performed.iter().take_while(|one| **one != Operation::Write);
     let gone = until_written.filter(|one| matches!(one, Operation::Remove | Operation::Rename));
