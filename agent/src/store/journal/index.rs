@@ -8,6 +8,7 @@
 //! (`OFF` would save those few flushes on a background thread and could leave a broken file.)
 
 pub(super) mod books;
+pub(super) mod compact;
 pub(super) mod counts;
 pub(super) mod history;
 pub(super) mod pages;

@@ -4,6 +4,7 @@
 //! Every event is looked at, in slices with the file let go in between, because a long question
 //! keeps the log from being folded into the file.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
 use super::{failed, rows, signed};
@@ -18,8 +19,8 @@ const SLICES: usize = 20;
 /// Where the check is on its way through all events.
 #[derive(Debug, Default)]
 pub(in super::super) struct Books {
-    /// Id of the last event that was looked at; empty at the beginning of a round.
-    after: String,
+    /// Id of the last event that was looked at, as the index has it; nothing at the beginning.
+    after: Option<Value>,
     /// Strays of this round so far, and of the last one.
     found: u64,
     before: u64,
@@ -28,14 +29,14 @@ pub(in super::super) struct Books {
 impl Books {
     /// Looks at one slice of events. True when that was the last one of a round.
     pub(in super::super) fn look(&mut self, db: &Connection) -> Result<bool, StoreError> {
-        let (strays, last) = strays(db, &self.after)?;
+        let (strays, last) = strays(db, self.after.as_ref())?;
         self.found += strays;
         let Some(last) = last else {
             self.before = std::mem::take(&mut self.found);
-            self.after.clear();
+            self.after = None;
             return Ok(true);
         };
-        self.after = last;
+        self.after = Some(last);
         Ok(false)
     }
 
@@ -63,7 +64,7 @@ pub(in super::super) fn imbalance(db: &Connection) -> Result<u64, StoreError> {
 
 /// Events after one that stand differently in the two ways of being pending, and the last that
 /// was looked at; `None` at the end.
-fn strays(db: &Connection, after: &str) -> Result<(u64, Option<String>), StoreError> {
+fn strays(db: &Connection, after: Option<&Value>) -> Result<(u64, Option<Value>), StoreError> {
     let [scheduled, queued, hold] = [
         EventStatus::Scheduled,
         EventStatus::Queued,
@@ -75,6 +76,9 @@ fn strays(db: &Connection, after: &str) -> Result<(u64, Option<String>), StoreEr
             "SELECT id, (due_at IS NULL) = (status IN (?1, ?2, ?3)) FROM event
              WHERE id > ?4 ORDER BY id LIMIT ?5",
         )?;
+        // Every text is before every id.
+        let first = Value::Text(String::new());
+        let after = after.unwrap_or(&first);
         let mut found = find.query(params![scheduled, queued, hold, after, SLICE])?;
         let (mut strays, mut seen, mut last) = (0, 0, None);
         while let Some(row) = found.next()? {
@@ -119,9 +123,9 @@ mod tests {
         let queued = signed(codes::status_code(EventStatus::Queued));
         let insert = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
-             INSERT INTO event (id, team_id, request_id, connection_id, source_id,
-                 destination_id, status, attempts, created_at, due_at)
-             SELECT printf('evt_%06d', i), 't', 'r', 'c', 's', 'd', {queued}, 0, 1, 1 FROM n"
+             INSERT INTO event (id, team, request_id, connection, source,
+                 destination, status, attempts, created_at, due_at)
+             SELECT printf('evt_%06d', i), 1, 'r', 2, 3, 4, {queued}, 0, 1, 1 FROM n"
         );
         db.execute_batch(&insert).unwrap();
         let fact = "INSERT OR REPLACE INTO fact VALUES ('queued', 25000)";

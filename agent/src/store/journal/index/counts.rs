@@ -139,7 +139,8 @@ fn kept_repeats(db: &Connection, query: &RequestQuery) -> Result<u64, StoreError
 }
 
 fn arrivals(query: &RequestQuery, column: &str) -> Where {
-    let mut filter = Where::team(&query.team_id);
+    let mut filter = Where::default();
+    filter.text("team_id = ?", Some(&query.team_id));
     filter.time(&format!("{column} >= ?"), query.from);
     filter.time(&format!("{column} < ?"), query.to);
     filter.text("source_id = ?", query.source_id.as_ref());

@@ -6,8 +6,10 @@
 use hookplane_journal::Position;
 use rusqlite::Connection;
 
-use super::read::{collect, named_position, text, whole};
+use super::compact::pack;
+use super::read::{collect, named_attempt, packed, whole};
 use super::{failed, rows};
+use crate::ids::Kind;
 use crate::store::{EventRecord, RepeatRecord, RequestHistory, StoreError};
 
 /// The newest events of a request, oldest first.
@@ -20,7 +22,12 @@ pub(in super::super) fn events_of(
         rows::EVENT,
         RequestHistory::MOST_EVENTS
     );
-    let mut events = whole(collect(db, &sql, &[text(request_id)], rows::event)?)?;
+    let mut events = whole(collect(
+        db,
+        &sql,
+        &[packed(Kind::Request, request_id)],
+        rows::event,
+    )?)?;
     events.reverse();
     Ok(events)
 }
@@ -31,10 +38,16 @@ pub(in super::super) fn attempts_of(
     request_id: &str,
 ) -> Result<Vec<(String, Position)>, StoreError> {
     let sql = format!(
-        "SELECT id, position FROM attempt WHERE request_id = ? ORDER BY id DESC LIMIT {}",
+        "SELECT attempt.id, position FROM event JOIN attempt ON event_id = event.id
+         WHERE request_id = ? ORDER BY attempt.id DESC LIMIT {}",
         RequestHistory::MOST_ATTEMPTS
     );
-    let mut attempts = collect(db, &sql, &[text(request_id)], named_position)?;
+    let mut attempts = collect(
+        db,
+        &sql,
+        &[packed(Kind::Request, request_id)],
+        named_attempt,
+    )?;
     attempts.reverse();
     Ok(attempts)
 }
@@ -43,9 +56,14 @@ pub(in super::super) fn count_attempts_of(
     db: &Connection,
     request_id: &str,
 ) -> Result<u64, StoreError> {
-    db.prepare_cached("SELECT count(*) FROM attempt WHERE request_id = ?1")
-        .and_then(|mut count| count.query_row([request_id], |row| rows::unsigned(row, 0)))
-        .map_err(failed)
+    db.prepare_cached(
+        "SELECT count(*) FROM event JOIN attempt ON event_id = event.id WHERE request_id = ?1",
+    )
+    .and_then(|mut count| {
+        let id = [pack(Kind::Request, request_id)];
+        count.query_row(id, |row| rows::unsigned(row, 0))
+    })
+    .map_err(failed)
 }
 
 /// The newest kept arrivals, oldest first.
@@ -58,7 +76,7 @@ pub(in super::super) fn repeats_of(
          WHERE request_id = ? ORDER BY received_at DESC, place DESC LIMIT {}",
         RequestHistory::MOST_REPEATS
     );
-    let mut repeats = collect(db, &sql, &[text(request_id)], rows::repeat)?;
+    let mut repeats = collect(db, &sql, &[packed(Kind::Request, request_id)], rows::repeat)?;
     repeats.reverse();
     Ok(repeats)
 }

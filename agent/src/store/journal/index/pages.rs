@@ -9,7 +9,8 @@ use hookplane_journal::Position;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 
-use super::read::{self, Found, collect, named_position, whole};
+use super::compact::unpack;
+use super::read::{self, Found, collect, named_attempt, packed, whole};
 use super::{rows, signed};
 use crate::ids::{IdMint, Kind};
 use crate::store::journal::entry::codes;
@@ -32,10 +33,25 @@ pub(super) struct Where {
 }
 
 impl Where {
-    pub(super) fn team(team_id: &str) -> Self {
+    fn team(team_id: &str) -> Self {
         let mut all = Self::default();
-        all.push("team_id = ?", Value::Text(team_id.to_owned()));
+        all.named("team", Some(team_id));
         all
+    }
+
+    /// A number for a name stands in the column.
+    fn named(&mut self, column: &str, name: Option<&str>) {
+        if let Some(name) = name {
+            let term = format!("{column} = (SELECT number FROM name WHERE text = ?)");
+            self.push(&term, Value::Text(name.to_owned()));
+        }
+    }
+
+    /// An id stands there.
+    fn id(&mut self, term: &str, kind: Kind, id: Option<&String>) {
+        if let Some(id) = id {
+            self.push(term, packed(kind, id));
+        }
     }
 
     fn push(&mut self, term: &str, value: Value) {
@@ -56,11 +72,20 @@ impl Where {
         }
     }
 
-    fn one_of(&mut self, column: &str, values: &[String]) {
-        if !values.is_empty() {
-            let marks = vec!["?"; values.len()].join(", ");
-            self.terms.push(format!("{column} IN ({marks})"));
-            self.values.extend(values.iter().cloned().map(Value::Text));
+    fn one_of(&mut self, column: &str, names: &[String]) {
+        if !names.is_empty() {
+            let marks = marks(names.len());
+            let numbers = format!("SELECT number FROM name WHERE text IN ({marks})");
+            self.terms.push(format!("{column} IN ({numbers})"));
+            self.values.extend(names.iter().cloned().map(Value::Text));
+        }
+    }
+
+    fn one_id_of(&mut self, column: &str, kind: Kind, ids: &[String]) {
+        if !ids.is_empty() {
+            self.terms
+                .push(format!("{column} IN ({})", marks(ids.len())));
+            self.values.extend(ids.iter().map(|id| packed(kind, id)));
         }
     }
 
@@ -68,18 +93,22 @@ impl Where {
     fn ids(&mut self, kind: Kind, window: Window, before: Option<&String>) {
         if let Some(from) = window.from {
             let from = IdMint::lower_bound(kind, from.min(LAST_TIME));
-            self.push("id >= ?", Value::Text(from));
+            self.push("id >= ?", packed(kind, &from));
         }
         let end = window.to.map(|to| to.saturating_add(window.late));
         let end = end.filter(|end| *end <= LAST_TIME);
         let end = end.map(|end| IdMint::lower_bound(kind, end));
         let end = end.into_iter().chain(before.cloned()).min();
-        self.text("id < ?", end.as_ref());
+        self.id("id < ?", kind, end.as_ref());
     }
 
     pub(super) fn sql(&self) -> String {
         self.terms.join(" AND ")
     }
+}
+
+fn marks(count: usize) -> String {
+    vec!["?"; count].join(", ")
 }
 
 #[derive(Clone, Copy)]
@@ -133,7 +162,7 @@ pub(in super::super) fn events(
     query: &EventQuery,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let walks = event_walks(query, query.before_id.as_ref(), query.status.is_none());
-    let event = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, rows::event(row)?));
+    let event = |row: &Row<'_>| Ok((unpack(row, 0, Kind::Event)?, rows::event(row)?));
     let found = page(db, walks, rows::EVENT, query.limit, event, |row| &row.0)?;
     whole(found.into_iter().map(|(_, event)| event).collect())
 }
@@ -148,7 +177,7 @@ pub(in super::super) fn attempts(
         walks,
         "id, position",
         query.limit,
-        named_position,
+        named_attempt,
         |row| &row.0,
     )
 }
@@ -185,7 +214,7 @@ pub(super) fn request_walk(query: &RequestQuery, before: Option<&String>) -> Wal
     filter.ids(Kind::Request, window, before);
     filter.time("ingested_at >= ?", query.from);
     filter.time("ingested_at < ?", query.to);
-    filter.text("source_id = ?", query.source_id.as_ref());
+    filter.named("source", query.source_id.as_deref());
     filter.text("message_id = ?", query.message_id.as_ref());
     filter.text("event_type = ?", query.event_type.as_ref());
     if let Some(verified) = query.verified {
@@ -236,9 +265,9 @@ pub(super) fn event_walks(
         let cancelled = code(EventStatus::Cancelled);
         filter.terms.push(format!("status <> {cancelled}"));
     }
-    filter.text("source_id = ?", query.source_id.as_ref());
-    filter.text("request_id = ?", query.request_id.as_ref());
-    filter.one_of("destination_id", &query.destination_ids);
+    filter.named("source", query.source_id.as_deref());
+    filter.id("request_id = ?", Kind::Request, query.request_id.as_ref());
+    filter.one_of("destination", &query.destination_ids);
     let connections = distinct(&query.connection_ids);
     let walk = |index, filter| Walk {
         table: "event",
@@ -258,12 +287,15 @@ pub(super) fn event_walks(
     };
     match along {
         None if !connections.is_empty() && connections.len() <= MOST_WALKS => {
-            let each = each_of(&filter, "connection_id = ?", &connections);
-            each.map(|filter| walk("event_by_connection", filter))
-                .collect()
+            let each = connections.iter().map(|connection| {
+                let mut filter = filter.clone();
+                filter.named("connection", Some(connection));
+                walk("event_by_connection", filter)
+            });
+            each.collect()
         }
         index => {
-            filter.one_of("connection_id", &connections);
+            filter.one_of("connection", &connections);
             vec![walk(index.unwrap_or("event_by_team"), filter)]
         }
     }
@@ -285,7 +317,7 @@ fn attempt_walks(query: &AttemptQuery) -> Vec<Walk> {
         Some(true) => filter.terms.push("successful <> 0".to_owned()),
         None => {}
     }
-    filter.one_of("destination_id", &query.destination_ids);
+    filter.one_of("destination", &query.destination_ids);
     let walk = |index, filter| Walk {
         table: "attempt",
         index,
@@ -293,29 +325,19 @@ fn attempt_walks(query: &AttemptQuery) -> Vec<Walk> {
     };
     let events = distinct(&query.event_ids);
     if !events.is_empty() && events.len() <= MOST_WALKS {
-        let each = each_of(&filter, "event_id = ?", &events);
-        return each
-            .map(|filter| walk("attempt_by_event", filter))
-            .collect();
+        let each = events.iter().map(|event| {
+            let mut filter = filter.clone();
+            filter.id("event_id = ?", Kind::Event, Some(event));
+            walk("attempt_by_event", filter)
+        });
+        return each.collect();
     }
-    filter.one_of("event_id", &events);
+    filter.one_id_of("event_id", Kind::Event, &events);
     let index = match query.successful {
         Some(false) => "attempt_failed",
         _ => "attempt_by_team",
     };
     vec![walk(index, filter)]
-}
-
-fn each_of<'a>(
-    filter: &'a Where,
-    term: &'static str,
-    values: &'a [String],
-) -> impl Iterator<Item = Where> + 'a {
-    values.iter().map(move |value| {
-        let mut filter = filter.clone();
-        filter.text(term, Some(value));
-        filter
-    })
 }
 
 fn distinct(values: &[String]) -> Vec<String> {

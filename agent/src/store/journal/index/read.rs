@@ -6,8 +6,10 @@ use hookplane_journal::Position;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::compact::{pack, unpack};
 use super::rows::{self, Read};
 use super::{failed, signed};
+use crate::ids::Kind;
 use crate::store::journal::entry::{Key, codes};
 use crate::store::journal::horizon::{Due, Lane, Place};
 use crate::store::{EventRecord, EventStatus, RequestCounts, StoreError};
@@ -27,16 +29,20 @@ pub(in super::super) fn request(
 ) -> Result<Option<Found>, StoreError> {
     let row = db
         .prepare_cached(
-            "SELECT id, position, payload, repeats FROM request WHERE id = ?1 AND team_id = ?2",
+            "SELECT id, position, payload, repeats FROM request
+             WHERE id = ?1 AND team = (SELECT number FROM name WHERE text = ?2)",
         )
-        .and_then(|mut find| find.query_row([id, team_id], found).optional())
+        .and_then(|mut find| {
+            let values = params![pack(Kind::Request, id), team_id];
+            find.query_row(values, found).optional()
+        })
         .map_err(failed)?;
     row.map(|row| counted(db, row)).transpose()
 }
 
 pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
     Ok(Found {
-        id: row.get(0)?,
+        id: unpack(row, 0, Kind::Request)?,
         place: rows::place(row, 1)?,
         counts: RequestCounts {
             repeats: row.get(3)?,
@@ -53,7 +59,7 @@ pub(super) fn counted(db: &Connection, mut row: Found) -> Result<Found, StoreErr
              FROM event WHERE request_id = ?1",
         )
         .and_then(|mut count| {
-            count.query_row(params![row.id, cancelled], |row| {
+            count.query_row(params![pack(Kind::Request, &row.id), cancelled], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
         })
@@ -64,7 +70,10 @@ pub(super) fn counted(db: &Connection, mut row: Found) -> Result<Found, StoreErr
 /// Where a request stands, whoever's it is.
 pub(in super::super) fn place(db: &Connection, id: &str) -> Result<Option<Place>, StoreError> {
     db.prepare_cached("SELECT position, payload FROM request WHERE id = ?1")
-        .and_then(|mut find| find.query_row([id], |row| rows::place(row, 0)).optional())
+        .and_then(|mut find| {
+            let id = [pack(Kind::Request, id)];
+            find.query_row(id, |row| rows::place(row, 0)).optional()
+        })
         .map_err(failed)
 }
 
@@ -77,7 +86,12 @@ pub(in super::super) fn all_events_of(
         "SELECT {} FROM event WHERE request_id = ? ORDER BY id",
         rows::EVENT
     );
-    whole(collect(db, &sql, &[text(request_id)], rows::event)?)
+    whole(collect(
+        db,
+        &sql,
+        &[packed(Kind::Request, request_id)],
+        rows::event,
+    )?)
 }
 
 /// Arrivals of a request's message, the counted ones included.
@@ -88,15 +102,20 @@ pub(in super::super) fn repeats_counted(
     let count = db
         .prepare_cached("SELECT repeats FROM request WHERE id = ?1")
         .and_then(|mut find| {
-            find.query_row([request_id], |row| rows::unsigned(row, 0))
-                .optional()
+            find.query_row([pack(Kind::Request, request_id)], |row| {
+                rows::unsigned(row, 0)
+            })
+            .optional()
         });
     Ok(count.map_err(failed)?.unwrap_or(0))
 }
 
 pub(in super::super) fn kept_repeats(db: &Connection, request_id: &str) -> Result<u64, StoreError> {
     db.prepare_cached("SELECT count(*) FROM repeat WHERE request_id = ?1")
-        .and_then(|mut count| count.query_row([request_id], |row| rows::unsigned(row, 0)))
+        .and_then(|mut count| {
+            let id = [pack(Kind::Request, request_id)];
+            count.query_row(id, |row| rows::unsigned(row, 0))
+        })
         .map_err(failed)
 }
 
@@ -112,7 +131,7 @@ pub(in super::super) fn dead_branches(
         rows::EVENT
     );
     let failed = signed(codes::status_code(EventStatus::Failed));
-    let values = [text(request_id), Value::Integer(failed)];
+    let values = [packed(Kind::Request, request_id), Value::Integer(failed)];
     whole(collect(db, &sql, &values, rows::event)?)
 }
 
@@ -124,7 +143,8 @@ pub(in super::super) fn known(
 ) -> Result<Option<String>, StoreError> {
     db.prepare_cached("SELECT request_id FROM dedupe WHERE key = ?1 AND expires_at > ?2")
         .and_then(|mut find| {
-            find.query_row(params![key.as_slice(), signed(now)], |row| row.get(0))
+            let request_id = |row: &Row<'_>| unpack(row, 0, Kind::Request);
+            find.query_row(params![key.as_slice(), signed(now)], request_id)
                 .optional()
         })
         .map_err(failed)
@@ -146,7 +166,10 @@ pub(in super::super) fn any_event(
     id: &str,
 ) -> Result<Option<Arc<EventRecord>>, StoreError> {
     db.prepare_cached(&format!("SELECT {} FROM event WHERE id = ?1", rows::EVENT))
-        .and_then(|mut find| find.query_row([id], rows::shared_event).optional())
+        .and_then(|mut find| {
+            let id = [pack(Kind::Event, id)];
+            find.query_row(id, rows::shared_event).optional()
+        })
         .map_err(failed)?
         .transpose()
 }
@@ -156,63 +179,70 @@ pub(in super::super) fn attempt(
     team_id: &str,
     id: &str,
 ) -> Result<Option<(String, Position)>, StoreError> {
-    db.prepare_cached("SELECT id, position FROM attempt WHERE id = ?1 AND team_id = ?2")
-        .and_then(|mut find| find.query_row([id, team_id], named_position).optional())
-        .map_err(failed)
+    db.prepare_cached(
+        "SELECT id, position FROM attempt
+         WHERE id = ?1 AND team = (SELECT number FROM name WHERE text = ?2)",
+    )
+    .and_then(|mut find| {
+        let values = params![pack(Kind::Attempt, id), team_id];
+        find.query_row(values, named_attempt).optional()
+    })
+    .map_err(failed)
 }
 
 /// Whoever's it is.
 pub(in super::super) fn has_attempt(db: &Connection, id: &str) -> Result<bool, StoreError> {
     db.prepare_cached("SELECT 1 FROM attempt WHERE id = ?1")
-        .and_then(|mut find| find.exists([id]))
+        .and_then(|mut find| find.exists([pack(Kind::Attempt, id)]))
         .map_err(failed)
 }
 
 /// Walks from one connection to the next, not over their events.
 pub(in super::super) fn pending_connections(db: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut found: Vec<String> = Vec::new();
-    let mut next = db
-        .prepare_cached(
-            "SELECT connection_id FROM event WHERE due_at IS NOT NULL AND connection_id > ?1
-             ORDER BY connection_id LIMIT 1",
-        )
-        .map_err(failed)?;
-    loop {
-        let after = found.last().map_or("", String::as_str);
-        let one = next.query_row([after], |row| row.get(0)).optional();
-        match one.map_err(failed)? {
-            Some(id) => found.push(id),
-            None => return Ok(found),
-        }
-    }
+    let lanes = pending_lanes(db)?;
+    let mut connections: Vec<String> = lanes
+        .into_iter()
+        .map(|(lane, _)| lane.connection_id)
+        .collect();
+    connections.dedup();
+    Ok(connections)
 }
 
-/// Lanes with what is due first. Walks from one to the next, not over their events.
+/// Lanes with what is due first, by their names. Walks from one to the next, not over their events.
 pub(in super::super) fn pending_lanes(db: &Connection) -> Result<Vec<(Lane, Due)>, StoreError> {
     let mut found: Vec<(Lane, Due)> = Vec::new();
-    let mut next = db
-        .prepare_cached(
-            "SELECT connection_id, destination_id, due_at, id FROM event
-             WHERE due_at IS NOT NULL AND (connection_id, destination_id) > (?1, ?2)
-             ORDER BY connection_id, destination_id, due_at, id LIMIT 1",
-        )
-        .map_err(failed)?;
-    loop {
-        let after = found.last().map_or(("", ""), |(lane, _)| {
-            (lane.connection_id.as_str(), lane.destination_id.as_str())
-        });
-        let one = next.query_row([after.0, after.1], |row| {
-            let lane = Lane {
-                connection_id: row.get(0)?,
-                destination_id: row.get(1)?,
+    let mut walk = || {
+        let mut next = db.prepare_cached(
+            "SELECT connection, destination, due_at, id,
+             (SELECT text FROM name WHERE number = connection),
+             (SELECT text FROM name WHERE number = destination) FROM event
+             WHERE due_at IS NOT NULL AND (connection, destination) > (?1, ?2)
+             ORDER BY connection, destination, due_at, id LIMIT 1",
+        )?;
+        // Numbers of names begin with 1.
+        let mut after = (0, 0);
+        loop {
+            let one = next.query_row([after.0, after.1], |row| {
+                let lane = Lane {
+                    connection_id: row.get(4)?,
+                    destination_id: row.get(5)?,
+                };
+                let due = (rows::unsigned(row, 2)?, unpack(row, 3, Kind::Event)?);
+                Ok(((row.get(0)?, row.get(1)?), (lane, due)))
+            });
+            let Some((numbers, lane)) = one.optional()? else {
+                return Ok(());
             };
-            Ok((lane, (rows::unsigned(row, 2)?, row.get(3)?)))
-        });
-        match one.optional().map_err(failed)? {
-            Some(lane) => found.push(lane),
-            None => return Ok(found),
+            after = numbers;
+            found.push(lane);
         }
-    }
+    };
+    walk().map_err(failed::<rusqlite::Error>)?;
+    found.sort_by(|(left, _), (right, _)| {
+        (&left.connection_id, &left.destination_id)
+            .cmp(&(&right.connection_id, &right.destination_id))
+    });
+    Ok(found)
 }
 
 /// Where it stands among what is due, and the event, if its row reads back.
@@ -227,29 +257,36 @@ pub(in super::super) fn pending_from(
     limit: usize,
 ) -> Result<Vec<PendingRow>, StoreError> {
     let sql = format!(
-        "SELECT {}, due_at FROM event WHERE destination_id = ? AND connection_id = ?
-         AND due_at IS NOT NULL AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
+        "SELECT {}, due_at FROM event
+         WHERE destination = (SELECT number FROM name WHERE text = ?)
+         AND connection = (SELECT number FROM name WHERE text = ?) AND due_at IS NOT NULL AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
         rows::EVENT
     );
     let values = [
         text(&lane.destination_id),
         text(&lane.connection_id),
         Value::Integer(signed(from.0)),
-        text(&from.1),
+        packed(Kind::Event, &from.1),
         Value::Integer(signed(limit as u64)),
     ];
     collect(db, &sql, &values, |row| {
-        let due = (rows::unsigned(row, rows::EVENT_COLUMNS)?, row.get(0)?);
+        let id = unpack(row, 0, Kind::Event)?;
+        let due = (rows::unsigned(row, rows::EVENT_COLUMNS)?, id);
         Ok((due, rows::shared_event(row)?))
     })
 }
 
-pub(super) fn named_position(row: &Row<'_>) -> rusqlite::Result<(String, Position)> {
-    Ok((row.get(0)?, Position::from_u64(rows::unsigned(row, 1)?)))
+pub(super) fn named_attempt(row: &Row<'_>) -> rusqlite::Result<(String, Position)> {
+    let id = unpack(row, 0, Kind::Attempt)?;
+    Ok((id, Position::from_u64(rows::unsigned(row, 1)?)))
 }
 
-pub(super) fn text(value: &str) -> Value {
+fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
+}
+
+pub(super) fn packed(kind: Kind, id: &str) -> Value {
+    pack(kind, id).value()
 }
 
 pub(super) fn collect<T>(

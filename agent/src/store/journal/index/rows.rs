@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use hookplane_journal::Position;
-use rusqlite::{Row, Statement, params};
+use rusqlite::{Connection, Row, Statement, params};
 
+use super::compact::{Names, maybe_unpack, pack, unpack};
 use super::signed;
+use crate::ids::Kind;
 use crate::store::journal::entry::codes;
 use crate::store::journal::horizon::{Place, due_of};
 use crate::store::journal::table::is_pending;
 use crate::store::{EventRecord, Lineage, RepeatRecord, StoreError};
 
-pub(super) const EVENT: &str = "id, team_id, request_id, connection_id, source_id, \
-    destination_id, event_type, status, attempts, response_status, error_code, failure_message, \
+/// To read an event by `event`; its table must have no other name in the statement.
+pub(super) const EVENT: &str = "id, \
+    (SELECT text FROM name WHERE number = event.team), request_id, \
+    (SELECT text FROM name WHERE number = event.connection), \
+    (SELECT text FROM name WHERE number = event.source), \
+    (SELECT text FROM name WHERE number = event.destination), event_type, status, attempts, response_status, error_code, failure_message, \
     ignored_reason, ignored_detail, created_at, last_attempt_at, next_attempt_at, successful_at, \
     retry_kind, retry_parent";
 pub(super) const EVENT_COLUMNS: usize = 20;
@@ -20,19 +26,22 @@ pub(super) const EVENT_COLUMNS: usize = 20;
 /// A row that our own code cannot have written is an error of its own, inside the answer.
 pub(super) type Read<T> = Result<T, StoreError>;
 
+/// Its columns in the order of the table.
 pub(super) fn put_event(
+    db: &Connection,
     statement: &mut Statement<'_>,
+    names: &mut Names,
     event: &EventRecord,
 ) -> rusqlite::Result<()> {
     let due_at = is_pending(event.status).then(|| signed(due_of(event).0));
     let lineage = event.retry.as_ref();
     statement.execute(params![
-        event.id,
-        event.team_id,
-        event.request_id,
-        event.connection_id,
-        event.source_id,
-        event.destination_id,
+        pack(Kind::Event, &event.id),
+        names.of(db, &event.team_id)?,
+        pack(Kind::Request, &event.request_id),
+        names.of(db, &event.connection_id)?,
+        names.of(db, &event.source_id)?,
+        names.of(db, &event.destination_id)?,
         event.event_type,
         signed(codes::status_code(event.status)),
         event.attempts,
@@ -48,14 +57,14 @@ pub(super) fn put_event(
         event.next_attempt_at.map(signed),
         event.successful_at.map(signed),
         lineage.map(|lineage| signed(codes::retry_code(lineage.kind))),
-        lineage.map(|lineage| &lineage.parent_event_id),
+        lineage.map(|lineage| pack(Kind::Event, &lineage.parent_event_id)),
         due_at,
     ])?;
     Ok(())
 }
 
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Read<EventRecord>> {
-    let id: String = row.get(0)?;
+    let id = unpack(row, 0, Kind::Event)?;
     let broken = |fault: &dyn std::fmt::Display| {
         Ok(Err(StoreError::Corrupt {
             table: "event",
@@ -75,14 +84,14 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Read<EventRecord>> {
         Ok(kind) => kind,
         Err(error) => return broken(&error),
     };
-    let parent: Option<String> = row.get(19)?;
+    let parent = maybe_unpack(row, 19, Kind::Event)?;
     let retry = kind.zip(parent).map(|(kind, parent_event_id)| Lineage {
         kind,
         parent_event_id,
     });
     Ok(Ok(EventRecord {
         team_id: row.get(1)?,
-        request_id: row.get(2)?,
+        request_id: unpack(row, 2, Kind::Request)?,
         connection_id: row.get(3)?,
         source_id: row.get(4)?,
         destination_id: row.get(5)?,
@@ -111,7 +120,7 @@ pub(super) fn shared_event(row: &Row<'_>) -> rusqlite::Result<Read<Arc<EventReco
 pub(super) fn repeat(row: &Row<'_>) -> rusqlite::Result<RepeatRecord> {
     let requeued: String = row.get(3)?;
     Ok(RepeatRecord {
-        request_id: row.get(0)?,
+        request_id: unpack(row, 0, Kind::Request)?,
         received_at: unsigned(row, 1)?,
         client_ip: row.get(2)?,
         requeued_event_ids: requeued.split_whitespace().map(str::to_owned).collect(),

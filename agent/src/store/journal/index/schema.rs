@@ -3,21 +3,24 @@
 use rusqlite::Connection;
 
 /// Another version is not migrated: the index is made again from the journal.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
-/// Ids sort by time, so newest-first lists walk indexes on ids (`pages`). A request's row stands at
-/// its place in the journal, so the oldest live one is the first. What is pending has a due time, and
-/// the partial indexes on it are as small as the backlog; those on what was refused or failed are
-/// small, too, as long as that is rare. Every index costs each write, so there is none on what is
+/// Ids and names are written short (`compact`): `team`, `source`, `connection` and `destination` are
+/// numbers in `name`. Ids sort by time, so newest-first lists walk indexes on ids (`pages`). A request's
+/// row stands at its place in the journal, so the oldest live one is the first. What is pending has a due
+/// time, and the partial indexes on it are as small as the backlog; those on what was refused or failed
+/// are small, too, as long as that is rare. Every index costs each write, so there is none on what is
 /// seldom asked for, and none but partial ones on what changes. `stopping` has the connections whose
 /// pending events are being cancelled bit by bit, `spared` what became pending there meanwhile.
 const TABLES: &str = "
+CREATE TABLE name (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+
 CREATE TABLE request (
     position INTEGER PRIMARY KEY,
     payload INTEGER,
-    id TEXT NOT NULL,
-    team_id TEXT NOT NULL,
-    source_id TEXT NOT NULL,
+    id BLOB NOT NULL,
+    team INTEGER NOT NULL,
+    source INTEGER NOT NULL,
     ingested_at INTEGER NOT NULL,
     rejected INTEGER NOT NULL,
     verified INTEGER NOT NULL,
@@ -27,18 +30,18 @@ CREATE TABLE request (
     repeats INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX request_by_id ON request (id);
-CREATE INDEX request_by_team ON request (team_id, id);
-CREATE INDEX request_rejected ON request (team_id, id) WHERE rejected <> 0;
-CREATE INDEX request_by_source ON request (team_id, source_id, id);
+CREATE INDEX request_by_team ON request (team, id);
+CREATE INDEX request_rejected ON request (team, id) WHERE rejected <> 0;
+CREATE INDEX request_by_source ON request (source, id);
 CREATE INDEX request_by_message ON request (message_id, id) WHERE message_id IS NOT NULL;
 
 CREATE TABLE event (
-    id TEXT PRIMARY KEY,
-    team_id TEXT NOT NULL,
-    request_id TEXT NOT NULL,
-    connection_id TEXT NOT NULL,
-    source_id TEXT NOT NULL,
-    destination_id TEXT NOT NULL,
+    id BLOB PRIMARY KEY,
+    team INTEGER NOT NULL,
+    request_id BLOB NOT NULL,
+    connection INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    destination INTEGER NOT NULL,
     event_type TEXT,
     status INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
@@ -52,41 +55,39 @@ CREATE TABLE event (
     next_attempt_at INTEGER,
     successful_at INTEGER,
     retry_kind INTEGER,
-    retry_parent TEXT,
+    retry_parent BLOB,
     due_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX event_by_request ON event (request_id, id);
-CREATE INDEX event_by_team ON event (team_id, id);
-CREATE INDEX event_by_connection ON event (team_id, connection_id, id);
-CREATE INDEX event_failed ON event (team_id, id) WHERE status = 5;
-CREATE INDEX event_pending ON event (team_id, id) WHERE due_at IS NOT NULL;
-CREATE INDEX event_due ON event (connection_id, destination_id, due_at, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_by_team ON event (team, id);
+CREATE INDEX event_by_connection ON event (connection, id);
+CREATE INDEX event_failed ON event (team, id) WHERE status = 5;
+CREATE INDEX event_pending ON event (team, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_due ON event (connection, destination, due_at, id) WHERE due_at IS NOT NULL;
 
 CREATE TABLE attempt (
-    id TEXT PRIMARY KEY,
+    id BLOB PRIMARY KEY,
     position INTEGER NOT NULL,
-    team_id TEXT NOT NULL,
-    event_id TEXT NOT NULL,
-    request_id TEXT NOT NULL,
-    destination_id TEXT NOT NULL,
+    team INTEGER NOT NULL,
+    event_id BLOB NOT NULL,
+    destination INTEGER NOT NULL,
     successful INTEGER NOT NULL,
     started_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX attempt_by_team ON attempt (team_id, id);
-CREATE INDEX attempt_failed ON attempt (team_id, id) WHERE successful = 0;
+CREATE INDEX attempt_by_team ON attempt (team, id);
+CREATE INDEX attempt_failed ON attempt (team, id) WHERE successful = 0;
 CREATE INDEX attempt_by_event ON attempt (event_id, id);
-CREATE INDEX attempt_by_request ON attempt (request_id, id);
 
 CREATE TABLE dedupe (
     key BLOB PRIMARY KEY,
-    request_id TEXT NOT NULL,
+    request_id BLOB NOT NULL,
     expires_at INTEGER NOT NULL,
     position INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX dedupe_by_position ON dedupe (position);
 
 CREATE TABLE repeat (
-    request_id TEXT NOT NULL,
+    request_id BLOB NOT NULL,
     received_at INTEGER NOT NULL,
     place INTEGER NOT NULL,
     team_id TEXT NOT NULL,
@@ -120,7 +121,7 @@ CREATE TABLE stopping (
 ) WITHOUT ROWID;
 CREATE TABLE spared (
     connection_id TEXT NOT NULL,
-    event_id TEXT NOT NULL,
+    event_id BLOB NOT NULL,
     PRIMARY KEY (connection_id, event_id)
 ) WITHOUT ROWID;
 

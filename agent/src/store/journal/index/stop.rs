@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use hookplane_journal::Position;
 use rusqlite::{Connection, params};
 
+use super::compact::{pack, unpack};
 use super::totals::{self, Totals};
 use super::{failed, rows, signed, write};
+use crate::ids::Kind;
 use crate::store::journal::entry::codes;
 use crate::store::journal::table::StopRow;
 use crate::store::{EventStatus, IgnoredReason, StoreError};
@@ -37,7 +39,7 @@ pub(in super::super) fn stops(db: &Connection) -> Result<Stops, StoreError> {
         })?;
         let stops = stops.collect::<rusqlite::Result<_>>()?;
         let mut find = db.prepare("SELECT connection_id, event_id FROM spared")?;
-        let spared = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let spared = find.query_map([], |row| Ok((row.get(0)?, unpack(row, 1, Kind::Event)?)))?;
         Ok((stops, spared.collect::<rusqlite::Result<_>>()?))
     };
     read().map_err(failed::<rusqlite::Error>)
@@ -53,14 +55,20 @@ pub(in super::super) fn slice(
     let transaction = db.transaction()?;
     let mut found: Vec<(String, u64, String, u64)> = transaction
         .prepare_cached(
-            "SELECT id, status, team_id, created_at FROM event WHERE connection_id = ?1 AND due_at IS NOT NULL
+            "SELECT id, status, (SELECT text FROM name WHERE number = team), created_at FROM event
+             WHERE connection = (SELECT number FROM name WHERE text = ?1) AND due_at IS NOT NULL
              AND NOT EXISTS (SELECT 1 FROM spared
                  WHERE spared.connection_id = ?1 AND event_id = event.id)
              LIMIT ?2",
         )?
         .query_map(params![connection_id, limit], |row| {
             let (status, created_at) = (rows::unsigned(row, 1)?, rows::unsigned(row, 3)?);
-            Ok((row.get(0)?, status, row.get(2)?, created_at))
+            Ok((
+                unpack(row, 0, Kind::Event)?,
+                status,
+                row.get(2)?,
+                created_at,
+            ))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let ended = found.len() < limit as usize;
@@ -79,7 +87,7 @@ pub(in super::super) fn slice(
             sums.add(&team, created_at, code, -1);
             sums.add(&team, created_at, cancelled, 1);
             stop.execute(params![
-                id,
+                pack(Kind::Event, &id),
                 signed(cancelled),
                 signed(codes::ignored_code(IgnoredReason::Operator)),
                 detail,

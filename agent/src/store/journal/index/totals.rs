@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, params};
 
+use super::compact::pack;
 use super::{failed, rows, signed};
+use crate::ids::Kind;
 use crate::store::journal::entry::codes;
 use crate::store::{EventRecord, StoreError};
 
@@ -83,11 +85,11 @@ pub(super) fn without(
 ) -> rusqlite::Result<()> {
     let parts = [
         format!(
-            "SELECT team_id, ingested_at / {MINUTE}, iif(rejected, {REJECTED}, {ACCEPTED}), 1
+            "SELECT (SELECT text FROM name WHERE number = team), ingested_at / {MINUTE}, iif(rejected, {REJECTED}, {ACCEPTED}), 1
              FROM request WHERE id = ?1"
         ),
         format!(
-            "SELECT team_id, created_at / {MINUTE}, status, count(*) FROM event
+            "SELECT (SELECT text FROM name WHERE number = team), created_at / {MINUTE}, status, count(*) FROM event
              WHERE request_id = ?1 GROUP BY 1, 2, 3"
         ),
         format!(
@@ -97,7 +99,7 @@ pub(super) fn without(
     ];
     for sql in parts {
         let mut find = db.prepare_cached(&sql)?;
-        let mut found = find.query([request_id])?;
+        let mut found = find.query([pack(Kind::Request, request_id)])?;
         while let Some(row) = found.next()? {
             let team: String = row.get(0)?;
             let at = rows::unsigned(row, 1)? * MINUTE;
@@ -139,9 +141,10 @@ pub(in super::super) fn wrong(db: &Connection) -> Result<u64, StoreError> {
         "SELECT count(*) FROM (
            SELECT team_id, minute, what, sum(count) AS off FROM (
              SELECT team_id, minute / {MINUTE} AS minute, what, count FROM total
-             UNION ALL SELECT team_id, created_at / {MINUTE}, status, -1 FROM event
-             UNION ALL SELECT team_id, ingested_at / {MINUTE},
-               iif(rejected, {REJECTED}, {ACCEPTED}), -1 FROM request
+             UNION ALL SELECT text, created_at / {MINUTE}, status, -1
+               FROM event JOIN name ON number = team
+             UNION ALL SELECT text, ingested_at / {MINUTE},
+               iif(rejected, {REJECTED}, {ACCEPTED}), -1 FROM request JOIN name ON number = team
              UNION ALL SELECT team_id, received_at / {MINUTE}, {REPEAT}, -1 FROM repeat
            ) GROUP BY team_id, minute, what HAVING off <> 0)"
     );

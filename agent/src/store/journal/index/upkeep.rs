@@ -6,6 +6,7 @@ use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub(in super::super) use super::books::imbalance;
+use super::compact::{pack, unpack};
 use super::totals::{self, MINUTE, REPEAT, Totals};
 use super::{failed, rows, signed, write};
 use crate::ids::{IdMint, Kind};
@@ -16,6 +17,13 @@ use crate::store::journal::table::Kept;
 /// Nothing pending belongs to the request.
 const FREE: &str = "NOT EXISTS (SELECT 1 FROM event
     WHERE event.request_id = request.id AND event.due_at IS NOT NULL)";
+
+/// Takes away what belongs to a request, what belongs to its events first.
+const BELONGING: [&str; 3] = [
+    "DELETE FROM attempt WHERE event_id IN (SELECT id FROM event WHERE request_id = ?1)",
+    "DELETE FROM event WHERE request_id = ?1",
+    "DELETE FROM repeat WHERE request_id = ?1",
+];
 
 /// Ids of requests received before a time, from one on, oldest first; and which of them are free.
 pub(in super::super) fn old_requests(
@@ -29,8 +37,9 @@ pub(in super::super) fn old_requests(
         format!("SELECT id, {FREE} FROM request WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3");
     db.prepare_cached(&sql)
         .and_then(|mut find| {
+            let (after, newest) = (pack(Kind::Request, after), pack(Kind::Request, &newest));
             find.query_map(params![after, newest, limit], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((unpack(row, 0, Kind::Request)?, row.get(1)?))
             })?
             .collect()
         })
@@ -55,7 +64,8 @@ pub(in super::super) fn delete(db: &mut Connection, ids: &[String]) -> rusqlite:
         for id in ids {
             let mut own = Totals::default();
             totals::without(&transaction, id, &mut own)?;
-            let row = delete.query_row([id], |row| {
+            let packed = pack(Kind::Request, id);
+            let row = delete.query_row([&packed], |row| {
                 Ok((rows::unsigned(row, 0)?, row.get::<_, bool>(1)?))
             });
             let Some((bytes, rejected)) = row.optional()? else {
@@ -65,10 +75,8 @@ pub(in super::super) fn delete(db: &mut Connection, ids: &[String]) -> rusqlite:
             sums.take(own);
             gone.kept.bytes += bytes;
             gone.kept.rejected += if rejected { bytes } else { 0 };
-            for table in ["attempt", "event", "repeat"] {
-                transaction
-                    .prepare_cached(&format!("DELETE FROM {table} WHERE request_id = ?1"))?
-                    .execute([id])?;
+            for belonging in BELONGING {
+                transaction.prepare_cached(belonging)?.execute([&packed])?;
             }
         }
     }
@@ -205,7 +213,7 @@ pub(in super::super) fn requests_between(
         .and_then(|mut find| {
             find.query_map(bounds, |row| {
                 Ok(RequestBelow {
-                    id: row.get(0)?,
+                    id: unpack(row, 0, Kind::Request)?,
                     position: Position::from_u64(rows::unsigned(row, 1)?),
                     ingested_at: rows::unsigned(row, 2)?,
                     free: row.get(3)?,
@@ -238,7 +246,7 @@ pub(in super::super) fn keys_below(
         find.query_map(params![signed(below.to_u64()), limit], |row| {
             Ok(KeyEntry {
                 key: row.get(0)?,
-                request_id: row.get(1)?,
+                request_id: unpack(row, 1, Kind::Request)?,
                 expires_at: rows::unsigned(row, 2)?,
             })
         })?

@@ -3,9 +3,11 @@
 use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::compact::{Names, pack};
 use super::rows;
 use super::signed;
 use super::totals::{self, ACCEPTED, REJECTED, REPEAT, Totals};
+use crate::ids::Kind;
 use crate::store::journal::entry::Repeat;
 use crate::store::journal::table::{Facts, ReportChange, RequestRow, Table};
 
@@ -16,12 +18,13 @@ pub(in super::super) const KEPT_REPEATS: u64 = 100;
 pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     let mut sums = Totals::default();
+    let mut names = Names::default();
     for request in &table.requests {
-        put_request(&transaction, request, &mut sums)?;
+        put_request(&transaction, request, &mut names, &mut sums)?;
     }
-    put_events(&transaction, table, &mut sums)?;
+    put_events(&transaction, table, &mut names, &mut sums)?;
     put_stops(&transaction, table)?;
-    put_attempts(&transaction, table)?;
+    put_attempts(&transaction, table, &mut names)?;
     put_repeats(&transaction, table, &mut sums)?;
     put_keys(&transaction, table)?;
     for change in &table.reports {
@@ -39,28 +42,34 @@ pub(in super::super) fn take(db: &mut Connection, table: &Table) -> rusqlite::Re
     transaction.commit()
 }
 
-fn put_request(db: &Connection, request: &RequestRow, sums: &mut Totals) -> rusqlite::Result<()> {
+fn put_request(
+    db: &Connection,
+    request: &RequestRow,
+    names: &mut Names,
+    sums: &mut Totals,
+) -> rusqlite::Result<()> {
+    let id = pack(Kind::Request, &request.id);
     if request.moved {
         let place = (at(request.place.0), request.place.1.map(at));
         let moved = db
             .prepare_cached("UPDATE request SET position = ?2, payload = ?3 WHERE id = ?1")?
-            .execute(params![request.id, place.0, place.1])?;
+            .execute(params![id, place.0, place.1])?;
         // It is not there only while this index is being made again.
         if moved > 0 {
             return Ok(());
         }
     }
     db.prepare_cached(
-        "INSERT INTO request (position, payload, id, team_id, source_id, ingested_at, rejected,
+        "INSERT INTO request (position, payload, id, team, source, ingested_at, rejected,
          verified, message_id, event_type, bytes, repeats)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         at(request.place.0),
         request.place.1.map(at),
-        request.id,
-        request.team_id,
-        request.source_id,
+        id,
+        names.of(db, &request.team_id)?,
+        names.of(db, &request.source_id)?,
         signed(request.ingested_at),
         request.rejected,
         request.verified,
@@ -74,9 +83,14 @@ fn put_request(db: &Connection, request: &RequestRow, sums: &mut Totals) -> rusq
     Ok(())
 }
 
-fn put_events(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Result<()> {
-    let mut put = db.prepare_cached(&format!(
-        "INSERT INTO event ({}, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+fn put_events(
+    db: &Connection,
+    table: &Table,
+    names: &mut Names,
+    sums: &mut Totals,
+) -> rusqlite::Result<()> {
+    let mut put = db.prepare_cached(
+        "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
          ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts,
          response_status = excluded.response_status, error_code = excluded.error_code,
@@ -84,8 +98,7 @@ fn put_events(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Re
          ignored_detail = excluded.ignored_detail, last_attempt_at = excluded.last_attempt_at,
          next_attempt_at = excluded.next_attempt_at, successful_at = excluded.successful_at,
          due_at = excluded.due_at",
-        rows::EVENT
-    ))?;
+    )?;
     // What never changes is not written again: the indexes on it are left alone.
     // In the order of ids, so that neighbours share pages.
     let mut events: Vec<_> = table.events.values().collect();
@@ -96,35 +109,35 @@ fn put_events(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::Re
         let before = if new.contains(event.request_id.as_str()) {
             None
         } else {
-            let status = before.query_row([&event.id], |row| rows::unsigned(row, 0));
+            let status =
+                before.query_row([pack(Kind::Event, &event.id)], |row| rows::unsigned(row, 0));
             status.optional()?
         };
         sums.event(event, before);
-        rows::put_event(&mut put, event)?;
+        rows::put_event(db, &mut put, names, event)?;
     }
     Ok(())
 }
 
-fn put_attempts(db: &Connection, table: &Table) -> rusqlite::Result<()> {
+fn put_attempts(db: &Connection, table: &Table, names: &mut Names) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(
-        "INSERT OR IGNORE INTO attempt (id, position, team_id, event_id, request_id,
-         destination_id, successful, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR IGNORE INTO attempt (id, position, team, event_id, destination, successful,
+         started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (id, attempt) in &table.attempts {
         put.execute(params![
-            id,
+            pack(Kind::Attempt, id),
             at(attempt.position),
-            attempt.team_id,
-            attempt.event_id,
-            attempt.request_id,
-            attempt.destination_id,
+            names.of(db, &attempt.team_id)?,
+            pack(Kind::Event, &attempt.event_id),
+            names.of(db, &attempt.destination_id)?,
             attempt.successful,
             signed(attempt.started_at),
         ])?;
     }
     let mut put = db.prepare_cached("UPDATE attempt SET position = ?2 WHERE id = ?1")?;
     for (id, position) in &table.moved_attempts {
-        put.execute(params![id, at(*position)])?;
+        put.execute(params![pack(Kind::Attempt, id), at(*position)])?;
     }
     Ok(())
 }
@@ -136,7 +149,7 @@ fn put_repeats(db: &Connection, table: &Table, sums: &mut Totals) -> rusqlite::R
     }
     let mut add = db.prepare_cached("UPDATE request SET repeats = repeats + ?2 WHERE id = ?1")?;
     for (request_id, count) in &table.repeated {
-        add.execute(params![request_id, signed(*count)])?;
+        add.execute(params![pack(Kind::Request, request_id), signed(*count)])?;
     }
     let mut add = db.prepare_cached(
         "INSERT INTO counted VALUES (?1, ?2, ?3, ?4)
@@ -164,7 +177,7 @@ fn put_repeat(db: &Connection, repeat: &Repeat) -> rusqlite::Result<()> {
          WHERE request_id = ?1",
     )?
     .execute(params![
-        repeat.request_id,
+        pack(Kind::Request, &repeat.request_id),
         signed(repeat.received_at),
         repeat.team_id,
         repeat.source_id,
@@ -186,7 +199,7 @@ fn put_keys(db: &Connection, table: &Table) -> rusqlite::Result<()> {
     for (key, row) in keys {
         put.execute(params![
             key.as_slice(),
-            row.request_id,
+            pack(Kind::Request, &row.request_id),
             signed(row.expires_at),
             at(row.position)
         ])?;
@@ -232,7 +245,7 @@ fn put_stops(db: &Connection, table: &Table) -> rusqlite::Result<()> {
     }
     let mut put = db.prepare_cached("INSERT OR REPLACE INTO spared VALUES (?1, ?2)")?;
     for (connection_id, event_id) in &table.spared {
-        put.execute([connection_id, event_id])?;
+        put.execute(params![connection_id, pack(Kind::Event, event_id)])?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use hookplane_journal::io::simulated::SimulatedDisk;
 
+use super::super::index;
 use super::*;
 use crate::store::StoreError;
 
@@ -177,7 +178,8 @@ async fn pending_events_without_a_request_fail_and_stop_no_other() {
     {
         let db = rusqlite::Connection::open(dir.path().join("index.db")).unwrap();
         let take_away = "DELETE FROM request WHERE id IN (?1, ?2)";
-        let lost = [&branches[0].request_id, &branches[1].request_id];
+        let lost = [&branches[0], &branches[1]]
+            .map(|branch| index::compact::pack(Kind::Request, &branch.request_id));
         assert_eq!(db.execute(take_away, lost).unwrap(), 2);
     }
     let store = on_disk(&disk, dir.path(), &options(SEGMENT));

@@ -117,7 +117,8 @@ async fn what_a_run_did_not_finish_stopping_the_next_one_does() {
     let mut file = rusqlite::Connection::open(dir.path().join("index.db")).unwrap();
     file.execute("INSERT INTO stopping VALUES (?1, 'gone', 1)", [GONE])
         .unwrap();
-    file.execute("INSERT INTO spared VALUES (?1, ?2)", [GONE, &old[3].id])
+    let spared = index::compact::pack(Kind::Event, &old[3].id);
+    file.execute("INSERT INTO spared VALUES (?1, ?2)", (GONE, spared))
         .unwrap();
     index::stop::slice(&mut file, GONE, "gone", 5).unwrap();
     drop(file);

@@ -90,19 +90,18 @@ fn what_is_due_and_what_belongs_to_a_request_is_looked_up_without_a_scan() {
     let dir = tempfile::tempdir().unwrap();
     let (db, _) = super::super::open(&dir.path().join("index.db")).unwrap();
     for sql in [
-        "SELECT * FROM event WHERE destination_id = ? AND connection_id = ? AND due_at IS NOT NULL
+        "SELECT * FROM event WHERE destination = (SELECT number FROM name WHERE text = ?)
+         AND connection = (SELECT number FROM name WHERE text = ?) AND due_at IS NOT NULL
          AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?",
-        "SELECT connection_id, destination_id, due_at, id FROM event WHERE due_at IS NOT NULL
-         AND (connection_id, destination_id) > (?1, ?2)
-         ORDER BY connection_id, destination_id, due_at, id LIMIT 1",
-        "SELECT connection_id FROM event WHERE due_at IS NOT NULL AND connection_id > ?1
-         ORDER BY connection_id LIMIT 1",
+        "SELECT connection, destination, due_at, id FROM event WHERE due_at IS NOT NULL
+         AND (connection, destination) > (?1, ?2)
+         ORDER BY connection, destination, due_at, id LIMIT 1",
         "SELECT * FROM event WHERE request_id = ? ORDER BY id DESC LIMIT 9",
-        "SELECT * FROM attempt WHERE request_id = ? ORDER BY id DESC LIMIT 9",
+        "SELECT count(*) FROM event JOIN attempt ON event_id = event.id WHERE request_id = ?",
         "SELECT * FROM repeat WHERE request_id = ? ORDER BY received_at DESC, place DESC LIMIT 9",
         "SELECT request_id FROM dedupe WHERE key = ?1 AND expires_at > ?2",
-        "UPDATE event SET due_at = NULL WHERE connection_id = ?1 AND due_at IS NOT NULL",
-        "DELETE FROM attempt WHERE request_id = ?1",
+        "UPDATE event SET due_at = NULL WHERE connection = ?1 AND due_at IS NOT NULL",
+        "DELETE FROM attempt WHERE event_id IN (SELECT id FROM event WHERE request_id = ?1)",
         "DELETE FROM event WHERE request_id = ?1",
         "DELETE FROM repeat WHERE request_id = ?1",
         "SELECT what, sum(count) FROM total WHERE team_id = ?1 AND minute >= ?2 AND minute < ?3",
