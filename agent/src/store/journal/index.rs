@@ -12,6 +12,7 @@ pub(super) mod compact;
 pub(super) mod counts;
 pub(super) mod history;
 pub(super) mod pages;
+mod periods;
 pub(super) mod read;
 mod readers;
 mod rows;

@@ -47,6 +47,8 @@ pub(super) struct KeyRow {
     pub(super) request_id: String,
     pub(super) expires_at: u64,
     pub(super) position: Position,
+    /// It stood elsewhere before.
+    pub(super) moved: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

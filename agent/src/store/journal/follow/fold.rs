@@ -71,6 +71,7 @@ impl Follower {
                         request_id: entry.request_id,
                         expires_at: entry.expires_at,
                         position: at,
+                        moved: true,
                     };
                     self.key(entry.key, row);
                 }
@@ -100,6 +101,7 @@ impl Follower {
                 request_id: request.id.clone(),
                 expires_at,
                 position: at,
+                moved: false,
             };
             self.key(key, row);
         }

@@ -10,6 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 
 use super::compact::unpack;
+use super::periods;
 use super::read::{self, Found, collect, named_attempt, packed, whole};
 use super::{rows, signed};
 use crate::ids::{IdMint, Kind};
@@ -227,6 +228,10 @@ pub(super) fn request_walk(query: &RequestQuery, before: Option<&String>) -> Wal
         None => {}
     }
     let index = if query.message_id.is_some() {
+        let periods = periods::all_of("request");
+        filter
+            .terms
+            .push(format!("position >> {} IN ({periods})", periods::SHIFT));
         "request_by_message"
     } else if query.rejected == Some(true) {
         "request_rejected"

@@ -10,7 +10,9 @@ const VERSION: i64 = 4;
 /// row stands at its place in the journal, so the oldest live one is the first. What is pending has a due
 /// time, and the partial indexes on it are as small as the backlog; those on what was refused or failed
 /// are small, too, as long as that is rare. Every index costs each write, so there is none on what is
-/// seldom asked for, and none but partial ones on what changes. `stopping` has the connections whose
+/// seldom asked for, and none but partial ones on what changes. Keys and message ids come in no order:
+/// spread over all there are, each would write a page of its own, so they are kept by period, a few
+/// segments of the journal (`periods`), and looked up in each. `stopping` has the connections whose
 /// pending events are being cancelled bit by bit, `spared` what became pending there meanwhile.
 const TABLES: &str = "
 CREATE TABLE name (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -33,7 +35,8 @@ CREATE UNIQUE INDEX request_by_id ON request (id);
 CREATE INDEX request_by_team ON request (team, id);
 CREATE INDEX request_rejected ON request (team, id) WHERE rejected <> 0;
 CREATE INDEX request_by_source ON request (source, id);
-CREATE INDEX request_by_message ON request (message_id, id) WHERE message_id IS NOT NULL;
+CREATE INDEX request_by_message ON request (position >> 34, message_id, id)
+WHERE message_id IS NOT NULL;
 
 CREATE TABLE event (
     id BLOB PRIMARY KEY,
@@ -79,10 +82,12 @@ CREATE INDEX attempt_failed ON attempt (team, id) WHERE successful = 0;
 CREATE INDEX attempt_by_event ON attempt (event_id, id);
 
 CREATE TABLE dedupe (
-    key BLOB PRIMARY KEY,
+    period INTEGER NOT NULL,
+    key BLOB NOT NULL,
     request_id BLOB NOT NULL,
     expires_at INTEGER NOT NULL,
-    position INTEGER NOT NULL
+    position INTEGER NOT NULL,
+    PRIMARY KEY (period, key)
 ) WITHOUT ROWID;
 CREATE INDEX dedupe_by_position ON dedupe (position);
 

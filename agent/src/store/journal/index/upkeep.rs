@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub(in super::super) use super::books::imbalance;
 use super::compact::{pack, unpack};
+use super::periods;
 use super::totals::{self, MINUTE, REPEAT, Totals};
 use super::{failed, rows, signed, write};
 use crate::ids::{IdMint, Kind};
@@ -261,9 +262,13 @@ pub(in super::super) fn forget_keys(
 ) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     {
-        let mut delete = transaction.prepare_cached("DELETE FROM dedupe WHERE key = ?1")?;
+        let mut delete = transaction.prepare_cached(&format!(
+            "DELETE FROM dedupe WHERE period IN ({}) AND key = ?1 AND expires_at <= ?2",
+            periods::all_of("dedupe")
+        ))?;
         for entry in keys {
-            delete.execute([entry.key.as_slice()])?;
+            // One that was accepted again since stays.
+            delete.execute(params![entry.key.as_slice(), signed(entry.expires_at)])?;
         }
     }
     transaction.commit()

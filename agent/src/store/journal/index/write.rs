@@ -4,6 +4,7 @@ use hookplane_journal::Position;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::compact::{Names, pack};
+use super::periods;
 use super::rows;
 use super::signed;
 use super::totals::{self, ACCEPTED, REJECTED, REPEAT, Totals};
@@ -188,16 +189,24 @@ fn put_repeat(db: &Connection, repeat: &Repeat) -> rusqlite::Result<()> {
 }
 
 fn put_keys(db: &Connection, table: &Table) -> rusqlite::Result<()> {
-    // One that was carried forward never replaces what was accepted since.
     let mut put = db.prepare_cached(
-        "INSERT INTO dedupe VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+        "INSERT INTO dedupe VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
          request_id = excluded.request_id, expires_at = excluded.expires_at,
          position = excluded.position WHERE excluded.expires_at >= dedupe.expires_at",
     )?;
+    // Where it stood before it was carried forward; what was accepted since expires later.
+    let mut leave = db.prepare_cached(&format!(
+        "DELETE FROM dedupe WHERE period IN ({}) AND key = ?1 AND expires_at <= ?2",
+        periods::all_of("dedupe")
+    ))?;
     let mut keys: Vec<_> = table.keys.iter().collect();
-    keys.sort_unstable_by_key(|(key, _)| **key);
+    keys.sort_unstable_by_key(|(key, row)| (periods::of(row.position), **key));
     for (key, row) in keys {
+        if row.moved {
+            leave.execute(params![key.as_slice(), signed(row.expires_at)])?;
+        }
         put.execute(params![
+            periods::of(row.position),
             key.as_slice(),
             pack(Kind::Request, &row.request_id),
             signed(row.expires_at),

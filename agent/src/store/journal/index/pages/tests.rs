@@ -12,8 +12,12 @@ fn plan(db: &Connection, sql: &str) -> Vec<String> {
 }
 
 fn walks_only(db: &Connection, sql: &str) {
+    // Of one message there are few, and they are found period by period.
+    let sorts = sql.contains("period");
     for step in plan(db, sql) {
-        let bad = step.contains("SCAN") || step.contains("TEMP B-TREE");
+        // The periods themselves are computed.
+        let scans = step.contains("SCAN") && step != "SCAN period";
+        let bad = scans || (step.contains("TEMP B-TREE") && !sorts);
         assert!(!bad, "{step}\n{sql}");
     }
 }
@@ -99,7 +103,7 @@ fn what_is_due_and_what_belongs_to_a_request_is_looked_up_without_a_scan() {
         "SELECT * FROM event WHERE request_id = ? ORDER BY id DESC LIMIT 9",
         "SELECT count(*) FROM event JOIN attempt ON event_id = event.id WHERE request_id = ?",
         "SELECT * FROM repeat WHERE request_id = ? ORDER BY received_at DESC, place DESC LIMIT 9",
-        "SELECT request_id FROM dedupe WHERE key = ?1 AND expires_at > ?2",
+        read::known_sql().as_str(),
         "UPDATE event SET due_at = NULL WHERE connection = ?1 AND due_at IS NOT NULL",
         "DELETE FROM attempt WHERE event_id IN (SELECT id FROM event WHERE request_id = ?1)",
         "DELETE FROM event WHERE request_id = ?1",
