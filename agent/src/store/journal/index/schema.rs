@@ -134,9 +134,9 @@ CREATE TABLE report (sequence INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Pages in the log before it is folded into the file: 48 MiB. Many of them were written more than
-/// once by then, and each is folded in once.
-const CHECKPOINT_PAGES: i64 = 12_000;
+/// Pages in the log before it is folded into the file: 16 MiB. Later would write less, as pages change
+/// more than once; but what is folded is flushed at once, and answers wait behind it for the disk.
+const CHECKPOINT_PAGES: i64 = 4_000;
 const CACHE_KIB: i64 = -8_192;
 /// To which the log is cut after a moment in which it had to grow.
 const LOG_BYTES: i64 = 64 << 20;
