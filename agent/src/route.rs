@@ -2,8 +2,8 @@
 //! source is considered; ignored ones are results with their reasons, and so are
 //! those that cannot be decided.
 //!
-//! Pure: the body is read at most once, unless `verify` has done it only when a filter looks at
-//! it, and no more of it is kept than the source's filters look at.
+//! Pure. A body that `verify` had no need to read is read when a filter first looks at it, and
+//! no more of it is kept than the source's branches look at.
 
 use hookplane_rules::{Filter, FilterInput, Projection, Verdict, headers_value, query_value};
 use hookplane_signature::Challenge;

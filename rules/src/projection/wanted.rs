@@ -1,12 +1,14 @@
 //! What is looked at of one value and, by key, of what is inside it.
 
+use std::collections::BTreeMap;
+
 /// The default looks at nothing but whether the value is there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     whole: bool,
     text: bool,
-    /// Sorted by key, each once.
-    fields: Vec<(String, Wanted)>,
+    /// A tree: the filters of a thousand connections can name very many.
+    fields: BTreeMap<String, Wanted>,
 }
 
 impl Wanted {
@@ -22,19 +24,11 @@ impl Wanted {
 
     /// Adds that a field is there; more can be added to what is given.
     pub(crate) fn field(&mut self, key: &str) -> &mut Self {
-        let place = match self.find(key) {
-            Ok(place) => place,
-            Err(place) => {
-                let field = (key.to_owned(), Self::default());
-                self.fields.insert(place, field);
-                place
-            }
-        };
-        &mut self.fields[place].1
+        self.fields.entry(key.to_owned()).or_default()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<(&str, &Self)> {
-        let (key, inside) = &self.fields[self.find(key).ok()?];
+        let (key, inside) = self.fields.get_key_value(key)?;
         Some((key, inside))
     }
 
@@ -44,10 +38,5 @@ impl Wanted {
 
     pub(super) fn has_text(&self) -> bool {
         self.text || self.whole
-    }
-
-    fn find(&self, key: &str) -> Result<usize, usize> {
-        self.fields
-            .binary_search_by(|(known, _)| known.as_str().cmp(key))
     }
 }
