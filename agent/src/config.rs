@@ -6,6 +6,8 @@
 //! Invariant: a value of these types is complete and valid; keys are prepared,
 //! patterns compiled, limits resolved to numbers.
 
+mod branches;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use hookplane_rules::{Filter, RetryPolicy};
 use hookplane_signature::{Provider, StandardSigner, Verifier};
 use url::Url;
 use zeroize::Zeroizing;
+
+pub use branches::Branches;
 
 /// The configuration in force, behind one atomic pointer. Do not hold a guard across an await.
 pub type CurrentConfiguration = Arc<ArcSwap<Configuration>>;
@@ -48,7 +52,7 @@ pub struct Source {
     pub custom_response: Option<CustomResponse>,
     pub max_body_bytes: usize,
     pub dedupe_window: Duration,
-    pub connections: Vec<Arc<Connection>>,
+    pub connections: Branches,
     /// Revision of the last change of the source or one of its connections.
     pub version: u64,
 }

@@ -302,6 +302,7 @@ mod tests {
     use hookplane_signature::{AuthSpec, Provider, Verifier};
 
     use super::*;
+    use crate::config::Branches;
 
     fn source(id: &str) -> Source {
         Source {
@@ -315,7 +316,7 @@ mod tests {
             custom_response: None,
             max_body_bytes: 1,
             dedupe_window: Duration::ZERO,
-            connections: Vec::new(),
+            connections: Branches::of(Provider::Webhook, Vec::new()),
             version: 1,
         }
     }

@@ -2,18 +2,18 @@
 //! source is considered; ignored ones are results with their reasons, and so are
 //! those that cannot be decided.
 //!
-//! Pure: the body is parsed at most once, and only when a filter looks at it.
+//! Pure. A body that `verify` had no need to read is read when a filter first looks at it, and
+//! no more of it is kept than the source's branches look at.
 
-use hookplane_rules::{FilterInput, Verdict, headers_value, query_value};
+use hookplane_rules::{Filter, FilterInput, Projection, Verdict, headers_value, query_value};
 use hookplane_signature::Challenge;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::config::{Configuration, Connection};
+use crate::config::{Configuration, Connection, Source};
 use crate::ids::{IdMint, Kind};
 use crate::ingest::Call;
 use crate::store::{EventRecord, EventStatus, IgnoredReason, NewRequest, RequestRecord};
-use crate::verify::Verified;
+use crate::verify::{Body, Verified};
 
 /// Proof that every connection was considered: the request and all its branches.
 #[derive(Debug)]
@@ -39,12 +39,12 @@ pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint)
     let challenge = verified.challenge.take();
     let (verified_by, message_id) = (verified.verified_by.take(), verified.message_id.take());
     let event_type = verified.event_type.take();
-    let (source, call) = verified.into_parts();
+    let (source, call, body) = verified.into_parts();
     let fates: Vec<Fate> = match &challenge {
         // The sender asks whose address this is; that is no event of anybody's.
         Some(_) => Vec::new(),
         None => {
-            let mut view = View::new(&call);
+            let mut view = View::new(&call, &source, body);
             let all = source.connections.iter();
             all.map(|connection| decide(connection, configuration, &mut view))
                 .collect()
@@ -91,59 +91,48 @@ enum Fate {
     Undecidable(String),
 }
 
+/// Given to filters in place of what they do not look at.
+static NOT_LOOKED_AT: Value = Value::Null;
+
 /// The request as filters see it, each part made when first looked at.
 struct View<'a> {
     call: &'a Call,
+    looked_at_in_body: &'a Projection,
     headers: Option<Value>,
     query: Option<Value>,
     body: Option<Body>,
 }
 
-enum Body {
-    Json(Value),
-    NotJson,
-    /// JSON, but past what can be represented, with what is.
-    Unreadable(String),
-}
-
-impl Body {
-    fn read(bytes: &[u8]) -> Self {
-        let error = match serde_json::from_slice(bytes) {
-            Ok(value) => return Self::Json(value),
-            Err(error) => error,
-        };
-        // Skims the text by the grammar alone, however deep it goes and large its numbers are.
-        let text = std::str::from_utf8(bytes);
-        if text.is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok()) {
-            return Self::Unreadable(format!("the body cannot be read: {error}"));
-        }
-        Self::NotJson
-    }
-}
-
 impl<'a> View<'a> {
-    fn new(call: &'a Call) -> Self {
+    fn new(call: &'a Call, source: &'a Source, body: Option<Body>) -> Self {
         Self {
             call,
+            looked_at_in_body: source.connections.looked_at_in_body(),
             headers: None,
             query: None,
-            body: None,
+            body,
         }
     }
 
-    /// What a filter looks at, or why it cannot.
-    fn input(&mut self, with_body: bool) -> Result<FilterInput<'_>, String> {
+    /// What the filter looks at, or why it cannot.
+    fn input(&mut self, filter: &Filter) -> Result<FilterInput<'_>, String> {
         let call = self.call;
-        let headers = self.headers.get_or_insert_with(|| {
-            headers_value(
-                call.headers
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_ref())),
-            )
-        });
-        let query = self.query.get_or_insert_with(|| query_value(&call.query));
-        let body = if with_body {
-            match self.body.get_or_insert_with(|| Body::read(&call.body)) {
+        let headers = if filter.needs_headers() {
+            self.headers.get_or_insert_with(|| {
+                let pairs = call.headers.iter();
+                headers_value(pairs.map(|(name, value)| (name.as_str(), value.as_ref())))
+            })
+        } else {
+            &NOT_LOOKED_AT
+        };
+        let query = if filter.needs_query() {
+            self.query.get_or_insert_with(|| query_value(&call.query))
+        } else {
+            &NOT_LOOKED_AT
+        };
+        let body = if filter.needs_body() {
+            let read = || Body::read(&call.body, self.looked_at_in_body);
+            match self.body.get_or_insert_with(read) {
                 Body::Json(value) => Some(&*value),
                 Body::NotJson => None,
                 Body::Unreadable(why) => return Err(why.clone()),
@@ -170,7 +159,7 @@ fn decide(connection: &Connection, configuration: &Configuration, view: &mut Vie
         return disabled("the destination is disabled");
     }
     for filter in &connection.filters {
-        let input = match view.input(filter.needs_body()) {
+        let input = match view.input(filter) {
             Ok(input) => input,
             Err(why) => return Fate::Undecidable(why),
         };

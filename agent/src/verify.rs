@@ -1,4 +1,8 @@
 //! Stage two: is the sender who it should be? Over the raw bytes, at the time of receipt.
+//!
+//! Then, and never before, the body is read where the provider tells in it what it sends.
+
+mod body;
 
 use std::sync::Arc;
 
@@ -7,11 +11,15 @@ use hookplane_signature::{Challenge, Inbound, Refusal, event_type, message_id};
 use crate::config::Source;
 use crate::ingest::{Call, Received};
 
+pub(crate) use body::Body;
+
 /// Proof that the source's demand was met, and by what.
 #[derive(Debug)]
 pub struct Verified {
     source: Arc<Source>,
     call: Call,
+    /// `None` when there was no need to read it yet.
+    body: Option<Body>,
     /// Scheme and secret; `None` where the source demands nothing.
     pub verified_by: Option<String>,
     pub challenge: Option<Challenge>,
@@ -38,8 +46,8 @@ impl Verified {
         &self.call
     }
 
-    pub(crate) fn into_parts(self) -> (Arc<Source>, Call) {
-        (self.source, self.call)
+    pub(crate) fn into_parts(self) -> (Arc<Source>, Call, Option<Body>) {
+        (self.source, self.call, self.body)
     }
 }
 
@@ -59,13 +67,19 @@ pub fn verify(received: Received) -> Result<Verified, Box<Disbelieved>> {
     );
     match verdict {
         Ok(verdict) => {
-            let message_id = message_id(source.provider, &call.headers, &call.body);
-            let event_type = event_type(source.provider, &call.headers, &call.body);
+            let branches = &source.connections;
+            let body = branches
+                .hints_in_body()
+                .then(|| Body::read(&call.body, branches.looked_at_in_body()));
+            let json = body.as_ref().and_then(Body::json);
+            let message_id = message_id(source.provider, &call.headers, json);
+            let event_type = event_type(source.provider, &call.headers, json);
             // From here on nobody needs them.
             call.hide_credentials(&source.verifier);
             Ok(Verified {
                 source,
                 call,
+                body,
                 verified_by: verdict.verified_by,
                 challenge: verdict.challenge,
                 message_id,

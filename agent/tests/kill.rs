@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookplane_agent::accept::{Acceptor, IngestLimits, serve};
 use hookplane_agent::clock::SystemClock;
-use hookplane_agent::config::{Configuration, Connection, Source};
+use hookplane_agent::config::{Branches, Configuration, Connection, Source};
 use hookplane_agent::ids::IdMint;
 use hookplane_agent::meter::Meter;
 use hookplane_agent::store::Store as _;
@@ -54,6 +54,14 @@ fn main() {
 }
 
 async fn victim(folder: &Path) {
+    let connection = Arc::new(Connection {
+        id: "web_1".into(),
+        name: "c".into(),
+        destination_id: "des_1".into(),
+        enabled: true,
+        filters: Vec::new(),
+        retry: RetryPolicy::default(),
+    });
     let source = Source {
         id: "src_1".into(),
         team_id: "tm_1".into(),
@@ -65,14 +73,7 @@ async fn victim(folder: &Path) {
         custom_response: None,
         max_body_bytes: 65_536,
         dedupe_window: Duration::ZERO,
-        connections: vec![Arc::new(Connection {
-            id: "web_1".into(),
-            name: "c".into(),
-            destination_id: "des_1".into(),
-            enabled: true,
-            filters: Vec::new(),
-            retry: RetryPolicy::default(),
-        })],
+        connections: Branches::of(Provider::Webhook, vec![connection]),
         version: 1,
     };
     let configuration = Configuration {

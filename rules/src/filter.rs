@@ -8,6 +8,7 @@
 
 mod compile;
 mod evaluate;
+mod mark;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,11 +57,12 @@ pub struct InvalidRule {
 /// The parts of a request that filters look at.
 #[derive(Clone, Copy, Debug)]
 pub struct FilterInput<'a> {
-    /// As made by [`crate::headers_value`].
+    /// As made by [`crate::headers_value`]; any value for a filter that needs none.
     pub headers: &'a Value,
-    /// `None` when the body is not JSON.
+    /// `None` when the body is not JSON. What a [`crate::Projection`] with this filter gives of
+    /// it is enough.
     pub body: Option<&'a Value>,
-    /// As made by [`crate::query_value`].
+    /// As made by [`crate::query_value`]; any value for a filter that needs none.
     pub query: &'a Value,
     pub path: &'a str,
 }
@@ -121,6 +123,22 @@ impl Filter {
     #[must_use]
     pub fn needs_body(&self) -> bool {
         self.body.is_some()
+    }
+
+    /// Whether it looks at headers.
+    #[must_use]
+    pub fn needs_headers(&self) -> bool {
+        self.headers.is_some()
+    }
+
+    /// Whether it looks at the query.
+    #[must_use]
+    pub fn needs_query(&self) -> bool {
+        self.query.is_some()
+    }
+
+    pub(crate) fn body(&self) -> Option<&Condition> {
+        self.body.as_ref()
     }
 
     /// Looks at one request.

@@ -1,6 +1,7 @@
 //! Rules on a connection: which requests pass, and when a failed delivery is tried again.
 //!
-//! Owns the filter language and the retry policy: parse, validate, evaluate.
+//! Owns the filter language and the retry policy: parse, validate, evaluate; and how much of a
+//! body has to be read for them.
 //! Refuses to know clocks, randomness, stores and wire types: times and draws
 //! are parameters, payloads are JSON values. The control plane validates with
 //! the code that the agent evaluates with, so what one admits the other runs.
@@ -9,11 +10,13 @@
 //! a rule is compiled; the decision after an attempt is a pure function.
 
 mod filter;
+mod projection;
 mod retry;
 mod retry_after;
 mod values;
 
 pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, MAX_FILTER_BYTES, Verdict};
+pub use projection::Projection;
 pub use retry::{Decision, DeliveryControl, History, Outcome, RetryPolicy, RetrySpec, Strategy};
 pub use retry_after::parse_retry_after;
 pub use values::{headers_value, query_value};

@@ -21,7 +21,7 @@ mod verifier;
 
 pub use auth::{Algorithm, AuthSpec, Encoding, HmacSpec, InvalidAuth};
 pub use headers::HeaderView;
-pub use identify::{event_type, message_id};
+pub use identify::{event_type, message_id, paths_in_body};
 pub use provider::Provider;
 pub use refusal::{Reason, Refusal};
 pub use secret::generate_secret;

@@ -117,23 +117,27 @@ impl Verifier {
             }
             Scheme::Body(scheme) => {
                 let place = scheme.verify(headers, body)?;
-                Some(matched(&format!("{label} hmac"), place, scheme.keys.len()))
+                Some(matched(
+                    format_args!("{label} hmac"),
+                    place,
+                    scheme.keys.len(),
+                ))
             }
             Scheme::Standard(keys) => {
                 let found = standard::verify(keys, headers, body, now_seconds, tolerance)?;
                 Some(matched(
-                    &format!("{label} {}", found.version),
+                    format_args!("{label} {}", found.version),
                     found.secret,
                     keys.len(),
                 ))
             }
             Scheme::Stripe(keys) => {
                 let place = stripe::verify(keys, headers, body, now_seconds, tolerance)?;
-                Some(matched("stripe v1", place, keys.len()))
+                Some(matched(format_args!("stripe v1"), place, keys.len()))
             }
             Scheme::Slack(keys) => {
                 let place = slack::verify(keys, headers, body, now_seconds, tolerance)?;
-                Some(matched("slack v0", place, keys.len()))
+                Some(matched(format_args!("slack v0"), place, keys.len()))
             }
         };
         let challenge = match &*self.scheme {
@@ -167,7 +171,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-fn matched(scheme: &str, place: usize, of: usize) -> String {
+fn matched(scheme: fmt::Arguments<'_>, place: usize, of: usize) -> String {
     format!("{scheme} secret {} of {of}", place + 1)
 }
 

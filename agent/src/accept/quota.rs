@@ -54,7 +54,7 @@ mod tests {
     use hookplane_signature::{AuthSpec, Provider, Verifier};
 
     use super::*;
-    use crate::config::Source;
+    use crate::config::{Branches, Source};
 
     fn configuration(ids: &[&str]) -> Configuration {
         let source = |id: &&str| Source {
@@ -68,7 +68,7 @@ mod tests {
             custom_response: None,
             max_body_bytes: 1,
             dedupe_window: Duration::ZERO,
-            connections: Vec::new(),
+            connections: Branches::of(Provider::Webhook, Vec::new()),
             version: 1,
         };
         Configuration {

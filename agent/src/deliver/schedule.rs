@@ -432,7 +432,7 @@ impl Look {
 impl Known {
     fn of(configuration: Arc<Configuration>) -> Self {
         let all = configuration.sources.values();
-        let all = all.flat_map(|source| &source.connections);
+        let all = all.flat_map(|source| source.connections.iter());
         let connections = all
             .map(|connection| (connection.id.clone(), Arc::clone(connection)))
             .collect();

@@ -5,21 +5,27 @@
 //! reader between here and there could see: the text as it came, and each text
 //! that percent-decoding makes of it. Pure.
 
+use std::borrow::Cow;
+
 /// Encodings within encodings that are looked through; nobody honest needs more.
 const ROUNDS: usize = 3;
 
 /// Why a path is refused, in words for operators; `None` for a path that can only go down.
 pub(super) fn fault(path: &str) -> Option<&'static str> {
-    let mut text = path.as_bytes().to_vec();
+    let mut text = Cow::Borrowed(path.as_bytes());
     for _ in 0..=ROUNDS {
         if let Some(fault) = fault_as_written(&text) {
             return Some(fault);
         }
-        let decoded = decode_once(&text);
-        if decoded == text {
+        // Nearly all paths, and those need no copy.
+        if !text.contains(&b'%') {
             return None;
         }
-        text = decoded;
+        let decoded = decode_once(&text);
+        if decoded == *text {
+            return None;
+        }
+        text = Cow::Owned(decoded);
     }
     Some("the path is percent-encoded too many times over")
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hookplane_agent::accept::{Acceptor, IngestLimits, Listener, serve};
 use hookplane_agent::clock::Clock;
 use hookplane_agent::config::{
-    Configuration, Connection, CustomResponse, Destination, DestinationAuth, Source,
+    Branches, Configuration, Connection, CustomResponse, Destination, DestinationAuth, Source,
 };
 use hookplane_agent::ids::IdMint;
 use hookplane_agent::meter::Meter;
@@ -97,7 +97,7 @@ pub(crate) fn source(id: &str, provider: Provider, auth: AuthSpec) -> Source {
         custom_response: None,
         max_body_bytes: 4_096,
         dedupe_window: Duration::from_secs(3_600),
-        connections: Vec::new(),
+        connections: Branches::of(provider, Vec::new()),
         version: 1,
     }
 }
@@ -125,7 +125,7 @@ fn configuration(secret: &str) -> Configuration {
         secrets: vec![secret.to_owned()],
     };
     let mut clerk = source("src_clerk", Provider::Clerk, provider(secret));
-    clerk.connections = vec![
+    let branches = vec![
         connection(
             "web_user",
             "des_user",
@@ -142,6 +142,7 @@ fn configuration(secret: &str) -> Configuration {
         connection("web_off", "des_all", false, None),
         connection("web_to_off", "des_off", true, None),
     ];
+    clerk.connections = Branches::of(Provider::Clerk, branches);
     let mut off = source("src_off", Provider::Webhook, AuthSpec::None);
     off.enabled = false;
     let mut slack = source(
@@ -149,7 +150,8 @@ fn configuration(secret: &str) -> Configuration {
         Provider::Slack,
         provider("slack-signing-secret"),
     );
-    slack.connections = vec![connection("web_slack", "des_all", true, None)];
+    let to_all = vec![connection("web_slack", "des_all", true, None)];
+    slack.connections = Branches::of(Provider::Slack, to_all);
     let mut open = source("src_open", Provider::Webhook, AuthSpec::None);
     open.custom_response = Some(CustomResponse {
         content_type: "text/plain".into(),
@@ -160,7 +162,8 @@ fn configuration(secret: &str) -> Configuration {
         key: "k-0-partner".into(),
     };
     let mut keyed = source("src_keyed", Provider::Webhook, key);
-    keyed.connections = vec![connection("web_keyed", "des_all", true, None)];
+    let to_all = vec![connection("web_keyed", "des_all", true, None)];
+    keyed.connections = Branches::of(Provider::Webhook, to_all);
     let password = AuthSpec::Basic {
         username: "partner".into(),
         password: "p-0-word".into(),

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookplane_agent::clock::SystemClock;
 use hookplane_agent::config::{
-    Configuration, Connection, CurrentConfiguration, Destination, DestinationAuth, Source,
+    Branches, Configuration, Connection, CurrentConfiguration, Destination, DestinationAuth, Source,
 };
 use hookplane_agent::deliver::{AddressPolicy, Deliverer, DestinationStanding, Gates, Sender};
 use hookplane_agent::ids::{IdMint, Kind};
@@ -71,7 +71,7 @@ pub(crate) fn configuration(
         custom_response: None,
         max_body_bytes: 1,
         dedupe_window: Duration::ZERO,
-        connections,
+        connections: Branches::of(Provider::Webhook, connections),
         version: 1,
     };
     Arc::new(ArcSwap::from_pointee(Configuration {

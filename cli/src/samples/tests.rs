@@ -156,6 +156,7 @@ fn signed_samples_tell_their_type_and_id_where_the_provider_does() {
         for event_type in event_types(provider) {
             let sample = sample(provider, event_type, 5);
             let mut headers = sample.headers.clone();
+            let body = serde_json::from_slice(&sample.body).ok();
             if provider != Provider::Webhook {
                 let secret = hookplane_signature::generate_secret([7; 32]);
                 let signed = hookplane_signature::sign(
@@ -166,14 +167,14 @@ fn signed_samples_tell_their_type_and_id_where_the_provider_does() {
                     &sample.body,
                 );
                 headers.extend(signed.unwrap());
-                let id = hookplane_signature::message_id(provider, &headers, &sample.body);
+                let id = hookplane_signature::message_id(provider, &headers, body.as_ref());
                 assert_eq!(
                     id.as_deref(),
                     Some(sample.message_id.as_str()),
                     "{provider} {event_type}"
                 );
             }
-            let told = hookplane_signature::event_type(provider, &headers, &sample.body);
+            let told = hookplane_signature::event_type(provider, &headers, body.as_ref());
             assert_eq!(told.as_deref(), Some(event_type), "{provider}");
         }
     }

@@ -77,9 +77,10 @@ async fn judge(
     };
     let answer = match verifier.verify(&inbound, now()) {
         Ok(_) => {
+            let parsed = serde_json::from_slice(&body).ok();
             let call = Got {
-                event_type: event_type(provider, &headers, &body).unwrap_or_default(),
-                message_id: message_id(provider, &headers, &body),
+                event_type: event_type(provider, &headers, parsed.as_ref()).unwrap_or_default(),
+                message_id: message_id(provider, &headers, parsed.as_ref()),
                 body,
             };
             got.lock().unwrap().push(call);

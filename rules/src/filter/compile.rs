@@ -33,7 +33,7 @@ const OPERATORS: [&str; 17] = [
 
 /// A compiled condition on one value.
 #[derive(Clone, Debug)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Equals(Value),
     Fields(Vec<(String, Condition)>),
     Not(Box<Condition>),
@@ -50,7 +50,7 @@ pub(super) enum Condition {
 
 /// Which orderings of (value, operand) pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Greater,
     GreaterOrEqual,
     Less,

@@ -13,7 +13,7 @@ use hookplane_signature::{Algorithm, AuthSpec, Encoding, HmacSpec, Provider, Ver
 use http::HeaderValue;
 
 use super::{Unfit, bounded, method, rules};
-use crate::config::{CustomResponse, Source};
+use crate::config::{Branches, CustomResponse, Source};
 
 const MIB: u32 = 1_024 * 1_024;
 const DAY: u32 = 86_400;
@@ -67,7 +67,7 @@ pub(super) fn prepare(group: &SourceGroup, version: u64) -> Result<Source, Unfit
             .transpose()?,
         max_body_bytes: bounded("max_body_bytes", config.max_body_bytes, MIB, 16 * MIB)? as usize,
         dedupe_window: Duration::from_secs(u64::from(window)),
-        connections,
+        connections: Branches::of(provider, connections),
         version,
     })
 }
