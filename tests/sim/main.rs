@@ -35,7 +35,7 @@ use world::Outcome;
 
 /// Of the short form, whichever comes first.
 const SEEDS: u64 = 2_000;
-const SECONDS: u64 = 75;
+const SECONDS: u64 = 400;
 /// Seeds that are played twice, unless a disk fails in them, to see that nothing else decides.
 const TWICE: u64 = 20;
 /// Runs at once: they wait for their stores' threads about as long as they compute.

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::faults::Counts;
 use crate::load::Sent;
 
-const PATIENCE: Duration = Duration::from_secs(180);
+/// A receiver that failed for long is tried again after up to five minutes and a fifth more.
+const PATIENCE: Duration = Duration::from_secs(480);
 const STEP: Duration = Duration::from_millis(200);
 
 /// What a run came to.
