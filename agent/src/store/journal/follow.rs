@@ -12,6 +12,7 @@ mod carry;
 mod fill;
 mod fold;
 mod keep;
+mod pass;
 mod reserve;
 mod room;
 mod stop;

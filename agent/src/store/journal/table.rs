@@ -146,6 +146,11 @@ impl Backlog {
         }
     }
 
+    /// All of them.
+    pub(super) const fn pending(&self) -> u64 {
+        self.scheduled + self.queued + self.hold
+    }
+
     fn slot(&mut self, status: EventStatus) -> Option<&mut u64> {
         match status {
             EventStatus::Scheduled => Some(&mut self.scheduled),

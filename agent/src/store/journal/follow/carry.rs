@@ -103,6 +103,7 @@ impl Follower {
         drop((pending, doors));
         let appending = appending.map_err(failed)?;
         self.volume.borrowed += bytes as u64;
+        self.volume.pass.moved += bytes as u64;
         Ok(Some((appending, bytes)))
     }
 

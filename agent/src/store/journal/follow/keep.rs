@@ -19,6 +19,7 @@ use super::super::index::{failed, upkeep};
 use super::Follower;
 use super::age::Walk;
 use super::carry::ATTEMPTS;
+use super::pass::{Pass, leaves_too_little};
 use crate::store::StoreError;
 
 /// Requests that are looked at in one slice.
@@ -65,6 +66,8 @@ pub(in super::super) struct Volume {
     pub(super) after: Position,
     /// Whether what is pending leaves too little room, and when that was found.
     crowded: Option<(Instant, bool)>,
+    /// What moving came to since it began, and whether that was in vain.
+    pub(super) pass: Pass,
     /// Bytes moved since a segment was given up, some of it perhaps into the reserve.
     pub(super) borrowed: u64,
     /// Bytes of a try, on average.
@@ -96,6 +99,7 @@ impl Volume {
             cursor: Position::START,
             after: Position::START,
             crowded: None,
+            pass: Pass::default(),
             borrowed: 0,
             try_bytes: TRY_BYTES,
         }
@@ -214,7 +218,9 @@ impl Follower {
             return Ok(if more { Slice::Later } else { Slice::Done });
         }
         let pressed = self.volume.index_full || self.parts.bytes_kept() > self.volume.most;
-        if pressed && self.is_crowded()? {
+        if !pressed {
+            self.volume.pass = Pass::default();
+        } else if self.moves_in_vain(oldest) || self.is_crowded()? {
             return self.clear_front(below);
         }
         self.volume.stuck = false;
@@ -276,6 +282,15 @@ impl Follower {
         Ok(if begun { Slice::More } else { Slice::Done })
     }
 
+    /// Whether moving everything once did not make room.
+    fn moves_in_vain(&mut self, oldest: SegmentInfo) -> bool {
+        let newest = self.parts.journal.end().unwrap_or(Position::START).segment;
+        let backlog = self.facts.backlog.pending();
+        self.volume
+            .pass
+            .is_in_vain(oldest.sequence, newest, backlog)
+    }
+
     /// Whether what is pending takes so much of the volume that moving it makes too little room.
     fn is_crowded(&mut self) -> Result<bool, StoreError> {
         if let Some((at, crowded)) = self.volume.crowded
@@ -292,7 +307,8 @@ impl Follower {
         let in_segments: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let besides = self.parts.bytes_kept().saturating_sub(in_segments);
         let room = self.volume.most.saturating_sub(besides);
-        let crowded = pending > u128::from(room / 4 * 3);
+        let whole = segments.iter().map(|segment| segment.bytes).max();
+        let crowded = leaves_too_little(pending, room.into(), whole.unwrap_or(1).into());
         self.volume.crowded = Some((Instant::now(), crowded));
         Ok(crowded)
     }
@@ -339,6 +355,8 @@ impl Follower {
             return Ok(false);
         }
         let gone = self.parts.journal.retain_and_wait(floor).map_err(failed)?;
+        let bytes = sealed.iter().take(gone).map(|segment| segment.bytes);
+        self.volume.pass.given_up += bytes.sum::<u64>();
         tracing::info!(segments = gone, "old segments of the journal are given up");
         self.volume.cursor = Position::START;
         if gone > 0 {

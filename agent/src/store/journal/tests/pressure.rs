@@ -52,6 +52,53 @@ async fn a_few_pending_requests_do_not_make_a_full_volume_refuse_everything() {
 }
 
 #[tokio::test]
+async fn a_small_volume_that_is_mostly_pending_is_not_moved_for_ever() {
+    let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
+    let store = with_volume(&disk, dir.path(), u64::MAX);
+    // Three in four wait, in about nine segments.
+    for at in 0..40 {
+        if at % 4 == 0 {
+            deliver(&store, 10_000 + at, 14_000).await;
+        } else {
+            accept(&store, 10_000 + at, 14_000).await;
+        }
+    }
+    store.close().await;
+    let besides = store.parts().bytes_kept() - store.parts().journal.size_on_disk();
+    drop(store);
+    // What waits takes seven or eight segments: about three quarters of these.
+    let most = besides + 10 * u64::from(SEGMENT);
+    let store = with_volume(&disk, dir.path(), most);
+    until("the store says that it is full", async || {
+        let one = request(20_000, None, 14_000);
+        let refused = store.append(new(&one, Vec::new()), IDS).await;
+        store.retain(1, 1, 10).await.ok();
+        matches!(refused, Err(StoreError::Busy))
+    })
+    .await;
+    let written = || store.parts().journal.figures().written_bytes;
+    until("nothing is moved any more", async || {
+        let before = written();
+        for _ in 0..50 {
+            store.retain(1, 1, 10).await.unwrap();
+        }
+        written() - before < u64::from(SEGMENT)
+    })
+    .await;
+    // Deliveries make room again.
+    until("the store has room again", async || {
+        for due in store.due(lane_due("des_1", 1_000_000, 5)).await.unwrap() {
+            let done = completion(&due.event, EventStatus::Successful, None);
+            store.complete(done).await.unwrap();
+        }
+        store.retain(1, 1, 10).await.ok();
+        let one = request(30_000, None, 10);
+        store.append(new(&one, Vec::new()), IDS).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_delivered_between_pending_requests_makes_room_while_they_are_half_of_it() {
     let (disk, dir) = (SimulatedDisk::new(1), tempfile::tempdir().unwrap());
     let most = 4 << 20;
