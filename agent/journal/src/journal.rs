@@ -11,12 +11,13 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::answers::{Appending, Reply};
 use crate::catalog::{Catalog, SegmentInfo};
 use crate::group::Summed;
 use crate::io::Directory;
 use crate::options::{Options, OptionsError};
 use crate::position::Position;
-use crate::queue::{AppendError, Appending, Batch, Budget, Job, Told};
+use crate::queue::{AppendError, Batch, Budget, Job, Told, Witness};
 use crate::read::{self, ReadError};
 use crate::record::Record;
 use crate::recovery::{self, Recovery};
@@ -130,10 +131,7 @@ impl Journal {
         self.submit(records, Claim::Urgent, None)
     }
 
-    /// As `append` or, if it is urgent, `append_urgent`; besides, the outcome is told to `told`,
-    /// whether or not anybody waits for the answer. It runs on the writer's thread, after the new
-    /// end is published and before the caller is answered, so it has to be short and must not wait.
-    /// It is dropped unheard when the batch is refused here or never gets its turn.
+    /// As `append_witnessed`, for who wants to hear of the outcome only.
     ///
     /// # Errors
     /// As `append`.
@@ -143,22 +141,36 @@ impl Journal {
         urgent: bool,
         told: impl FnOnce(&Result<Vec<Position>, AppendError>) + Send + 'static,
     ) -> Result<Appending, AppendError> {
+        self.append_witnessed(records, urgent, Box::new(Told(told)))
+    }
+
+    /// As `append` or, if it is urgent, `append_urgent`; besides, somebody hears what becomes of
+    /// the batch.
+    ///
+    /// # Errors
+    /// As `append`.
+    pub fn append_witnessed(
+        &self,
+        records: Vec<Record>,
+        urgent: bool,
+        witness: Box<dyn Witness>,
+    ) -> Result<Appending, AppendError> {
         let claim = if urgent {
             Claim::Urgent
         } else {
             Claim::Ordinary
         };
-        self.submit(records, claim, Some(Box::new(told)))
+        self.submit(records, claim, Some(witness))
     }
 
     fn submit(
         &self,
         records: Vec<Record>,
         claim: Claim,
-        told: Option<Told>,
+        witness: Option<Box<dyn Witness>>,
     ) -> Result<Appending, AppendError> {
         let inner = &self.inner;
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::new();
         let bytes = records.iter().map(Record::stored_len).sum();
         let limit = inner.options.batch_bytes;
         if bytes > limit {
@@ -166,11 +178,11 @@ impl Journal {
         }
         if records.is_empty() {
             let outcome = Ok(Vec::new());
-            if let Some(told) = told {
-                told(&outcome);
+            if let Some(witness) = witness {
+                witness.decided(&outcome);
             }
-            drop(reply.send(outcome));
-            return Ok(Appending(answer));
+            reply.send(outcome);
+            return Ok(answer);
         }
         let queued = &inner.shared.queued_bytes;
         let budget = Budget::take(queued, bytes, inner.options.queue_bytes);
@@ -180,14 +192,14 @@ impl Journal {
             bytes,
             claim,
             reply,
-            told,
+            witness,
         };
         let sent = inner.jobs.try_send(Job::Append(batch));
         sent.map_err(|refused| match refused {
             TrySendError::Full(_) => AppendError::Busy,
             TrySendError::Disconnected(_) => AppendError::Closed,
         })?;
-        Ok(Appending(answer))
+        Ok(answer)
     }
 
     /// Reads one record. Blocks on the disk.

@@ -66,8 +66,9 @@
 //!
 //! One thread, the *writer*, owns every change to the directory. It takes what waits in the bounded
 //! queue (never waiting for more to come), lays it out as one group, writes it with one call,
-//! flushes (`fdatasync`), publishes the new end to readers, answers the callers, and only then
-//! takes the next group. So **at any moment at most one group is written and not acknowledged**;
+//! flushes (`fdatasync`), shows *witnesses* where their batches stand, publishes the new end to
+//! readers, answers the callers, each of their runtimes with one wake, and only then takes the next
+//! group. So **at any moment at most one group is written and not acknowledged**;
 //! recovery rests on this.
 //!
 //! When a group does not fit the active segment, the *supply* makes the next: a spare file if there
@@ -132,6 +133,7 @@
 //! | giving a segment up | one name or the other | a spare, nothing, or the segment again |
 //! | sealing after a failed flush | the failed group, or not, at the end of the old segment | ignored once the new header exists, else as a group in flight |
 
+mod answers;
 mod catalog;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -153,11 +155,12 @@ mod tests;
 mod window;
 mod writer;
 
+pub use answers::Appending;
 pub use catalog::SegmentInfo;
 pub use journal::{Journal, OpenError};
 pub use options::{Options, OptionsError};
 pub use position::Position;
-pub use queue::{AppendError, Appending};
+pub use queue::{AppendError, Placed, Witness};
 pub use read::{Damage, Fault, ReadError};
 pub use record::Record;
 pub use recovery::Recovery;

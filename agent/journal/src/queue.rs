@@ -1,17 +1,16 @@
-//! What waits for the writer: batches with their callers, and orders.
+//! What waits for the writer: batches with their callers and witnesses, and orders.
 //!
-//! Owns the bounds on what waits and the caller's side of the answer. Invariant: bytes
-//! are counted from submission until the batch has been answered.
+//! Owns the bounds on what waits and who hears of its fate. Invariant: bytes
+//! are counted from submission until the fate of the batch is decided.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::answers::Reply;
 use crate::group::Summed;
 use crate::position::Position;
 use crate::supply::{Claim, RetainError};
@@ -41,21 +40,42 @@ pub(crate) struct Batch {
     /// Bytes of the records, headers included.
     pub(crate) bytes: usize,
     pub(crate) claim: Claim,
-    pub(crate) reply: oneshot::Sender<Outcome>,
-    /// Told before the caller is, on the writer's thread.
-    pub(crate) told: Option<Told>,
+    pub(crate) reply: Reply,
+    pub(crate) witness: Option<Box<dyn Witness>>,
     pub(crate) _budget: Budget,
 }
 
-pub(crate) type Told = Box<dyn FnOnce(&Outcome) + Send>;
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// Of its records, in their order.
+    pub positions: &'a [Position],
+    /// Where a scan stands that would find the first of them next.
+    pub from: Position,
+    /// Where it stands behind the last of them.
+    pub next: Position,
+}
 
-impl Batch {
-    pub(crate) fn answer(self, outcome: Outcome) {
-        if let Some(told) = self.told {
-            told(&outcome);
-        }
-        // The caller may have gone away; what is stored stays stored.
-        drop(self.reply.send(outcome));
+/// Hears on the writer's thread what becomes of a batch, whether or not anybody waits for the
+/// answer. It has to be quick and must not wait. It is dropped unheard when the batch is refused at
+/// the door or never gets its turn.
+pub trait Witness: Send {
+    /// The batch is on stable storage, but the new end is not published, so that it cannot be read
+    /// yet. Batches are placed in the order of their positions.
+    fn placed(&mut self, placed: Placed<'_>);
+
+    /// After the new end is published, and before the caller is answered.
+    fn decided(self: Box<Self>, outcome: &Result<Vec<Position>, AppendError>);
+}
+
+/// A closure that hears of the outcome only.
+pub(crate) struct Told<F>(pub(crate) F);
+
+impl<F: FnOnce(&Outcome) + Send> Witness for Told<F> {
+    fn placed(&mut self, _: Placed<'_>) {}
+
+    fn decided(self: Box<Self>, outcome: &Outcome) {
+        (self.0)(outcome);
     }
 }
 
@@ -89,29 +109,5 @@ impl Budget {
 impl Drop for Budget {
     fn drop(&mut self) {
         self.used.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// The answer to come. Dropping it does not take the batch back.
-#[derive(Debug)]
-pub struct Appending(pub(crate) oneshot::Receiver<Outcome>);
-
-impl Appending {
-    /// Waits on this thread. Not for asynchronous code, which awaits instead.
-    ///
-    /// # Errors
-    /// As awaiting.
-    pub fn wait(self) -> Result<Vec<Position>, AppendError> {
-        self.0.blocking_recv().unwrap_or(Err(AppendError::Closed))
-    }
-}
-
-impl Future for Appending {
-    /// The positions of the records, in their order, all on stable storage.
-    type Output = Result<Vec<Position>, AppendError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.0).poll(context);
-        answer.map(|answer| answer.unwrap_or(Err(AppendError::Closed)))
     }
 }

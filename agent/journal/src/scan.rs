@@ -69,7 +69,7 @@ impl Scan {
         Self {
             catalog,
             at: from,
-            inside: !from.offset.is_multiple_of(BLOCK),
+            inside: is_inside(from),
             open: None,
             passes_over: false,
         }
@@ -84,6 +84,14 @@ impl Scan {
     /// Where the next record will be looked for.
     pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// Goes on at a place that an append or a scan gave: who knows what stands before need not
+    /// read it.
+    pub fn go_to(&mut self, place: Position) {
+        self.at = place;
+        self.inside = is_inside(place);
+        self.passes_over = false;
     }
 
     fn step(&mut self) -> Result<Option<Entry>, ReadError> {
@@ -290,6 +298,11 @@ impl Iterator for Scan {
         self.passes_over = false;
         found
     }
+}
+
+/// Whether a place is surely not a group's. On a block either may begin, a group or a record.
+fn is_inside(place: Position) -> bool {
+    !place.offset.is_multiple_of(BLOCK)
 }
 
 /// The place behind a record, and whether its group goes on there.

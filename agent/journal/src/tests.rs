@@ -9,6 +9,7 @@ mod crash_points;
 mod full_disk;
 mod known_faults;
 mod model;
+mod witnesses;
 
 use std::time::Duration;
 

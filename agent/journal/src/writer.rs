@@ -2,7 +2,8 @@
 //!
 //! Owns the active segment and what happens when the disk fails. Invariants: at most one
 //! group is written and not acknowledged; a file is never flushed again after a flush of
-//! it failed; the end is published after the flush and before the answer.
+//! it failed; witnesses see their places after the flush and before the end is published, and the
+//! end is published before anybody is told of the outcome.
 
 use std::io;
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
+use crate::answers::Answers;
 use crate::catalog::Catalog;
 use crate::group;
 use crate::io::{StoredFile, is_full, write_all};
 use crate::options::Options;
 use crate::position::Position;
-use crate::queue::{AppendError, Batch, Job};
+use crate::queue::{AppendError, Batch, Job, Outcome, Placed};
 use crate::segment::{Previous, Segment};
 use crate::supply::{Claim, RetainError, Supply};
 
@@ -185,22 +187,22 @@ impl Writer {
             return answer_all(group, &error);
         }
         let refused = refused.or_else(|| self.missing_reserve());
-        let group = match refused {
+        let mut group = match refused {
             Some(error) => urgent_only(group, &error),
             None => group,
         };
         if group.is_empty() {
             return;
         }
-        match self.store(&group, Claim::Ordinary) {
-            Ok(positions) => self.answer(group, positions),
+        match self.store(&mut group, Claim::Ordinary) {
+            Ok(positions) => answer(group, positions),
             Err(error @ AppendError::Full(_)) => {
-                let group = urgent_only(group, &error);
+                let mut group = urgent_only(group, &error);
                 if group.is_empty() {
                     return;
                 }
-                match self.store(&group, Claim::Urgent) {
-                    Ok(positions) => self.answer(group, positions),
+                match self.store(&mut group, Claim::Urgent) {
+                    Ok(positions) => answer(group, positions),
                     Err(error) => answer_all(group, &error),
                 }
             }
@@ -219,16 +221,8 @@ impl Writer {
         made.err().map(|error| self.failed(error))
     }
 
-    fn answer(&mut self, group: Vec<Batch>, positions: Vec<Position>) {
-        let mut positions = positions.into_iter();
-        for batch in group {
-            let own = positions.by_ref().take(batch.records.len()).collect();
-            batch.answer(Ok(own));
-        }
-    }
-
     /// Writes and flushes a group; after a failure once more, in a new segment.
-    fn store(&mut self, group: &[Batch], claim: Claim) -> Result<Vec<Position>, AppendError> {
+    fn store(&mut self, group: &mut [Batch], claim: Claim) -> Result<Vec<Position>, AppendError> {
         let stored = match self.try_store(group, claim) {
             Err(error) if !is_full(&error) => {
                 tracing::warn!(
@@ -252,7 +246,7 @@ impl Writer {
         }
     }
 
-    fn try_store(&mut self, group: &[Batch], claim: Claim) -> io::Result<Vec<Position>> {
+    fn try_store(&mut self, group: &mut [Batch], claim: Claim) -> io::Result<Vec<Position>> {
         let bytes = group.iter().map(|batch| batch.bytes).sum();
         let active = self.room_for(group::padded(bytes), claim)?;
         let (segment, file) = (active.segment.clone(), active.file.clone());
@@ -272,6 +266,8 @@ impl Writer {
             return Err(error);
         }
         let length = u32::try_from(self.buffer.len()).expect("a group fits a segment");
+        let place = |offset| Position::new(segment.sequence(), offset);
+        show_places(group, &positions, place(at), place(at + length));
         segment.publish(at + length);
         self.unmarked = !positions.is_empty() || self.unmarked;
         self.count(group, positions.len());
@@ -326,7 +322,7 @@ impl Writer {
     fn probe(&mut self) {
         if self.missing_reserve().is_none() {
             // The outcome is the health it leaves.
-            drop(self.store(&[], Claim::Ordinary));
+            drop(self.store(&mut [], Claim::Ordinary));
         }
     }
 
@@ -334,7 +330,7 @@ impl Writer {
     fn mark(&mut self) {
         let room = self.active.as_ref().is_some_and(|active| active.room() > 0);
         if room && self.unmarked && self.shared.health() == Health::Writable {
-            drop(self.store(&[], Claim::Ordinary));
+            drop(self.store(&mut [], Claim::Ordinary));
         }
     }
 
@@ -380,10 +376,45 @@ impl Writer {
     }
 }
 
-fn answer_all(group: Vec<Batch>, error: &AppendError) {
+/// Shows the witnesses of a group that stands between two places where their batches are.
+fn show_places(group: &mut [Batch], mut positions: &[Position], begin: Position, end: Position) {
+    let mut from = begin;
     for batch in group {
-        batch.answer(Err(error.clone()));
+        let (own, rest) = positions.split_at(batch.records.len());
+        let next = rest.first().copied().unwrap_or(end);
+        if let Some(witness) = &mut batch.witness {
+            witness.placed(Placed {
+                positions: own,
+                from,
+                next,
+            });
+        }
+        (positions, from) = (rest, next);
     }
+}
+
+fn answer(group: Vec<Batch>, positions: Vec<Position>) {
+    let mut positions = positions.into_iter();
+    answer_each(group, |batch| {
+        Ok(positions.by_ref().take(batch.records.len()).collect())
+    });
+}
+
+fn answer_all(group: Vec<Batch>, error: &AppendError) {
+    answer_each(group, |_| Err(error.clone()));
+}
+
+/// First all witnesses are told, then the callers: those are woken together.
+fn answer_each(group: Vec<Batch>, mut outcome_of: impl FnMut(&Batch) -> Outcome) {
+    let mut answers = Answers::default();
+    for batch in group {
+        let outcome = outcome_of(&batch);
+        if let Some(witness) = batch.witness {
+            witness.decided(&outcome);
+        }
+        answers.add(batch.reply, outcome);
+    }
+    answers.send();
 }
 
 /// Refuses the ordinary batches and gives the others.

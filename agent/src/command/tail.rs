@@ -1,5 +1,7 @@
 //! A live tail: the store's news, filtered to what was asked for.
 
+use std::sync::Arc;
+
 use hookplane_proto::v1::tail_requests_response::Item;
 use hookplane_proto::v1::{
     AttemptEnded, RequestStored, TailGap, TailRequestsRequest, TailRequestsResponse,
@@ -78,7 +80,7 @@ impl Tail {
             && self.rejected.is_none_or(|wanted| wanted == rejected)
     }
 
-    fn stored(&self, request: &RequestRecord, events: &[EventRecord]) -> RequestStored {
+    fn stored(&self, request: &RequestRecord, events: &[Arc<EventRecord>]) -> RequestStored {
         let ignored = events
             .iter()
             .filter(|event| event.status == EventStatus::Cancelled)
@@ -91,7 +93,7 @@ impl Tail {
         };
         RequestStored {
             request: Some(render::request(request, counts, &self.agent_id, false)),
-            events: events.iter().map(render::event).collect(),
+            events: events.iter().map(|event| render::event(event)).collect(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum StoreEvent {
     /// A request was stored, with the events it made.
     Stored {
         request: Arc<RequestRecord>,
-        events: Arc<Vec<EventRecord>>,
+        events: Arc<[Arc<EventRecord>]>,
     },
     /// A try ended; the event in its new state.
     Completed {

@@ -26,8 +26,8 @@
 //! ## A request comes in
 //!
 //! `append` makes the records on the caller's thread, claims the message (below) and hands both
-//! records to the journal's writer, which flushes them with what else waits and answers the caller
-//! directly. Nothing else stands between the sender and its 2xx. Completions go the same way, as
+//! records to the journal's writer, which flushes them with what else waits and answers the callers,
+//! those of one runtime together. Nothing else stands between the sender and its 2xx. Completions go the same way, as
 //! urgent batches: a full disk does not stop them.
 //!
 //! **One of two wins.** The claim on a message is taken under one lock before its records are
@@ -50,8 +50,10 @@
 //!
 //! ## The follower and the indexer
 //!
-//! One thread, the *follower* (`follow`), reads the journal behind the writer and folds every
-//! record into memory: what is due (`horizon`), bodies to send soon (`bodies`), and a *table* of
+//! One thread, the *follower* (`follow`), goes through the journal behind the writer and folds every
+//! record into memory. What was just written it need not read: with its records a caller passes on
+//! what they say, and the writer lays that down for the follower (`handover`) when they are flushed.
+//! It keeps in memory what is due (`horizon`), bodies to send soon (`bodies`), and a *table* of
 //! what the index does not know yet (`table`). Another, the *indexer*, takes a whole table into
 //! SQLite in one transaction, with the position in the journal that the index reflects then. A
 //! table is handed over after a second, after 32,768 rows, or as soon as somebody waits for it; an
@@ -95,8 +97,9 @@
 //! pending in them is moved forward. What is pending is never deleted: when it takes more than
 //! three quarters of the room (an estimate, exact while there are few requests), or deleting falls
 //! an eighth of the volume behind, new requests are refused as `Busy` until there is room. Refused
-//! requests may take a tenth of the volume. The journal bounds what waits for its writer. A table
-//! of 98,304 rows bounds what waits for the indexer; when it has had one for ten seconds, requests are
+//! requests may take a tenth of the volume. The journal bounds what waits for its writer, and
+//! `handover` what waits for the follower in memory. A table of 98,304 rows bounds what waits for
+//! the indexer; when it has had one for ten seconds, requests are
 //! refused from there on, and ends of deliveries are folded up to three times as many. Appends are
 //! refused when the follower is more than eight segments behind. Both hold once it has come through
 //! what there was at opening. Until then, so while an index is made again, requests are accepted
@@ -136,6 +139,7 @@ mod follow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod horizon;
 mod index;
 mod indexer;

@@ -14,8 +14,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::JournalStore;
 use super::doors::{Arrival, Claim};
-use super::entry::{self, Counted, Head, Key, Repeat};
+use super::entry::{self, Counted, Entry, Head, Key, Repeat};
 use super::follow::Order;
+use super::handover::{Courier, Said};
 use super::index::{failed, read, write};
 use super::parts::Parts;
 use crate::ids::{IdMint, Kind};
@@ -96,7 +97,8 @@ impl JournalStore {
         let records = entry::request_records(&head, false);
         // Held until the fate of the records is known.
         let told = move |_: &_| drop(claim);
-        self.write(records.into(), false, told).await
+        let said = Said::request(head);
+        self.write(records.into(), false, Some(said), told).await
     }
 
     /// Keeps the arrival and queues anew exactly the branches that failed for good (G4).
@@ -132,19 +134,21 @@ impl JournalStore {
                 });
             }
         };
-        let record = entry::repeat_record(&Repeat {
+        let repeat = Repeat {
             request_id: first_request_id.clone(),
             team_id: arrival.team_id.clone(),
             source_id: arrival.source_id.clone(),
             received_at: now,
             client_ip: arrival.client_ip.clone(),
             requeued: requeued.clone(),
-        });
+        };
+        let record = entry::repeat_record(&repeat);
         let told = move |outcome: &Outcome| {
             hold.told(outcome);
             drop(claim);
         };
-        self.write(vec![record], false, told).await?;
+        let said = Said::alone(Entry::Repeat(repeat));
+        self.write(vec![record], false, Some(said), told).await?;
         if !requeued.is_empty() {
             self.seen().await;
         }
@@ -169,10 +173,12 @@ impl JournalStore {
     }
 
     pub(super) async fn take_completion(&self, completion: Completion) -> Result<(), StoreError> {
-        let record = entry::attempt_record(&completion.attempt, completion.status);
-        let settling = Settling::of(self.parts(), completion.attempt.event_id);
-        self.write(vec![record], true, |outcome| settling.told(outcome))
-            .await
+        let Completion { attempt, status } = completion;
+        let record = entry::attempt_record(&attempt, status);
+        let settling = Settling::of(self.parts(), attempt.event_id.clone());
+        let told = |outcome: &Outcome| settling.told(outcome);
+        let said = Said::alone(Entry::Attempt(Box::new(attempt), status));
+        self.write(vec![record], true, Some(said), told).await
     }
 
     /// Waits until what was just written is seen by who asks next. It is on stable storage, so
@@ -188,7 +194,7 @@ impl JournalStore {
         if parts.doors.lock().number.is_none() {
             let doors = Arc::clone(&parts.doors);
             let record = entry::number_record(number);
-            self.write(vec![record], false, move |outcome| {
+            self.write(vec![record], false, None, move |outcome| {
                 if outcome.is_ok() {
                     // The first one stays.
                     doors.lock().number.get_or_insert(number);
@@ -215,7 +221,7 @@ impl JournalStore {
             let sequence = inside.spool.last + 1;
             let told = Arc::clone(&parts.doors);
             let record = entry::report_record(sequence, &payload);
-            let appending = self.submit(vec![record], false, move |outcome| {
+            let appending = self.submit(vec![record], false, None, move |outcome| {
                 told.lock().spool.put(sequence, outcome);
             })?;
             inside.spool.last = sequence;
@@ -239,7 +245,7 @@ impl JournalStore {
             }
             let told = Arc::clone(&parts.doors);
             let record = entry::report_record(sequence, &payload);
-            let appending = self.submit(vec![record], false, move |outcome| {
+            let appending = self.submit(vec![record], false, None, move |outcome| {
                 told.lock().spool.put(sequence, outcome);
             })?;
             inside.spool.changing += 1;
@@ -255,7 +261,7 @@ impl JournalStore {
             let mut inside = parts.doors.lock();
             let told = Arc::clone(&parts.doors);
             let record = entry::acknowledged_record(up_to);
-            let appending = self.submit(vec![record], true, move |outcome| {
+            let appending = self.submit(vec![record], true, None, move |outcome| {
                 let spool = &mut told.lock().spool;
                 spool.changing = spool.changing.saturating_sub(1);
                 if outcome.is_ok() {
@@ -283,7 +289,7 @@ impl JournalStore {
             settling.push(Settling::of(self.parts(), event_id));
         }
         let told = move |outcome: &Outcome| Settling::all_told(settling, outcome);
-        self.write(records, true, told).await
+        self.write(records, true, None, told).await
     }
 
     /// Writes and flushes a block that is written over each time, and asks the journal how it fares.
@@ -311,13 +317,15 @@ impl JournalStore {
         probed.await.map_err(failed)?.map_err(failed)
     }
 
+    /// `said` is what the records say, to be handed to the follower.
     async fn write(
         &self,
         records: Vec<Record>,
         urgent: bool,
+        said: Option<Said>,
         told: impl FnOnce(&Outcome) + Send + 'static,
     ) -> Result<(), StoreError> {
-        let appending = self.submit(records, urgent, told)?;
+        let appending = self.submit(records, urgent, said, told)?;
         appending.await.map(drop).map_err(refused)
     }
 
@@ -325,18 +333,15 @@ impl JournalStore {
         &self,
         records: Vec<Record>,
         urgent: bool,
+        said: Option<Said>,
         told: impl FnOnce(&Outcome) + Send + 'static,
     ) -> Result<Appending, StoreError> {
         let parts = self.parts();
         if parts.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
-        let raiser = Arc::clone(parts);
-        let told = move |outcome: &Outcome| {
-            told(outcome);
-            raiser.progress.raise();
-        };
-        let appending = parts.journal.append_telling(records, urgent, told);
+        let courier = Box::new(Courier::of(parts, &records, said, told));
+        let appending = parts.journal.append_witnessed(records, urgent, courier);
         appending.map_err(refused)
     }
 }

@@ -1,7 +1,8 @@
-//! The follower: reads the journal behind its writer and keeps memory and index up with it.
+//! The follower: goes through the journal behind its writer and keeps memory and index up with it.
 //!
-//! One thread, and the only one that changes what is pending. What it does at run time is what a
-//! restart does with the tail, so there is one way to get from records to a state. Refuses to
+//! One thread, and the only one that changes what is pending. What was just written is handed to it
+//! (`handed`), the rest it reads. What it does at run time is what a restart does with the tail, so
+//! there is one way to get from records to a state. Refuses to
 //! know what records mean (`fold`) and how rows are written (`index`). Invariants: memory is
 //! never behind what it says it reflects; a table is handed to the indexer whole, with the place
 //! in the journal from which a restart would go on; the indexer does one thing at a time, a table
@@ -11,6 +12,7 @@ mod age;
 mod carry;
 mod fill;
 mod fold;
+mod handed;
 mod keep;
 mod pass;
 mod reserve;
@@ -19,24 +21,25 @@ mod stop;
 mod upkeep;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hookplane_journal::{Position, ReadError, Scan};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::entry::{self, Counted, Entry};
+use super::handover::{Handed, Payload};
 use super::horizon::{Due, Lane};
 use super::index::{self, failed};
 use super::indexer::{EndsTheProcess, Indexer, Running};
 use super::parts::Parts;
 use super::table::{Facts, Table};
-use crate::store::{Headers, StoreError};
+use crate::store::StoreError;
 use age::Retaining;
 pub(super) use keep::Volume;
 use reserve::Reserve;
@@ -84,8 +87,13 @@ pub(super) struct Follower {
     reader: Connection,
     orders: Receiver<Order>,
     scan: Scan,
+    /// Taken over from the writer and not folded yet.
+    handed: VecDeque<Handed>,
+    /// As far as the journal could be read at some time.
+    published: Position,
     /// Where a restart would go on.
     resume: Position,
+    /// Taken in, while its head is not.
     payload: Option<Payload>,
     pub(super) table: Table,
     /// With the indexer.
@@ -116,14 +124,6 @@ pub(super) struct Follower {
     /// Something could not be asked or written while the store was closing: nothing behind it may
     /// be taken in, the next start does it.
     stuck: Cell<bool>,
-}
-
-/// Read, while its head is not.
-struct Payload {
-    position: Position,
-    headers: Headers,
-    body: Bytes,
-    bytes: u64,
 }
 
 pub(super) struct Start {
@@ -160,6 +160,8 @@ impl Start {
             reader,
             orders: received,
             scan,
+            handed: VecDeque::new(),
+            published: Position::START,
             resume: self.resume,
             payload: None,
             table: Table::after(self.facts),
@@ -231,7 +233,7 @@ impl Follower {
         self.parts.closed.load(Ordering::Acquire)
     }
 
-    /// Reads some of what is new. True when there may be more.
+    /// Takes in some of what is new. True when there may be more.
     pub(super) fn turn(&mut self) -> bool {
         for _ in 0..TURN {
             if self.stuck.get() {
@@ -239,6 +241,10 @@ impl Follower {
             }
             if self.table.rows() >= self.most_rows() && !self.make_room() {
                 return false;
+            }
+            if let Some(handed) = self.next_handed() {
+                self.take_handed(handed);
+                continue;
             }
             match self.scan.next() {
                 None => {

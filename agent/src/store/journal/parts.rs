@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::bodies::Bodies;
 use super::doors::Doors;
+use super::handover::Handover;
 use super::horizon::Horizons;
 use super::index::Readers;
 use super::index::books::Books;
@@ -42,6 +43,7 @@ pub(super) struct Parts {
     pub(super) readers: Readers,
     pub(super) feed: Feed,
     pub(super) progress: Progress,
+    pub(super) handover: Handover,
     pub(super) index_path: PathBuf,
     /// End of the journal when it was opened: what is older is no news.
     pub(super) opened_at: Position,
@@ -191,6 +193,7 @@ impl Parts {
             readers,
             feed: Feed::new(),
             progress: Progress::new(resume),
+            handover: Handover::default(),
             index_used: AtomicU64::new(length(&index_path)),
             index_path,
             opened_at,

@@ -5,6 +5,7 @@ mod counts;
 mod crashes;
 mod damage;
 mod disk;
+mod handing;
 mod holding;
 mod many;
 mod moving;
@@ -28,7 +29,7 @@ use super::{JournalStore, Options};
 use crate::ids::{IdMint, Kind};
 use crate::store::{
     AttemptRecord, Completion, DueQuery, EventRecord, EventStatus, NewRequest, RequestRecord,
-    Store as _,
+    Store as _, StoreEvent,
 };
 
 const TEAM: &str = "tm_1";

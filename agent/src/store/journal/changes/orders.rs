@@ -7,8 +7,9 @@ use hookplane_journal::Position;
 use tokio::sync::oneshot;
 
 use super::super::JournalStore;
-use super::super::entry;
+use super::super::entry::{self, Entry};
 use super::super::follow::Order;
+use super::super::handover::Said;
 use super::super::index::read;
 use super::{Outcome, child, refused};
 use crate::store::{EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, StoreError};
@@ -42,8 +43,9 @@ impl JournalStore {
         }
         let event = child(&parent, RetryKind::Single, new_id, now);
         let told = move |outcome: &Outcome| hold.told(outcome);
-        self.write(vec![entry::retry_record(&event)], false, told)
-            .await?;
+        let record = entry::retry_record(&event);
+        let said = Said::alone(Entry::Retry(Box::new(event.clone())));
+        self.write(vec![record], false, Some(said), told).await?;
         self.seen().await;
         Ok(event)
     }
@@ -60,7 +62,7 @@ impl JournalStore {
         let record = entry::cancel_record(connection_id, detail);
         parts.pending().cancelling += 1;
         let told = Arc::clone(parts);
-        let appending = self.submit(vec![record], true, move |outcome| {
+        let appending = self.submit(vec![record], true, None, move |outcome| {
             if outcome.is_err() {
                 told.pending().cancel_seen();
             }

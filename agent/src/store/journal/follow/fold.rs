@@ -11,7 +11,7 @@ use super::super::index::read;
 use super::super::table::{AttemptRow, KeyRow, ReportChange, RequestRow, is_pending};
 use super::{Follower, PAUSE};
 use crate::store::{
-    AttemptRecord, EventRecord, EventStatus, RequestRecord, StoreError, StoreEvent,
+    AttemptRecord, EventRecord, EventStatus, Headers, RequestRecord, StoreError, StoreEvent,
 };
 
 /// Written as the error of an event whose stored request cannot be read.
@@ -28,7 +28,7 @@ impl Follower {
             Entry::Tally(counted) => self.tally(counted),
             Entry::Attempt(attempt, status) => {
                 self.volume.try_bytes = (self.volume.try_bytes * 15 + bytes) / 16;
-                self.attempt(&attempt, status, at);
+                self.attempt(attempt, status, at);
             }
             Entry::CarriedAttempt(attempt) => {
                 let row = AttemptRow::new(&attempt, at);
@@ -89,12 +89,7 @@ impl Follower {
 
     fn request(&mut self, head: Head, at: Position, bytes: u64) {
         // As its head says it, without headers and body.
-        let news = self.is_news(at).then(|| {
-            (
-                Arc::new(head.request.clone()),
-                Arc::new(head.events.clone()),
-            )
-        });
+        let news = self.is_news(at).then(|| Arc::new(head.request.clone()));
         let (request, place, bytes) = self.whole(head.request, at, bytes);
         if let Some((key, expires_at)) = head.key {
             let row = KeyRow {
@@ -112,10 +107,11 @@ impl Follower {
         if pending && place.1.is_some() {
             self.parts.pending().bodies.insert(Arc::new(request));
         }
-        for event in head.events {
-            self.enter(Arc::new(event), Some(place));
+        let events: Arc<[Arc<EventRecord>]> = head.events.into_iter().map(Arc::new).collect();
+        for event in events.iter() {
+            self.enter(Arc::clone(event), Some(place));
         }
-        if let Some((request, events)) = news {
+        if let Some(request) = news {
             self.parts
                 .feed
                 .publish(StoreEvent::Stored { request, events });
@@ -212,24 +208,22 @@ impl Follower {
         }
     }
 
-    fn attempt(&mut self, attempt: &AttemptRecord, status: EventStatus, at: Position) {
+    fn attempt(&mut self, mut attempt: Box<AttemptRecord>, status: EventStatus, at: Position) {
         let id = &attempt.event_id;
         let known = self.event(id).map(|event| self.as_stopped(event));
         if known.is_none() {
             tracing::debug!(event.id = id, "a try of an event that is gone");
         }
-        let told = known.and_then(|event| self.tried(&event, attempt, status, at));
+        let told = known.and_then(|event| self.tried(&event, &attempt, status, at));
         self.parts.pending().settled(id);
         if let Some(event) = told
             && self.is_news(at)
         {
-            let attempt = Arc::new(AttemptRecord {
-                // What was left out is shown as truncated.
-                response_truncated: attempt.response_truncated || !attempt.response_body.is_empty(),
-                response_headers: Vec::new(),
-                response_body: Bytes::new(),
-                ..attempt.clone()
-            });
+            // What is left out is shown as truncated.
+            attempt.response_truncated |= !attempt.response_body.is_empty();
+            attempt.response_headers = Headers::new();
+            attempt.response_body = Bytes::new();
+            let attempt = Arc::from(attempt);
             self.parts
                 .feed
                 .publish(StoreEvent::Completed { attempt, event });

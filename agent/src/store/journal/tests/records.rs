@@ -3,7 +3,8 @@
 use hookplane_journal::Record;
 use proptest::prelude::*;
 
-use super::super::entry::{self, Entry, Head};
+use super::super::entry::{self, Entry, Head, Repeat};
+use super::super::handover::Said;
 use super::*;
 use crate::store::{Headers, IgnoredReason, Lineage, Rejection, RetryKind};
 
@@ -61,6 +62,8 @@ proptest! {
         });
         let head = Head { key, repeats: 3, events: events.collect(), request: request.clone() };
         let [payload, record] = entry::request_records(&head, false);
+        let both = [payload.clone(), record.clone()];
+        prop_assert!(Said::request(head.clone()).is_said_by(&both), "not what is decoded");
         prop_assert_eq!(entry::key_of_head(&record).unwrap(), key);
         let Entry::Payload { headers, body } = entry::read(&payload).unwrap() else {
             panic!("another kind")
@@ -79,8 +82,43 @@ proptest! {
         let mut one = completion(&event, EventStatus::Scheduled, Some(7)).attempt;
         (one.request_headers, one.response_headers) = (sent, heard);
         one.response_status = status;
-        let back = entry::read(&entry::attempt_record(&one, EventStatus::Failed)).unwrap();
-        prop_assert_eq!(back, Entry::Attempt(Box::new(one), EventStatus::Failed));
+        let record = entry::attempt_record(&one, EventStatus::Failed);
+        let back = entry::read(&record).unwrap();
+        let whole = Entry::Attempt(Box::new(one), EventStatus::Failed);
+        prop_assert_eq!(&back, &whole);
+        prop_assert!(Said::alone(whole).is_said_by(&[record]), "not what is decoded");
+    }
+
+    #[test]
+    fn what_was_made_from_an_event_comes_back(
+        times in any::<(u64, Option<u64>, u32)>(),
+        texts in any::<(String, Option<String>)>(),
+    ) {
+        let (created_at, next_attempt_at, attempts) = times;
+        let (client_ip, event_type) = texts;
+        let made = EventRecord {
+            created_at,
+            next_attempt_at,
+            attempts,
+            event_type,
+            retry: Some(Lineage { kind: RetryKind::Resend, parent_event_id: "evt_0".into() }),
+            ..event(&request(1, None, 0), "des_1")
+        };
+        let record = entry::retry_record(&made);
+        let retry = Said::alone(Entry::Retry(Box::new(made.clone())));
+        prop_assert!(retry.is_said_by(&[record]), "not what is decoded");
+        let repeat = Repeat {
+            request_id: made.request_id.clone(),
+            team_id: made.team_id.clone(),
+            source_id: made.source_id.clone(),
+            received_at: created_at,
+            client_ip,
+            requeued: vec![made],
+        };
+        let record = entry::repeat_record(&repeat);
+        let other = Repeat { received_at: !created_at, ..repeat.clone() };
+        prop_assert!(Said::alone(Entry::Repeat(repeat)).is_said_by(std::slice::from_ref(&record)));
+        prop_assert!(!Said::alone(Entry::Repeat(other)).is_said_by(&[record]));
     }
 
     #[test]
