@@ -10,7 +10,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/common.proto",
         "hookplane/v1/source.proto",
         "hookplane/v1/destination.proto",
+        "hookplane/v1/filter.proto",
         "hookplane/v1/connection.proto",
+        "hookplane/v1/configuration.proto",
         "hookplane/v1/request.proto",
         "hookplane/v1/event.proto",
         "hookplane/v1/fleet.proto",
@@ -37,6 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
     tonic_prost_build::configure()
         .build_transport(true)
+        // In order, so that the same message has the same bytes.
+        .btree_map(".")
         // Secrets travel in these; a derived Debug would print them.
         .skip_debug([
             "hookplane.v1.BasicAuth",

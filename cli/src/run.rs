@@ -21,7 +21,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     let mut output = Output::of_process(arguments.output, arguments.no_colour());
-    match dispatch(arguments, &program, &mut output).await {
+    match Box::pin(dispatch(arguments, &program, &mut output)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.code != Failure::CLOSED {

@@ -7,6 +7,7 @@
 //! to an agent is bounded and every wait has a deadline.
 
 mod commands;
+mod conditions;
 mod configuration;
 mod ending;
 mod held;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 pub use commands::{AskError, Gathered};
+pub use conditions::{Condition, Stand, Subject};
 pub use ending::Ending;
 pub use outbound::Outgoing;
 

@@ -4,19 +4,23 @@
 //! Owns the wire's side of the control plane. Refuses to know SQL.
 
 pub mod attempts;
+mod changing;
 pub mod commands;
+mod conditions;
 pub mod configuration;
 pub mod connections;
 pub mod destinations;
 pub mod enrolment;
 pub mod events;
 mod evidence;
+pub mod filters;
 pub mod fleet;
 pub mod keys;
 pub mod reports;
 pub mod requests;
 pub mod sources;
 pub mod status;
+pub mod watch;
 
 use tonic::{Request, Status};
 

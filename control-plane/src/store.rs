@@ -7,17 +7,21 @@
 //! before they reach a column.
 
 pub mod agents;
+mod answers;
 pub mod change;
 pub mod config;
 mod connections;
 pub mod database;
 mod destinations;
+mod filters;
 pub mod keys;
 mod page;
+mod pools;
 pub mod reach;
 pub mod reports;
 pub mod seal;
 mod sources;
+pub mod watch;
 
 use std::borrow::Cow;
 
@@ -25,6 +29,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 
 pub use agents::AgentStore;
+pub use answers::Remembered;
 pub use change::Change;
 pub use config::{ConfigStore, PoolConfiguration, SourceGroup};
 pub use database::Database;

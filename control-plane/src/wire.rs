@@ -7,6 +7,7 @@
 pub mod api_key;
 pub mod connection;
 pub mod destination;
+pub mod filter;
 pub mod mask;
 pub mod source;
 mod value;

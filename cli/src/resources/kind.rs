@@ -84,6 +84,7 @@ macro_rules! calls {
         async fn create(client: &Client, message: v1::$message) -> Result<v1::$message, Failure> {
             let request = v1::$create_request {
                 $field: Some(message),
+                ..v1::$create_request::default()
             };
             Ok(Box::pin(client.$service().$create(request))
                 .await?
@@ -93,6 +94,7 @@ macro_rules! calls {
         async fn upsert(client: &Client, message: v1::$message) -> Result<v1::$message, Failure> {
             let request = v1::$upsert_request {
                 $field: Some(message),
+                ..v1::$upsert_request::default()
             };
             Ok(Box::pin(client.$service().$upsert(request))
                 .await?
@@ -109,6 +111,7 @@ macro_rules! calls {
                 id: id.to_owned(),
                 $field: Some(message),
                 update_mask: Some(prost_types::FieldMask { paths }),
+                ..v1::$patch_request::default()
             };
             Ok(Box::pin(client.$service().$patch(request))
                 .await?
@@ -116,7 +119,10 @@ macro_rules! calls {
         }
 
         async fn delete(client: &Client, id: &str) -> Result<(), Failure> {
-            let request = v1::$delete_request { id: id.to_owned() };
+            let request = v1::$delete_request {
+                id: id.to_owned(),
+                ..v1::$delete_request::default()
+            };
             client.$service().$delete(request).await?;
             Ok(())
         }
@@ -131,12 +137,18 @@ macro_rules! switchable {
                 let answer = if on {
                     client
                         .$service()
-                        .$enable(v1::$enable_request { id })
+                        .$enable(v1::$enable_request {
+                            id,
+                            ..v1::$enable_request::default()
+                        })
                         .await?
                 } else {
                     client
                         .$service()
-                        .$disable(v1::$disable_request { id })
+                        .$disable(v1::$disable_request {
+                            id,
+                            ..v1::$disable_request::default()
+                        })
                         .await?
                 };
                 Ok(answer.into_inner())

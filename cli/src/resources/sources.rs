@@ -269,7 +269,7 @@ switchable! {
     enable_source EnableSourceRequest, disable_source DisableSourceRequest
 }
 
-pub(super) fn labels(labels: &std::collections::HashMap<String, String>) -> String {
+pub(super) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
     let mut pairs: Vec<String> = labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))

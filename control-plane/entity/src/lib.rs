@@ -7,11 +7,15 @@
 pub mod agent;
 pub mod api_key;
 pub mod connection;
+pub mod connection_filter;
 pub mod deleted_connection;
+pub mod deletion;
 pub mod destination;
 pub mod destination_minute;
 pub mod destination_standing;
+pub mod filter;
 pub mod installation;
+pub mod remembered_answer;
 pub mod report_cursor;
 pub mod source;
 pub mod source_minute;

@@ -6,6 +6,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_configuration;
 mod m0002_fleet;
 mod m0003_delivery;
+mod m0005_filters;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_configuration::Migration),
             Box::new(m0002_fleet::Migration),
             Box::new(m0003_delivery::Migration),
+            Box::new(m0005_filters::Migration),
         ]
     }
 }

@@ -93,6 +93,22 @@ impl From<ServiceError> for Status {
                 &[("id", &id), ("resource_type", kind.noun())],
                 Vec::new(),
             ),
+            ServiceError::Changed { kind, id } => status(
+                Code::Aborted,
+                "RESOURCE_CHANGED",
+                message,
+                "read it again, and make the change on top of what it is now",
+                &[("id", &id), ("resource_type", kind.noun())],
+                Vec::new(),
+            ),
+            ServiceError::RequestIdReused { id } => status(
+                Code::AlreadyExists,
+                "REQUEST_ID_REUSED",
+                message,
+                "take a new request id for every new call; the old one is free after a day",
+                &[("request_id", &shown(&id))],
+                Vec::new(),
+            ),
             ServiceError::LastKey { id } => status(
                 Code::FailedPrecondition,
                 "LAST_API_KEY",

@@ -77,6 +77,7 @@ pub(crate) fn read(
 /// Turns the proto's form into what callers see.
 pub(crate) fn write(descriptor: &MessageDescriptor, object: &mut Object) {
     list::write_cursor(descriptor, object);
+    list::write_agents(object);
     if let Some(shape) = of(descriptor) {
         (shape.write)(object);
     }

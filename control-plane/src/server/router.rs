@@ -14,9 +14,10 @@ use super::health::Health;
 use crate::auth::{self, Authenticator};
 use crate::fleet::Fleet;
 use crate::grpc;
+use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
 use crate::rest::{self, InvalidRules};
-use crate::service::{Connections, Destinations, Keys, Sources};
+use crate::service::{Connections, Destinations, Filters, Keys, Sources};
 use crate::store::AgentStore;
 
 /// Largest message of a method that needs no key.
@@ -33,7 +34,8 @@ pub(super) fn assemble(
     });
     let agents = AgentStore::new(plane.database.clone());
     let authenticator = Authenticator::new(plane.keys.clone(), agents);
-    let routes = with_configuration(plane, Routes::default());
+    let watches = Watches::new(plane.config.clone(), shutdown.clone());
+    let routes = with_configuration(plane, (fleet.clone(), watches), Routes::default());
     let routes = with_standard_services(with_fleet(fleet, routes));
     let grpc = routes
         .into_axum_router()
@@ -65,24 +67,36 @@ pub(super) fn assemble(
 }
 
 /// What people and programs configure.
-fn with_configuration(plane: &ControlPlane, routes: Routes) -> Routes {
+fn with_configuration(
+    plane: &ControlPlane,
+    (fleet, watches): (Fleet, Watches),
+    routes: Routes,
+) -> Routes {
     use v1::api_key_service_server::ApiKeyServiceServer;
     use v1::connection_service_server::ConnectionServiceServer;
     use v1::destination_service_server::DestinationServiceServer;
+    use v1::filter_service_server::FilterServiceServer;
     use v1::source_service_server::SourceServiceServer;
 
     let (config, base) = (&plane.config, plane.ingest_base());
     let sources = Sources::new(config.clone(), Arc::clone(&plane.clock));
     let destinations = Destinations::new(config.clone(), Arc::clone(&plane.clock));
     let connections = Connections::new(config.clone(), Arc::clone(&plane.clock));
+    let filters = Filters::new(config.clone(), Arc::clone(&plane.clock));
     let keys = Keys::new(plane.keys.clone(), Arc::clone(&plane.clock));
-    let sources = grpc::sources::SourceApi::new(sources, base.clone());
-    let destinations = grpc::destinations::DestinationApi::new(destinations);
-    let connections = grpc::connections::ConnectionApi::new(connections, base);
+    let own = || (fleet.clone(), watches.clone());
+    let (of, by) = own();
+    let sources = grpc::sources::SourceApi::new(sources, base.clone(), of, by);
+    let (of, by) = own();
+    let destinations = grpc::destinations::DestinationApi::new(destinations, of, by);
+    let (of, by) = own();
+    let filters = grpc::filters::FilterApi::new(filters, of, by);
+    let connections = grpc::connections::ConnectionApi::new(connections, base, fleet, watches);
     routes
         .add_service(SourceServiceServer::new(sources))
         .add_service(DestinationServiceServer::new(destinations))
         .add_service(ConnectionServiceServer::new(connections))
+        .add_service(FilterServiceServer::new(filters))
         .add_service(ApiKeyServiceServer::new(grpc::keys::KeyApi::new(keys)))
 }
 

@@ -179,6 +179,16 @@ impl AgentStore {
         }))
     }
 
+    /// The agents of some pools, by name.
+    pub async fn of_pools(&self, pools: &[String]) -> Result<Vec<Agent>, StoreError> {
+        let select = Entity::find()
+            .filter(Column::Pool.is_in(pools))
+            .order_by_asc(Column::Name)
+            .limit(MAX_FLEET);
+        let rows = select.all(self.database.read()).await?;
+        rows.into_iter().map(domain).collect()
+    }
+
     /// Every agent that may hold evidence: those that ever connected, by store number.
     pub async fn holders(&self) -> Result<Vec<Agent>, StoreError> {
         let select = Entity::find()

@@ -3,17 +3,24 @@
 
 use std::sync::Arc;
 
-use hookplane_entity::{connection, deleted_connection, destination, installation, source};
+use hookplane_entity::{
+    connection, deleted_connection, deletion, destination, filter, installation, source,
+};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _,
     QueryFilter as _, Set,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::database::INSTALLATION;
-use super::{Sealer, StoreError, connections, destinations, signed, sources, unsigned};
-use crate::domain::{Connection, Destination, Millis, Source};
+use super::{
+    Remembered, Sealer, StoreError, answers, connections, destinations, filters, signed, sources,
+    unsigned,
+};
+use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
 
 /// A change under way. Changes of one database run one after the other.
 pub struct Change {
@@ -73,6 +80,43 @@ impl Change {
         Ok(())
     }
 
+    /// Keeps what was written without taking a revision: nothing that agents or
+    /// watchers see has changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: then nothing happened.
+    pub async fn commit_unrevised(self) -> Result<(), StoreError> {
+        installation::Entity::update_many()
+            .col_expr(
+                installation::Column::Revision,
+                Expr::col(installation::Column::Revision).sub(1),
+            )
+            .filter(installation::Column::Id.eq(INSTALLATION))
+            .exec(&self.tx)
+            .await?;
+        Ok(self.tx.commit().await?)
+    }
+
+    /// The answer that a call of this team had, if it was made lately.
+    pub async fn recall<A: DeserializeOwned>(
+        &self,
+        team_id: &str,
+        request_id: &str,
+        now: Millis,
+    ) -> Result<Option<Remembered<A>>, StoreError> {
+        answers::recall(&self.tx, &self.sealer, (team_id, request_id), now).await
+    }
+
+    pub async fn remember<A: Serialize>(
+        &self,
+        team_id: &str,
+        request_id: &str,
+        answer: &Remembered<A>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        answers::remember(&self.tx, &self.sealer, (team_id, request_id), answer, now).await
+    }
+
     /// Begins another lineage of revisions, unless the one it is to end has ended already.
     pub(super) async fn begin_epoch(&self, ends: &str, begins: &str) -> Result<bool, StoreError> {
         let changed = installation::Entity::update_many()
@@ -106,9 +150,12 @@ impl Change {
         Ok(())
     }
 
-    pub async fn delete_source(&self, id: &str) -> Result<(), StoreError> {
-        source::Entity::delete_by_id(id).exec(&self.tx).await?;
-        Ok(())
+    pub async fn delete_source(&self, gone: &Source, now: Millis) -> Result<(), StoreError> {
+        source::Entity::delete_by_id(&gone.id)
+            .exec(&self.tx)
+            .await?;
+        self.note_deletion(ResourceKind::Source, (&gone.team_id, &gone.id), now)
+            .await
     }
 
     /// How many connections refer to a source.
@@ -116,13 +163,16 @@ impl Change {
         connections::of_source(&self.tx, id).await
     }
 
-    /// Bytes that the settings of a source's connections have, but for one of them.
+    /// Bytes that the settings of a source's connections have, but for one of them,
+    /// stored filters included.
     pub async fn connection_bytes_of_source(
         &self,
         id: &str,
         except: &str,
     ) -> Result<u64, StoreError> {
-        connections::bytes_of_source(&self.tx, id, except).await
+        let own = connections::bytes_of_source(&self.tx, id, except).await?;
+        let filters = filters::bytes_of_source(&self.tx, id, except).await?;
+        Ok(own.saturating_add(filters))
     }
 
     pub async fn destination(
@@ -155,9 +205,59 @@ impl Change {
         Ok(())
     }
 
-    pub async fn delete_destination(&self, id: &str) -> Result<(), StoreError> {
-        destination::Entity::delete_by_id(id).exec(&self.tx).await?;
+    pub async fn delete_destination(
+        &self,
+        gone: &Destination,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        destination::Entity::delete_by_id(&gone.id)
+            .exec(&self.tx)
+            .await?;
+        self.note_deletion(ResourceKind::Destination, (&gone.team_id, &gone.id), now)
+            .await
+    }
+
+    pub async fn filter(&self, team_id: &str, id: &str) -> Result<Option<Filter>, StoreError> {
+        filters::get(&self.tx, team_id, id).await
+    }
+
+    pub async fn filter_named(
+        &self,
+        team_id: &str,
+        name: &str,
+    ) -> Result<Option<Filter>, StoreError> {
+        filters::by_name(&self.tx, team_id, name).await
+    }
+
+    pub async fn insert_filter(&self, filter: &Filter) -> Result<(), StoreError> {
+        filters::row(filter)?.insert(&self.tx).await?;
         Ok(())
+    }
+
+    /// Also marks the connections that use it, and their sources' groups, as changed.
+    pub async fn update_filter(&self, filter: &Filter) -> Result<(), StoreError> {
+        filters::row(filter)?.update(&self.tx).await?;
+        filters::touch_users(&self.tx, &filter.id, self.revision).await
+    }
+
+    pub async fn delete_filter(&self, gone: &Filter, now: Millis) -> Result<(), StoreError> {
+        filter::Entity::delete_by_id(&gone.id)
+            .exec(&self.tx)
+            .await?;
+        self.note_deletion(ResourceKind::Filter, (&gone.team_id, &gone.id), now)
+            .await
+    }
+
+    /// How many connections refer to a filter.
+    pub async fn connections_of_filter(&self, id: &str) -> Result<u64, StoreError> {
+        let found = filters::uses(&self.tx, vec![id.to_owned()]).await?;
+        Ok(found.get(id).map_or(0, |found| found.connections))
+    }
+
+    /// The most that connections and filters of one source come to, over the
+    /// sources that use a filter, if that grows by so many bytes.
+    pub async fn largest_group_with(&self, id: &str, growth: u64) -> Result<u64, StoreError> {
+        filters::largest_group(&self.tx, id, growth).await
     }
 
     /// How many connections refer to a destination.
@@ -185,12 +285,15 @@ impl Change {
     /// Also marks the source's group as changed.
     pub async fn insert_connection(&self, connection: &Connection) -> Result<(), StoreError> {
         connections::row(connection)?.insert(&self.tx).await?;
+        filters::note_uses(&self.tx, connection).await?;
         self.touch(&connection.source_id).await
     }
 
     /// Also marks the source's group as changed.
     pub async fn update_connection(&self, connection: &Connection) -> Result<(), StoreError> {
         connections::row(connection)?.update(&self.tx).await?;
+        filters::forget_uses(&self.tx, &connection.id).await?;
+        filters::note_uses(&self.tx, connection).await?;
         self.touch(&connection.source_id).await
     }
 
@@ -210,10 +313,31 @@ impl Change {
             deleted_at: Set(now),
         };
         note.insert(&self.tx).await?;
+        filters::forget_uses(&self.tx, &connection.id).await?;
+        let gone = (connection.team_id.as_str(), connection.id.as_str());
+        self.note_deletion(ResourceKind::Connection, gone, now)
+            .await?;
         connection::Entity::delete_by_id(&connection.id)
             .exec(&self.tx)
             .await?;
         self.touch(&connection.source_id).await
+    }
+
+    async fn note_deletion(
+        &self,
+        kind: ResourceKind,
+        (team_id, id): (&str, &str),
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let note = deletion::ActiveModel {
+            id: Set(id.to_owned()),
+            team_id: Set(team_id.to_owned()),
+            kind: Set(kind.noun().to_owned()),
+            revision: Set(signed(self.revision)),
+            deleted_at: Set(now),
+        };
+        note.insert(&self.tx).await?;
+        Ok(())
     }
 
     async fn touch(&self, source_id: &str) -> Result<(), StoreError> {

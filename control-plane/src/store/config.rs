@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use hookplane_entity::{connection, deleted_connection, destination, installation, source, team};
+use hookplane_entity::{
+    connection, deleted_connection, deletion, destination, installation, source, team,
+};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _,
@@ -13,11 +16,12 @@ use tokio::sync::watch;
 use super::change::Change;
 pub use super::connections::ConnectionFilter;
 use super::database::INSTALLATION;
+pub use super::filters::FilterUse;
 use super::{
-    Database, Page, PageRequest, Sealer, StoreError, broken, connections, destinations, sources,
-    unsigned,
+    Database, Page, PageRequest, Sealer, StoreError, answers, broken, connections, destinations,
+    filters, sources, unsigned,
 };
-use crate::domain::{Connection, Destination, Millis, Source};
+use crate::domain::{Connection, Destination, Filter, Millis, Source};
 
 /// Longer than any retry policy lasts.
 const DELETIONS_KEPT_MILLIS: Millis = 60 * 86_400_000;
@@ -198,6 +202,35 @@ impl ConfigStore {
         connections::list(self.database.read(), team_id, filter, page).await
     }
 
+    pub async fn filter(&self, team_id: &str, id: &str) -> Result<Option<Filter>, StoreError> {
+        filters::get(self.database.read(), team_id, id).await
+    }
+
+    pub async fn filters(
+        &self,
+        team_id: &str,
+        name: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<Filter>, StoreError> {
+        filters::list(self.database.read(), team_id, name, page).await
+    }
+
+    /// How filters are used; those that nothing uses are left out.
+    pub async fn filter_uses(
+        &self,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, FilterUse>, StoreError> {
+        filters::uses(self.database.read(), ids).await
+    }
+
+    pub(super) const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
     pub async fn counts(&self, team_id: &str) -> Result<ConfigCounts, StoreError> {
         let db = self.database.read();
         let sources = source::Entity::find().filter(source::Column::TeamId.eq(team_id));
@@ -238,6 +271,13 @@ impl ConfigStore {
             .order_by_asc(destination::Column::Id)
             .all(&view)
             .await?;
+        let stored = filters::of_sources(&view, sources_of_pool(name)).await?;
+        for connection in branches.values_mut().flatten() {
+            let find = |id: &str| Some(stored.get(id)?.spec.conditions.clone());
+            connection.spec.resolve(find).map_err(|filter| {
+                broken("connections", &connection.id, format!("no filter {filter}"))
+            })?;
+        }
         let deleted = deleted_connection::Entity::find()
             .filter(deleted_connection::Column::Pool.eq(name))
             .order_by_asc(deleted_connection::Column::Revision)
@@ -290,7 +330,8 @@ impl ConfigStore {
         Ok(begun)
     }
 
-    /// Forgets deletions that every agent has learnt of or that nobody waits for any more.
+    /// Forgets deletions that every agent has learnt of or that nobody waits for any
+    /// more, and answers that nobody asks for again.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
@@ -300,6 +341,27 @@ impl ConfigStore {
             .filter(deleted_connection::Column::DeletedAt.lt(now - DELETIONS_KEPT_MILLIS))
             .exec(&tx)
             .await?;
+        let old = deletion::Column::DeletedAt.lt(now - DELETIONS_KEPT_MILLIS);
+        let newest = deletion::Entity::find()
+            .filter(old.clone())
+            .order_by_desc(deletion::Column::Revision)
+            .one(&tx)
+            .await?;
+        if let Some(newest) = newest {
+            installation::Entity::update_many()
+                .col_expr(
+                    installation::Column::DeletionsFloor,
+                    Expr::value(newest.revision),
+                )
+                .filter(installation::Column::Id.eq(INSTALLATION))
+                .exec(&tx)
+                .await?;
+            deletion::Entity::delete_many()
+                .filter(old)
+                .exec(&tx)
+                .await?;
+        }
+        answers::forget(&tx, now).await?;
         Ok(tx.commit().await?)
     }
 }

@@ -124,6 +124,7 @@ impl Database {
                 id: Set(INSTALLATION),
                 epoch: Set(birth.epoch.clone()),
                 revision: Set(0),
+                deletions_floor: Set(0),
             };
             row.insert(&tx).await?;
             let first = team::ActiveModel {

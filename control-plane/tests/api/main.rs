@@ -2,10 +2,13 @@
 
 mod authorisation;
 mod calls;
+mod conditional;
 mod configuration;
 mod connections;
 mod delivery;
+mod filters;
 mod fuzz;
+mod http;
 #[path = "../rest/inputs.rs"]
 mod inputs;
 mod plane;
@@ -13,3 +16,4 @@ mod postgres;
 mod refusals;
 mod secrets;
 mod start;
+mod watch;

@@ -302,3 +302,34 @@ async fn shutdown_ends_streams_at_once_with_a_hint() {
     assert_eq!(ending.code(), Code::Unavailable, "{ending:?}");
     assert!(!ending.details().is_empty(), "with details");
 }
+
+#[tokio::test]
+async fn a_stored_filter_reaches_agents_as_conditions_and_its_change_as_a_new_version() {
+    let plane = Plane::start().await;
+    let source = plane.source("ours", "default").await;
+    let (_, connection) = plane.connect(&source, "billing").await;
+    let filter = plane.filter("invoices", "/invoices").await;
+    plane.filter_by(&connection, &filter).await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    let condition = |talk: &crate::agent::Talk| {
+        let group = &talk.held.resources[&("source", source.id.clone())];
+        let Some(Body::Source(group)) = &group.body else {
+            panic!("a source comes as a group");
+        };
+        let rule = group.connections[0].rules[0].rule.clone();
+        let Some(hookplane_proto::v1::rule::Rule::Filter(rule)) = rule else {
+            panic!("the rule is a filter");
+        };
+        assert_eq!(rule.filter_id, "", "agents know no stored filters");
+        rule.path.and_then(|path| path.kind)
+    };
+    let is = |path: &str| Some(prost_types::value::Kind::StringValue(path.to_owned()));
+    assert_eq!(condition(&talk), is("/invoices"));
+
+    plane.filter("invoices", "/paid").await;
+    let got = talk.apply().await;
+    assert_eq!(got, Got::Delta(vec![source.id.clone()], Vec::new()));
+    assert_eq!(condition(&talk), is("/paid"));
+}

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::clock::{Clock, SharedClock};
-use hookplane_control_plane::domain::{Connection, Destination, Source};
+use hookplane_control_plane::domain::{Connection, Destination, Filter, Source};
 use hookplane_control_plane::fleet::{Fleet, Parts, Timings};
 use hookplane_control_plane::grpc::{attempts, commands, configuration, enrolment};
 use hookplane_control_plane::grpc::{events, fleet, reports, requests};
 use hookplane_control_plane::listener;
-use hookplane_control_plane::service::{Connections, Destinations, Keys, Sources};
+use hookplane_control_plane::service::{Call, Connections, Destinations, Filters, Keys, Sources};
 use hookplane_control_plane::store::database::Birth;
 use hookplane_control_plane::store::{
     AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
 };
-use hookplane_control_plane::wire::{connection, destination, source};
+use hookplane_control_plane::wire::{connection, destination, filter, source};
 use hookplane_proto::agent::v1 as agent_v1;
 use hookplane_proto::v1;
 use sea_orm::ConnectionTrait as _;
@@ -233,6 +233,10 @@ impl Plane {
         Sources::new(self.config.clone(), self.shared_clock())
     }
 
+    fn call(&self) -> Call {
+        Call::of_team(&self.team)
+    }
+
     /// A Clerk source of a pool.
     pub(crate) async fn source(&self, name: &str, pool: &str) -> Source {
         let auth = v1::source_auth::Scheme::ProviderSignature(v1::ProviderSignature {
@@ -252,7 +256,7 @@ impl Plane {
         };
         let draft = source::draft(message).expect("a valid source");
         self.sources()
-            .create(&self.team, draft)
+            .create(&self.call(), draft)
             .await
             .expect("a source")
     }
@@ -263,7 +267,10 @@ impl Plane {
             source::message(source, "", hookplane_control_plane::wire::Secrets::Revealed);
         message.description = description.to_owned();
         let draft = source::draft(message).expect("a valid source");
-        let changed = self.sources().replace(&self.team, &source.id, draft).await;
+        let changed = self
+            .sources()
+            .replace(&self.call(), &source.id, draft)
+            .await;
         changed.expect("a changed source");
     }
 
@@ -279,7 +286,7 @@ impl Plane {
         };
         let draft = destination::draft(message).expect("a valid destination");
         let destinations = Destinations::new(self.config.clone(), self.shared_clock());
-        let to = destinations.create(&self.team, draft).await;
+        let to = destinations.create(&self.call(), draft).await;
         let to = to.expect("a destination");
         let message = v1::Connection {
             name: name.to_owned(),
@@ -289,13 +296,47 @@ impl Plane {
         };
         let draft = connection::draft(message).expect("a valid connection");
         let connections = Connections::new(self.config.clone(), self.shared_clock());
-        let made = connections.create(&self.team, draft).await;
+        let made = connections.create(&self.call(), draft).await;
         (to, made.expect("a connection"))
+    }
+
+    /// Lets a stored filter decide what passes a connection.
+    pub(crate) async fn filter_by(&self, connection: &Connection, filter: &Filter) {
+        let mut message = connection::message(connection);
+        let rule = v1::FilterRule {
+            filter_id: filter.id.clone(),
+            ..v1::FilterRule::default()
+        };
+        message.rules = vec![v1::Rule {
+            rule: Some(v1::rule::Rule::Filter(rule)),
+        }];
+        let draft = connection::draft(message).expect("a valid connection");
+        let connections = Connections::new(self.config.clone(), self.shared_clock());
+        let changed = connections
+            .replace(&self.call(), &connection.id, draft)
+            .await;
+        changed.expect("a changed connection");
+    }
+
+    /// A stored filter that lets this path through; made, or changed to it.
+    pub(crate) async fn filter(&self, name: &str, path: &str) -> Filter {
+        let text = prost_types::value::Kind::StringValue(path.to_owned());
+        let message = v1::Filter {
+            name: name.to_owned(),
+            conditions: Some(v1::FilterConditions {
+                path: Some(prost_types::Value { kind: Some(text) }),
+                ..v1::FilterConditions::default()
+            }),
+            ..v1::Filter::default()
+        };
+        let filters = Filters::new(self.config.clone(), self.shared_clock());
+        let made = filters.upsert(&self.call(), filter::draft(message)).await;
+        made.expect("a filter")
     }
 
     pub(crate) async fn disconnect(&self, connection: &Connection) {
         let connections = Connections::new(self.config.clone(), self.shared_clock());
-        let deleted = connections.delete(&self.team, &connection.id).await;
+        let deleted = connections.delete(&self.call(), &connection.id).await;
         deleted.expect("a deleted connection");
     }
 }
