@@ -7,6 +7,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "hookplane/v1/capability.proto",
         "hookplane/v1/common.proto",
         "hookplane/v1/source.proto",
         "hookplane/v1/destination.proto",
@@ -16,11 +17,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/request.proto",
         "hookplane/v1/event.proto",
         "hookplane/v1/fleet.proto",
+        "hookplane/v1/rollout.proto",
         "hookplane/v1/api_key.proto",
         "hookplane/agent/v1/enrolment.proto",
         "hookplane/agent/v1/configuration.proto",
         "hookplane/agent/v1/commands.proto",
         "hookplane/agent/v1/reports.proto",
+        "hookplane/replica/v1/relay.proto",
     ];
     println!("cargo::rerun-if-changed=google");
     println!("cargo::rerun-if-changed=hookplane");

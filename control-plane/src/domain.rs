@@ -14,6 +14,7 @@ pub mod destination_auth;
 pub mod filter;
 pub mod histogram;
 pub mod report;
+pub mod rollout;
 pub mod secret;
 pub mod source;
 pub mod violation;
@@ -45,6 +46,7 @@ pub enum ResourceKind {
     Filter,
     ApiKey,
     Agent,
+    Rollout,
 }
 
 impl ResourceKind {
@@ -58,6 +60,7 @@ impl ResourceKind {
             Self::Filter => "filter",
             Self::ApiKey => "API key",
             Self::Agent => "agent",
+            Self::Rollout => "rollout",
         }
     }
 }

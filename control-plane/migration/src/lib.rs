@@ -7,6 +7,7 @@ mod m0001_configuration;
 mod m0002_fleet;
 mod m0003_delivery;
 mod m0005_filters;
+mod m0006_replicas;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_fleet::Migration),
             Box::new(m0003_delivery::Migration),
             Box::new(m0005_filters::Migration),
+            Box::new(m0006_replicas::Migration),
         ]
     }
 }

@@ -112,7 +112,7 @@ pub(super) async fn from_holder<T>(
             "list what there is, and check that the id is whole",
         ));
     };
-    match fleet.ask(&agent.id, team_id, command).await {
+    match fleet.ask(&agent, team_id, command).await {
         Ok(answer) => Ok(match pick(answer) {
             Some(found) => FromHolder::Answered(found),
             None => FromHolder::Away(Box::new((agent, AskError::Mismatch))),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hookplane_proto::{DESCRIPTORS, agent, v1};
+use hookplane_proto::{DESCRIPTORS, agent, replica, v1};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -13,6 +13,7 @@ use super::door::Door;
 use super::health::Health;
 use crate::auth::{self, Authenticator};
 use crate::fleet::Fleet;
+use crate::fleet::relay::MAX_MESSAGE;
 use crate::grpc;
 use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
@@ -103,13 +104,14 @@ fn with_configuration(
 /// What agents open, and what people ask about them and of them.
 fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use agent::v1::command_service_server::CommandServiceServer;
-    use agent::v1::configuration_service_server::ConfigurationServiceServer;
     use agent::v1::enrolment_service_server::EnrolmentServiceServer;
     use agent::v1::report_service_server::ReportServiceServer;
     use v1::attempt_service_server::AttemptServiceServer;
     use v1::event_service_server::EventServiceServer;
     use v1::fleet_service_server::FleetServiceServer;
+    use replica::v1::relay_service_server::RelayServiceServer;
     use v1::request_service_server::RequestServiceServer;
+    use v1::rollout_service_server::RolloutServiceServer;
 
     let enrolment = grpc::enrolment::Enrolment::new(fleet.clone());
     let configuration = grpc::configuration::ConfigurationStreams::new(fleet.clone());
@@ -120,12 +122,20 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     let attempts = grpc::attempts::AttemptApi::new(fleet.clone());
     routes
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(OPEN_MESSAGE))
-        .add_service(ConfigurationServiceServer::new(configuration))
+        .add_service(configuration)
         .add_service(CommandServiceServer::new(commands))
         .add_service(ReportServiceServer::new(reports))
         .add_service(RequestServiceServer::new(requests))
         .add_service(EventServiceServer::new(events))
         .add_service(AttemptServiceServer::new(attempts))
+        .add_service(
+            RelayServiceServer::new(grpc::relay::RelayApi::new(fleet.clone()))
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(RolloutServiceServer::new(grpc::rollouts::RolloutApi::new(
+            fleet.clone(),
+        )))
         .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
 }
 

@@ -16,9 +16,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::database::INSTALLATION;
+use super::rollouts::Staging;
 use super::{
-    Remembered, Sealer, StoreError, answers, connections, destinations, filters, signed, sources,
-    unsigned,
+    Remembered, Sealer, StoreError, answers, connections, database, destinations, filters, signed,
+    sources, unsigned,
 };
 use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
 
@@ -28,6 +29,7 @@ pub struct Change {
     sealer: Arc<Sealer>,
     head: watch::Sender<u64>,
     revision: u64,
+    staging: Staging,
 }
 
 impl Change {
@@ -50,12 +52,18 @@ impl Change {
             .one(&tx)
             .await?;
         let revision = row.map_or(0, |row| unsigned(row.revision));
+        let staging = Staging::read(&tx).await?;
         Ok(Self {
             tx,
             sealer,
             head,
             revision,
+            staging,
         })
+    }
+
+    pub(super) const fn tx(&self) -> &DatabaseTransaction {
+        &self.tx
     }
 
     /// The revision that everything written here belongs to.
@@ -69,6 +77,7 @@ impl Change {
     /// # Errors
     /// [`StoreError::Unavailable`]: then nothing happened.
     pub async fn commit(self) -> Result<(), StoreError> {
+        database::announce(&self.tx, self.revision).await?;
         self.tx.commit().await?;
         self.head.send_if_modified(|head| {
             let newer = self.revision > *head;
@@ -141,20 +150,33 @@ impl Change {
     }
 
     pub async fn insert_source(&self, source: &Source) -> Result<(), StoreError> {
+        self.before_source(source).await?;
         sources::row(source, &self.sealer)?.insert(&self.tx).await?;
         Ok(())
     }
 
     pub async fn update_source(&self, source: &Source) -> Result<(), StoreError> {
+        self.before_source(source).await?;
         sources::row(source, &self.sealer)?.update(&self.tx).await?;
         Ok(())
     }
 
     pub async fn delete_source(&self, gone: &Source, now: Millis) -> Result<(), StoreError> {
+        let revision = self.revision;
+        self.staging
+            .before_source(&self.tx, revision, &gone.id, None)
+            .await?;
         source::Entity::delete_by_id(&gone.id)
             .exec(&self.tx)
             .await?;
         self.note_deletion(ResourceKind::Source, (&gone.team_id, &gone.id), now)
+            .await
+    }
+
+    async fn before_source(&self, source: &Source) -> Result<(), StoreError> {
+        let (id, pool) = (&source.id, Some(source.spec.pool.as_str()));
+        self.staging
+            .before_source(&self.tx, self.revision, id, pool)
             .await
     }
 
@@ -192,6 +214,7 @@ impl Change {
     }
 
     pub async fn insert_destination(&self, destination: &Destination) -> Result<(), StoreError> {
+        self.before_destination(&destination.id).await?;
         destinations::row(destination, &self.sealer)?
             .insert(&self.tx)
             .await?;
@@ -199,6 +222,7 @@ impl Change {
     }
 
     pub async fn update_destination(&self, destination: &Destination) -> Result<(), StoreError> {
+        self.before_destination(&destination.id).await?;
         destinations::row(destination, &self.sealer)?
             .update(&self.tx)
             .await?;
@@ -210,6 +234,7 @@ impl Change {
         gone: &Destination,
         now: Millis,
     ) -> Result<(), StoreError> {
+        self.before_destination(&gone.id).await?;
         destination::Entity::delete_by_id(&gone.id)
             .exec(&self.tx)
             .await?;
@@ -236,11 +261,13 @@ impl Change {
 
     /// Also marks the connections that use it, and their sources' groups, as changed.
     pub async fn update_filter(&self, filter: &Filter) -> Result<(), StoreError> {
+        self.before_filter(&filter.id).await?;
         filters::row(filter)?.update(&self.tx).await?;
         filters::touch_users(&self.tx, &filter.id, self.revision).await
     }
 
     pub async fn delete_filter(&self, gone: &Filter, now: Millis) -> Result<(), StoreError> {
+        self.before_filter(&gone.id).await?;
         filter::Entity::delete_by_id(&gone.id)
             .exec(&self.tx)
             .await?;
@@ -258,6 +285,24 @@ impl Change {
     /// sources that use a filter, if that grows by so many bytes.
     pub async fn largest_group_with(&self, id: &str, growth: u64) -> Result<u64, StoreError> {
         filters::largest_group(&self.tx, id, growth).await
+    }
+
+    async fn before_destination(&self, id: &str) -> Result<(), StoreError> {
+        let revision = self.revision;
+        self.staging
+            .before_destination(&self.tx, revision, id)
+            .await
+    }
+
+    async fn before_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.staging
+            .before_connection(&self.tx, self.revision, connection)
+            .await
+    }
+
+    async fn before_filter(&self, id: &str) -> Result<(), StoreError> {
+        let revision = self.revision;
+        self.staging.before_filter(&self.tx, revision, id).await
     }
 
     /// How many connections refer to a destination.
@@ -284,6 +329,7 @@ impl Change {
 
     /// Also marks the source's group as changed.
     pub async fn insert_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.before_connection(connection).await?;
         connections::row(connection)?.insert(&self.tx).await?;
         filters::note_uses(&self.tx, connection).await?;
         self.touch(&connection.source_id).await
@@ -291,6 +337,7 @@ impl Change {
 
     /// Also marks the source's group as changed.
     pub async fn update_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.before_connection(connection).await?;
         connections::row(connection)?.update(&self.tx).await?;
         filters::forget_uses(&self.tx, &connection.id).await?;
         filters::note_uses(&self.tx, connection).await?;
@@ -303,6 +350,7 @@ impl Change {
         connection: &Connection,
         now: Millis,
     ) -> Result<(), StoreError> {
+        self.before_connection(connection).await?;
         let from = source::Entity::find_by_id(&connection.source_id)
             .one(&self.tx)
             .await?;

@@ -1,6 +1,6 @@
 //! Configuration: reads for the API, whole pools for the agents, changes with their revision.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hookplane_entity::{
@@ -29,8 +29,8 @@ const DELETIONS_KEPT_MILLIS: Millis = 60 * 86_400_000;
 /// A handle; clones share the database.
 #[derive(Clone)]
 pub struct ConfigStore {
-    database: Database,
-    sealer: Arc<Sealer>,
+    pub(super) database: Database,
+    pub(super) sealer: Arc<Sealer>,
     head: watch::Sender<u64>,
 }
 
@@ -39,35 +39,6 @@ pub struct ConfigStore {
 pub struct Head {
     pub epoch: String,
     pub revision: u64,
-}
-
-/// Everything that the agents of one pool need, read at one revision.
-#[derive(Clone, Debug)]
-pub struct PoolConfiguration {
-    pub head: Head,
-    /// Sorted by id.
-    pub sources: Vec<SourceGroup>,
-    /// Those that a connection of the pool refers to, sorted by id.
-    pub destinations: Vec<Destination>,
-    /// Connections that a person deleted lately, oldest deletion first.
-    pub deleted: Vec<DeletedConnection>,
-}
-
-/// A connection that a person deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeletedConnection {
-    pub id: String,
-    pub revision: u64,
-}
-
-/// A source with its connections.
-#[derive(Clone, Debug)]
-pub struct SourceGroup {
-    pub source: Source,
-    /// Sorted by id.
-    pub connections: Vec<Connection>,
-    /// Newest revision of the source and its connections, deleted ones included.
-    pub version: u64,
 }
 
 /// How many there are of each.
@@ -111,6 +82,11 @@ impl ConfigStore {
             newer
         });
         Ok(head)
+    }
+
+    /// Hears of changes that other replicas commit.
+    pub(crate) fn notices(&self) -> super::notices::Notices {
+        self.database.notices()
     }
 
     pub async fn head(&self) -> Result<Head, StoreError> {
@@ -244,78 +220,6 @@ impl ConfigStore {
         })
     }
 
-    /// Everything one pool needs, secrets included, of all teams.
-    pub async fn pool(&self, name: &str) -> Result<PoolConfiguration, StoreError> {
-        let view = self.database.snapshot().await?;
-        let head = head(&view).await?;
-        let rows = source::Entity::find()
-            .filter(source::Column::Pool.eq(name))
-            .order_by_asc(source::Column::Id)
-            .all(&view)
-            .await?;
-        let of_pool = connection::Entity::find()
-            .filter(connection::Column::SourceId.in_subquery(sources_of_pool(name)))
-            .order_by_asc(connection::Column::Id)
-            .all(&view)
-            .await?;
-        let mut branches: BTreeMap<String, Vec<Connection>> = BTreeMap::new();
-        for row in of_pool {
-            let connection = connections::domain(row)?;
-            branches
-                .entry(connection.source_id.clone())
-                .or_default()
-                .push(connection);
-        }
-        let receivers = destination::Entity::find()
-            .filter(destination::Column::Id.in_subquery(receivers_of_pool(name)))
-            .order_by_asc(destination::Column::Id)
-            .all(&view)
-            .await?;
-        let stored = filters::of_sources(&view, sources_of_pool(name)).await?;
-        for connection in branches.values_mut().flatten() {
-            let find = |id: &str| Some(stored.get(id)?.spec.conditions.clone());
-            connection.spec.resolve(find).map_err(|filter| {
-                broken("connections", &connection.id, format!("no filter {filter}"))
-            })?;
-        }
-        let deleted = deleted_connection::Entity::find()
-            .filter(deleted_connection::Column::Pool.eq(name))
-            .order_by_asc(deleted_connection::Column::Revision)
-            .all(&view)
-            .await?;
-        // Only read: nothing to keep.
-        view.rollback().await?;
-        let sources = rows
-            .into_iter()
-            .map(|row| {
-                let version = unsigned(row.group_revision);
-                let source = sources::domain(row, &self.sealer)?;
-                let connections = branches.remove(&source.id).unwrap_or_default();
-                Ok(SourceGroup {
-                    source,
-                    connections,
-                    version,
-                })
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        let destinations = receivers
-            .into_iter()
-            .map(|row| destinations::domain(row, &self.sealer))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(PoolConfiguration {
-            head,
-            sources,
-            destinations,
-            deleted: deleted
-                .into_iter()
-                .map(|row| DeletedConnection {
-                    id: row.id,
-                    revision: unsigned(row.revision),
-                })
-                .collect(),
-        })
-    }
-
     /// Begins another lineage: the database was restored, so agents may hold revisions
     /// of the old one that it does not know. Gives whether this call did it.
     ///
@@ -366,7 +270,7 @@ impl ConfigStore {
     }
 }
 
-async fn head(db: &impl ConnectionTrait) -> Result<Head, StoreError> {
+pub(super) async fn head(db: &impl ConnectionTrait) -> Result<Head, StoreError> {
     let row = installation::Entity::find_by_id(INSTALLATION)
         .one(db)
         .await?;
@@ -375,22 +279,4 @@ async fn head(db: &impl ConnectionTrait) -> Result<Head, StoreError> {
         epoch: row.epoch,
         revision: unsigned(row.revision),
     })
-}
-
-fn sources_of_pool(pool: &str) -> sea_orm::sea_query::SelectStatement {
-    use sea_orm::{QuerySelect as _, QueryTrait as _};
-    source::Entity::find()
-        .select_only()
-        .column(source::Column::Id)
-        .filter(source::Column::Pool.eq(pool))
-        .into_query()
-}
-
-fn receivers_of_pool(pool: &str) -> sea_orm::sea_query::SelectStatement {
-    use sea_orm::{QuerySelect as _, QueryTrait as _};
-    connection::Entity::find()
-        .select_only()
-        .column(connection::Column::DestinationId)
-        .filter(connection::Column::SourceId.in_subquery(sources_of_pool(pool)))
-        .into_query()
 }

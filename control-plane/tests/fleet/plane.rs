@@ -12,9 +12,9 @@ use std::time::Duration;
 use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::clock::{Clock, SharedClock};
 use hookplane_control_plane::domain::{Connection, Destination, Filter, Source};
-use hookplane_control_plane::fleet::{Fleet, Parts, Timings};
+use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
 use hookplane_control_plane::grpc::{attempts, commands, configuration, enrolment};
-use hookplane_control_plane::grpc::{events, fleet, reports, requests};
+use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
 use hookplane_control_plane::listener;
 use hookplane_control_plane::service::{Call, Connections, Destinations, Filters, Keys, Sources};
 use hookplane_control_plane::store::database::Birth;
@@ -23,6 +23,7 @@ use hookplane_control_plane::store::{
 };
 use hookplane_control_plane::wire::{connection, destination, filter, source};
 use hookplane_proto::agent::v1 as agent_v1;
+use hookplane_proto::replica::v1 as replica_v1;
 use hookplane_proto::v1;
 use sea_orm::ConnectionTrait as _;
 use tokio::net::TcpListener;
@@ -102,6 +103,23 @@ impl Plane {
         Self::open(self.url, self.folder, self.clock, self.timings).await
     }
 
+    /// Another control plane on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
+        Self::open(self.url.clone(), folder, clock, self.timings).await
+    }
+
+    /// One on a database of somebody's choice.
+    pub(crate) async fn on(url: &str, timings: Timings) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder for the test"));
+        let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+        Self::open(url.to_owned(), folder, clock, timings).await
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) async fn stop(&self) {
         self.shutdown.cancel();
         self.tasks.close();
@@ -129,6 +147,8 @@ impl Plane {
         let api_key = made.create("tm_first", "test").await.expect("a key").secret;
         let agents = AgentStore::new(database.clone());
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
         let fleet = Fleet::new(Parts {
             config: config.clone(),
             agents: agents.clone(),
@@ -139,9 +159,11 @@ impl Plane {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
             timings,
+            neighbours: Neighbours {
+                own_url: format!("http://{address}"),
+                authority: None,
+            },
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
         let authenticator = Authenticator::new(keys, agents);
         let router = router(&fleet, authenticator);
         let serving = listener::serve(
@@ -190,6 +212,11 @@ impl Plane {
     pub(crate) fn attempts(&self) -> v1::attempt_service_client::AttemptServiceClient<Authed> {
         let (channel, key) = self.authed();
         v1::attempt_service_client::AttemptServiceClient::with_interceptor(channel, key)
+    }
+
+    pub(crate) fn rollouts(&self) -> v1::rollout_service_client::RolloutServiceClient<Authed> {
+        let (channel, key) = self.authed();
+        v1::rollout_service_client::RolloutServiceClient::with_interceptor(channel, key)
     }
 
     pub(crate) fn fleet_api(&self) -> v1::fleet_service_client::FleetServiceClient<Authed> {
@@ -263,9 +290,20 @@ impl Plane {
 
     /// Changes a source in a way that nobody notices but the revision.
     pub(crate) async fn touch(&self, source: &Source, description: &str) {
+        let with = |message: &mut v1::Source| message.description = description.to_owned();
+        self.change(source, with).await;
+    }
+
+    /// Moves a source to another pool.
+    pub(crate) async fn move_to(&self, source: &Source, pool: &str) {
+        self.change(source, |message| message.pool = pool.to_owned())
+            .await;
+    }
+
+    async fn change(&self, source: &Source, with: impl FnOnce(&mut v1::Source)) {
         let mut message =
             source::message(source, "", hookplane_control_plane::wire::Secrets::Revealed);
-        message.description = description.to_owned();
+        with(&mut message);
         let draft = source::draft(message).expect("a valid source");
         let changed = self
             .sources()
@@ -276,17 +314,31 @@ impl Plane {
 
     /// A destination and the connection of a source to it.
     pub(crate) async fn connect(&self, from: &Source, name: &str) -> (Destination, Connection) {
-        let message = v1::Destination {
-            name: name.to_owned(),
-            config: Some(v1::DestinationConfig {
-                url: "https://receiver.test/hook".to_owned(),
-                ..v1::DestinationConfig::default()
-            }),
-            ..v1::Destination::default()
-        };
+        self.connect_limited(from, name, 0).await
+    }
+
+    fn destinations(&self) -> Destinations {
+        Destinations::new(self.config.clone(), self.shared_clock())
+    }
+
+    /// Changes the rate limit of a destination; 0 for none.
+    pub(crate) async fn limit(&self, to: &Destination, rate_limit: u32) {
+        let draft = destination::draft(receiver(&to.spec.name, rate_limit));
+        let draft = draft.expect("a valid destination");
+        let changed = self.destinations().replace(&self.team, &to.id, draft).await;
+        changed.expect("a changed destination");
+    }
+
+    /// The same as `connect`, with a rate limit, which agents of the minor before do not know.
+    pub(crate) async fn connect_limited(
+        &self,
+        from: &Source,
+        name: &str,
+        rate_limit: u32,
+    ) -> (Destination, Connection) {
+        let message = receiver(name, rate_limit);
         let draft = destination::draft(message).expect("a valid destination");
-        let destinations = Destinations::new(self.config.clone(), self.shared_clock());
-        let to = destinations.create(&self.call(), draft).await;
+        let to = self.destinations().create(&self.call(), draft).await;
         let to = to.expect("a destination");
         let message = v1::Connection {
             name: name.to_owned(),
@@ -341,6 +393,18 @@ impl Plane {
     }
 }
 
+fn receiver(name: &str, rate_limit: u32) -> v1::Destination {
+    v1::Destination {
+        name: name.to_owned(),
+        config: Some(v1::DestinationConfig {
+            url: "https://receiver.test/hook".to_owned(),
+            rate_limit,
+            ..v1::DestinationConfig::default()
+        }),
+        ..v1::Destination::default()
+    }
+}
+
 /// Waits for something with a deadline that only a hang exceeds.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
@@ -358,11 +422,15 @@ fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
                 enrolment::Enrolment::new(handle()),
             ),
         )
+        .add_service(configuration::ConfigurationStreams::new(handle()))
         .add_service(
-            agent_v1::configuration_service_server::ConfigurationServiceServer::new(
-                configuration::ConfigurationStreams::new(handle()),
-            ),
+            replica_v1::relay_service_server::RelayServiceServer::new(relay::RelayApi::new(
+                handle(),
+            )),
         )
+        .add_service(v1::rollout_service_server::RolloutServiceServer::new(
+            rollouts::RolloutApi::new(handle()),
+        ))
         .add_service(agent_v1::command_service_server::CommandServiceServer::new(
             commands::CommandStreams::new(handle()),
         ))

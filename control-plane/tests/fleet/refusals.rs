@@ -152,3 +152,24 @@ async fn each_agent_concerned_stands_to_a_resource_as_applied_refused_or_pending
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_refused_version_is_not_sent_again_by_a_restarted_control_plane() {
+    let plane = Plane::start().await;
+    let bad = plane.source("bad", "default").await;
+    let good = plane.source("good", "default").await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    let (_, nonce) = talk.take().await;
+    talk.refuse(nonce, &bad.id, None).await;
+    plane
+        .shows(&agent.id, "the refusal", |agent| !agent.refused.is_empty())
+        .await;
+    let held = talk.held.clone();
+    let plane = plane.restart().await;
+    let mut talk = agent.dialling(&plane).configuration(held).await;
+    assert_eq!(talk.apply().await, Got::Current, "it has what it can have");
+    plane.touch(&good, "changed").await;
+    let got = talk.apply().await;
+    assert_eq!(got, Got::Delta(vec![good.id], Vec::new()));
+}
