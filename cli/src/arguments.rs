@@ -9,6 +9,7 @@ use crate::fleet::{AgentsVerb, StatusArgs};
 use crate::keys::KeysVerb;
 use crate::output::Format;
 use crate::resources::{ConnectionFlags, DestinationFlags, SourceFlags, Verb};
+use crate::rollouts::RolloutsVerb;
 use crate::send::SendArgs;
 use crate::session::SessionArgs;
 
@@ -86,6 +87,9 @@ pub(crate) enum Command {
     /// The data-plane processes
     #[command(subcommand)]
     Agents(AgentsVerb),
+    /// Changes on their way through a pool
+    #[command(subcommand, visible_alias = "rollout")]
+    Rollouts(RolloutsVerb),
     /// API keys
     #[command(subcommand)]
     Keys(KeysVerb),

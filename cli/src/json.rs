@@ -33,6 +33,7 @@ shown! {
     ListRequestsResponse, ListEventsResponse, ListAttemptsResponse,
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
+    Rollout, RolloutPolicy,
 }
 
 /// Enums that are written in lower case.

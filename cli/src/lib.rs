@@ -19,6 +19,7 @@ mod json;
 mod keys;
 mod output;
 mod resources;
+mod rollouts;
 mod run;
 pub mod samples;
 mod send;

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::{apply, dev, evidence, fleet, keys, resources, send};
+use crate::{apply, dev, evidence, fleet, keys, resources, rollouts, send};
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -64,6 +64,7 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Tail(args) => evidence::tail(args, &session.connect()?, output).await,
         Command::Status(args) => fleet::status(args, &session.connect()?, output).await,
         Command::Agents(verb) => fleet::agents(verb, &session.connect()?, output).await,
+        Command::Rollouts(verb) => rollouts::run(verb, &session.connect()?, output).await,
         Command::Keys(verb) => keys::run(verb, &session.connect()?, output).await,
     }
 }

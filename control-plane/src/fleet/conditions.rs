@@ -44,7 +44,7 @@ impl Fleet {
         let head = self.config().head().await?;
         let agents = self.agents().of_pools(&subject.pools).await?;
         let condition = |agent: Agent| Condition {
-            connected: self.is_connected(&agent.id),
+            connected: self.is_connected(&agent),
             stand: self.stand(&agent, subject, &head),
             agent,
         };

@@ -130,7 +130,8 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
         .add_service(AttemptServiceServer::new(attempts))
         .add_service(
             RelayServiceServer::new(grpc::relay::RelayApi::new(fleet.clone()))
-                .max_decoding_message_size(MAX_MESSAGE)
+                // Questions are small, and read before it is known who asks.
+                .max_decoding_message_size(4 * OPEN_MESSAGE)
                 .max_encoding_message_size(MAX_MESSAGE),
         )
         .add_service(RolloutServiceServer::new(grpc::rollouts::RolloutApi::new(

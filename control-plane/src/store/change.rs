@@ -8,8 +8,8 @@ use hookplane_entity::{
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction,
+    EntityTrait as _, ExprTrait as _, QueryFilter as _, Set, Statement,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use super::database::INSTALLATION;
 use super::rollouts::Staging;
 use super::{
-    Remembered, Sealer, StoreError, answers, connections, database, destinations, filters, signed,
-    sources, unsigned,
+    Remembered, Sealer, StoreError, answers, broken, connections, database, destinations, filters,
+    signed, sources, unsigned,
 };
 use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
 
@@ -40,18 +40,15 @@ impl Change {
         head: watch::Sender<u64>,
     ) -> Result<Self, StoreError> {
         // The row stays locked until the end, so that revisions commit in their order.
-        installation::Entity::update_many()
-            .col_expr(
-                installation::Column::Revision,
-                Expr::col(installation::Column::Revision).add(1),
-            )
-            .filter(installation::Column::Id.eq(INSTALLATION))
-            .exec(&tx)
-            .await?;
-        let row = installation::Entity::find_by_id(INSTALLATION)
-            .one(&tx)
-            .await?;
-        let revision = row.map_or(0, |row| unsigned(row.revision));
+        // One statement: everybody else waits behind it.
+        let next = Statement::from_sql_and_values(
+            tx.get_database_backend(),
+            "UPDATE installation SET revision = revision + 1 WHERE id = $1 RETURNING revision",
+            [INSTALLATION.into()],
+        );
+        let row = tx.query_one_raw(next).await?;
+        let row = row.ok_or_else(|| broken("installation", "1", "it is missing"))?;
+        let revision = unsigned(row.try_get("", "revision")?);
         let staging = Staging::read(&tx).await?;
         Ok(Self {
             tx,

@@ -15,8 +15,10 @@ use sea_orm::{
 
 use super::config::{Head, head};
 use super::rollouts::{self, Staged};
-use super::{ConfigStore, StoreError, connections, destinations, signed, sources, unsigned};
-use crate::domain::{Connection, Destination};
+use super::{
+    ConfigStore, StoreError, broken, connections, destinations, filters, signed, sources, unsigned,
+};
+use crate::domain::{Connection, Destination, Filter};
 
 /// Changed sources up to which it is cheaper to read only those.
 const FEW: usize = 2_000;
@@ -150,9 +152,10 @@ impl ConfigStore {
             .order_by_asc(destination::Column::Id)
             .all(view)
             .await?;
+        let stored = filters::of_sources(view, sources_of_pool(name)).await?;
         Ok(PoolConfiguration {
             head,
-            sources: self.groups(rows, of_pool)?,
+            sources: self.groups(rows, of_pool, &stored)?,
             destinations: self.receivers(receivers)?,
             deleted: deletions(view, name, 0).await?,
             staged: rollouts::staged(view, name).await?,
@@ -187,6 +190,7 @@ impl ConfigStore {
             .order_by_asc(connection::Column::Id)
             .all(view)
             .await?;
+        let stored = filters::of_sources(view, these_sources(&ids)).await?;
         let elsewhere = elsewhere.into_iter().map(|row| row.id).collect();
         let gone = gone(view, name, (known.sources)(), &ids, elsewhere).await?;
         let referred: BTreeSet<&str> = of_groups
@@ -214,7 +218,7 @@ impl ConfigStore {
         }
         Ok(Some(PoolChanges {
             head,
-            sources: self.groups(ours, of_groups)?,
+            sources: self.groups(ours, of_groups, &stored)?,
             gone,
             destinations: self.receivers(receivers)?,
             deleted: deletions(view, name, since).await?,
@@ -226,10 +230,12 @@ impl ConfigStore {
         &self,
         rows: Vec<source::Model>,
         of_rows: Vec<connection::Model>,
+        stored: &BTreeMap<String, Filter>,
     ) -> Result<Vec<SourceGroup>, StoreError> {
         let mut branches: BTreeMap<String, Vec<Connection>> = BTreeMap::new();
         for row in of_rows {
-            let connection = connections::domain(row)?;
+            let mut connection = connections::domain(row)?;
+            resolve(&mut connection, stored)?;
             let of_source = branches.entry(connection.source_id.clone()).or_default();
             of_source.push(connection);
         }
@@ -300,7 +306,25 @@ async fn deletions(
     Ok(rows.into_iter().map(deletion).collect())
 }
 
-pub(super) fn sources_of_pool(pool: &str) -> SelectStatement {
+/// Puts the conditions of stored filters in the place of references.
+pub(super) fn resolve(
+    connection: &mut Connection,
+    stored: &BTreeMap<String, Filter>,
+) -> Result<(), StoreError> {
+    let find = |id: &str| Some(stored.get(id)?.spec.conditions.clone());
+    let resolved = connection.spec.resolve(find);
+    resolved.map_err(|filter| broken("connections", &connection.id, format!("no filter {filter}")))
+}
+
+fn these_sources(ids: &[String]) -> SelectStatement {
+    source::Entity::find()
+        .select_only()
+        .column(source::Column::Id)
+        .filter(source::Column::Id.is_in(ids.to_vec()))
+        .into_query()
+}
+
+fn sources_of_pool(pool: &str) -> SelectStatement {
     source::Entity::find()
         .select_only()
         .column(source::Column::Id)

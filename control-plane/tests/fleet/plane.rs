@@ -325,7 +325,7 @@ impl Plane {
     pub(crate) async fn limit(&self, to: &Destination, rate_limit: u32) {
         let draft = destination::draft(receiver(&to.spec.name, rate_limit));
         let draft = draft.expect("a valid destination");
-        let changed = self.destinations().replace(&self.team, &to.id, draft).await;
+        let changed = self.destinations().replace(&self.call(), &to.id, draft).await;
         changed.expect("a changed destination");
     }
 

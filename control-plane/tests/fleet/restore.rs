@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hookplane_control_plane::fleet::Timings;
+use hookplane_control_plane::service::Call;
 use hookplane_control_plane::store::Database;
 use hookplane_control_plane::store::database::Birth;
 use sea_orm::ConnectionTrait as _;
@@ -36,7 +37,7 @@ async fn after_a_restore_agents_hold_what_the_copy_says_in_a_new_epoch() {
     let made_later = plane.source("made later", "default").await;
     talk.apply().await;
     let sources = plane.sources();
-    let deleted = sources.delete(&plane.team, &deleted_later.id).await;
+    let deleted = sources.delete(&Call::of_team(&plane.team), &deleted_later.id).await;
     deleted.expect("deleted");
     talk.apply().await;
     let held = talk.held.clone();

@@ -15,6 +15,7 @@ use crate::v1::destination_service_client::DestinationServiceClient;
 use crate::v1::event_service_client::EventServiceClient;
 use crate::v1::fleet_service_client::FleetServiceClient;
 use crate::v1::request_service_client::RequestServiceClient;
+use crate::v1::rollout_service_client::RolloutServiceClient;
 use crate::v1::source_service_client::SourceServiceClient;
 
 /// Largest answer read: a request of 16 MiB comes as bytes and as text.
@@ -57,6 +58,8 @@ services! {
     attempts: AttemptServiceClient,
     /// Agents and the state of the whole.
     fleet: FleetServiceClient,
+    /// Changes that reach a share of a pool first.
+    rollouts: RolloutServiceClient,
     /// Keys of people and programs.
     api_keys: ApiKeyServiceClient,
 }

@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 
 use hookplane_entity::{
-    connection, deleted_connection, destination, rollout, rollout_image, source,
+    connection, deleted_connection, deletion, destination, filter, rollout, rollout_image, source,
 };
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, Set,
+    IntoActiveModel as _, ModelTrait as _, QueryFilter as _, Set,
 };
 
 use super::{Images, RolloutState, RolloutStore, images};
 use crate::domain::Millis;
-use crate::store::{StoreError, signed};
+use crate::store::{StoreError, connections, filters, signed};
 
 impl RolloutStore {
     /// Gives everyone what the share has. `false` when it had ended already.
@@ -88,19 +88,33 @@ impl Images {
         for row in self.destinations.values().flatten() {
             let mut row = row.clone();
             (row.revision, row.updated_at) = (revision, now);
+            forget_deletion(tx, &row.id).await?;
             write_destination(tx, row).await?;
+        }
+        for row in self.filters.values().flatten() {
+            let mut row = row.clone();
+            (row.revision, row.updated_at) = (revision, now);
+            forget_deletion(tx, &row.id).await?;
+            write_filter(tx, row).await?;
         }
         for row in self.sources.values().flatten() {
             let mut row = row.clone();
             (row.revision, row.group_revision, row.updated_at) = (revision, revision, now);
+            forget_deletion(tx, &row.id).await?;
             write_source(tx, row).await?;
         }
         self.write_connections(tx, revision, now).await?;
         for id in gone(&self.sources) {
-            source::Entity::delete_by_id(id).exec(tx).await?;
+            if let Some(row) = source::Entity::find_by_id(id).one(tx).await? {
+                note_deletion(tx, ("source", &row.team_id, id), revision, now).await?;
+                row.delete(tx).await?;
+            }
         }
         for id in gone(&self.destinations) {
-            destination::Entity::delete_by_id(id).exec(tx).await?;
+            if let Some(row) = destination::Entity::find_by_id(id).one(tx).await? {
+                note_deletion(tx, ("destination", &row.team_id, id), revision, now).await?;
+                row.delete(tx).await?;
+            }
         }
         Ok(())
     }
@@ -118,6 +132,12 @@ impl Images {
         destination::Entity::update_many()
             .col_expr(destination::Column::Name, Expr::col(destination::Column::Id))
             .filter(destination::Column::Id.is_in(ids))
+            .exec(tx)
+            .await?;
+        let ids: Vec<&String> = self.filters.keys().collect();
+        filter::Entity::update_many()
+            .col_expr(filter::Column::Name, Expr::col(filter::Column::Id))
+            .filter(filter::Column::Id.is_in(ids))
             .exec(tx)
             .await?;
         let ids: Vec<&String> = self.connections.keys().collect();
@@ -140,6 +160,7 @@ impl Images {
             (row.revision, row.updated_at) = (revision, now);
             // Agents may have heard of its deletion; it is none any more.
             deleted_connection::Entity::delete_by_id(&row.id).exec(tx).await?;
+            forget_deletion(tx, &row.id).await?;
             write_connection(tx, row).await?;
         }
         for id in gone(&self.connections) {
@@ -155,7 +176,9 @@ impl Images {
                 deleted_at: Set(now),
             };
             note.insert(tx).await?;
-            connection::Entity::delete_by_id(id).exec(tx).await?;
+            note_deletion(tx, ("connection", &row.team_id, id), revision, now).await?;
+            filters::forget_uses(tx, id).await?;
+            row.delete(tx).await?;
         }
         Ok(())
     }
@@ -182,12 +205,48 @@ async fn write_connection(
     row: connection::Model,
 ) -> Result<(), StoreError> {
     let exists = connection::Entity::find_by_id(&row.id).one(tx).await?;
+    let meant = connections::domain(row.clone())?;
     let row = row.into_active_model().reset_all();
     if exists.is_some() {
         row.update(tx).await?;
     } else {
         row.insert(tx).await?;
     }
+    filters::forget_uses(tx, &meant.id).await?;
+    filters::note_uses(tx, &meant).await
+}
+
+async fn write_filter(tx: &DatabaseTransaction, row: filter::Model) -> Result<(), StoreError> {
+    let exists = filter::Entity::find_by_id(&row.id).one(tx).await?;
+    let row = row.into_active_model().reset_all();
+    if exists.is_some() {
+        row.update(tx).await?;
+    } else {
+        row.insert(tx).await?;
+    }
+    Ok(())
+}
+
+/// Watchers are told that it is there again by its new revision.
+async fn forget_deletion(tx: &DatabaseTransaction, id: &str) -> Result<(), StoreError> {
+    deletion::Entity::delete_by_id(id).exec(tx).await?;
+    Ok(())
+}
+
+async fn note_deletion(
+    tx: &DatabaseTransaction,
+    (kind, team_id, id): (&str, &str, &str),
+    revision: i64,
+    now: Millis,
+) -> Result<(), StoreError> {
+    let note = deletion::ActiveModel {
+        id: Set(id.to_owned()),
+        team_id: Set(team_id.to_owned()),
+        kind: Set(kind.to_owned()),
+        revision: Set(revision),
+        deleted_at: Set(now),
+    };
+    note.insert(tx).await?;
     Ok(())
 }
 

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookplane_entity::{connection, destination, rollout_image, source};
+use hookplane_entity::{connection, destination, filter, rollout_image, source};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
 };
 use serde::de::DeserializeOwned;
 
-use crate::store::pool::{PoolConfiguration, SourceGroup};
-use crate::store::{Sealer, StoreError, broken, connections, destinations, sources, unsigned};
+use crate::store::pool::{PoolConfiguration, SourceGroup, resolve};
+use crate::store::{
+    Sealer, StoreError, broken, connections, destinations, filters, sources, unsigned,
+};
 
 /// The images of one rollout, by id; `None` where there was no row.
 #[derive(Default)]
@@ -18,6 +20,7 @@ pub(in crate::store) struct Images {
     pub(super) sources: BTreeMap<String, Option<source::Model>>,
     pub(super) connections: BTreeMap<String, Option<connection::Model>>,
     pub(super) destinations: BTreeMap<String, Option<destination::Model>>,
+    pub(super) filters: BTreeMap<String, Option<filter::Model>>,
 }
 
 pub(in crate::store) async fn images(
@@ -35,6 +38,7 @@ pub(in crate::store) async fn images(
             "source" => drop(images.sources.insert(id, read(&row)?)),
             "connection" => drop(images.connections.insert(id, read(&row)?)),
             "destination" => drop(images.destinations.insert(id, read(&row)?)),
+            "filter" => drop(images.filters.insert(id, read(&row)?)),
             other => return Err(broken("rollout_images", &id, format!("kind `{other}`"))),
         }
     }
@@ -79,6 +83,7 @@ impl Images {
             groups.insert(id.clone(), group);
         }
         self.put_back_connections(&mut groups)?;
+        self.resolve(&mut groups, db).await?;
         pool.sources = groups.into_values().collect();
         self.put_back_destinations(pool, db, sealer).await
     }
@@ -96,6 +101,31 @@ impl Images {
                 group.connections.push(connections::domain(row.clone())?);
                 group.connections.sort_by(|a, b| a.id.cmp(&b.id));
             }
+        }
+        Ok(())
+    }
+
+    /// Stored filters as they were before, in the connections that were put back.
+    async fn resolve(
+        &self,
+        groups: &mut BTreeMap<String, SourceGroup>,
+        db: &impl ConnectionTrait,
+    ) -> Result<(), StoreError> {
+        let branches = || groups.values().flat_map(|group| &group.connections);
+        let named = branches().flat_map(|one| one.spec.filter_ids());
+        let named: BTreeSet<String> = named.map(|(_, id)| id.to_owned()).collect();
+        let rows = filter::Entity::find()
+            .filter(filter::Column::Id.is_in(named))
+            .all(db)
+            .await?;
+        let before = self.filters.values().flatten().cloned();
+        let mut stored = BTreeMap::new();
+        for row in rows.into_iter().chain(before) {
+            stored.insert(row.id.clone(), filters::domain(row)?);
+        }
+        let branches = groups.values_mut().flat_map(|group| &mut group.connections);
+        for connection in branches {
+            resolve(connection, &stored)?;
         }
         Ok(())
     }

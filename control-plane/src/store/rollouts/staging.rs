@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookplane_entity::{agent, connection, destination, rollout, rollout_image, source};
+use hookplane_entity::{
+    agent, connection, connection_filter, destination, filter, rollout, rollout_image, source,
+};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction,
+    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
+    Statement,
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +30,18 @@ pub(in crate::store) struct Staging {
 
 impl Staging {
     pub(in crate::store) async fn read(tx: &DatabaseTransaction) -> Result<Self, StoreError> {
+        // Asked by every change, and nearly always no: one way to the database, not two.
+        let anything = Statement::from_string(
+            tx.get_database_backend(),
+            "SELECT 1 AS one FROM rollout_policies UNION ALL \
+             SELECT 1 AS one FROM rollouts WHERE state = 'holding' LIMIT 1",
+        );
+        if tx.query_one_raw(anything).await?.is_none() {
+            return Ok(Self {
+                policies: BTreeMap::new(),
+                holding: BTreeMap::new(),
+            });
+        }
         let policies = policies(tx).await?;
         let holding = rollout::Entity::find()
             .select_only()
@@ -129,6 +144,40 @@ impl Staging {
             if let Some(rollout) = self.rollout(tx, revision, &pool).await? {
                 keep(tx, &rollout, "destination", id, row.as_ref()).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Before a filter is written: its connections and their sources change with it.
+    pub(in crate::store) async fn before_filter(
+        &self,
+        tx: &DatabaseTransaction,
+        revision: u64,
+        id: &str,
+    ) -> Result<(), StoreError> {
+        if self.is_idle() {
+            return Ok(());
+        }
+        let row = filter::Entity::find_by_id(id).one(tx).await?;
+        let uses = connection_filter::Entity::find()
+            .filter(connection_filter::Column::FilterId.eq(id))
+            .all(tx)
+            .await?;
+        for link in uses {
+            let user = connection::Entity::find_by_id(&link.connection_id).one(tx).await?;
+            let from = source::Entity::find_by_id(&link.source_id).one(tx).await?;
+            let (Some(user), Some(from)) = (user, from) else {
+                continue;
+            };
+            if let Some(rollout) = self.rollout(tx, revision, &from.pool).await? {
+                keep(tx, &rollout, "filter", id, row.as_ref()).await?;
+                keep(tx, &rollout, "connection", &user.id, Some(&user)).await?;
+                keep(tx, &rollout, "source", &from.id, Some(&from)).await?;
+            }
+        }
+        // A rollout under way may have to put back a connection that uses it.
+        for rollout in self.holding.values() {
+            keep(tx, rollout, "filter", id, row.as_ref()).await?;
         }
         Ok(())
     }
