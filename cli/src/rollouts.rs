@@ -121,7 +121,9 @@ async fn list(
     if output.is_json() {
         return output.json(&listed.envelope(to_json));
     }
-    let mut table = Table::new(&["id", "pool", "state", "revision", "share", "since", "reason"]);
+    let mut table = Table::new(&[
+        "id", "pool", "state", "revision", "share", "since", "reason",
+    ]);
     for rollout in &listed.models {
         table.row([
             rollout.id.clone(),

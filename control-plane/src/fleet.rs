@@ -51,9 +51,7 @@ pub use replicas::Pace;
 use crate::clock::SharedClock;
 use crate::domain::Agent;
 use crate::store::config::Head;
-use crate::store::{
-    AgentStore, ConfigStore, ReplicaStore, ReportStore, RolloutStore, StoreError,
-};
+use crate::store::{AgentStore, ConfigStore, ReplicaStore, ReportStore, RolloutStore, StoreError};
 use commands::Commands;
 use configuration::Streams;
 use recorder::{OpenStreams, Recorder};

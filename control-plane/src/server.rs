@@ -187,11 +187,7 @@ impl ControlPlane {
         drained.map_err(|_| RunError::DrainDeadline(self.settings.drain))
     }
 
-    fn fleet(
-        &self,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
-    ) -> Result<Fleet, RunError> {
+    fn fleet(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<Fleet, RunError> {
         let authority = self.settings.replica_ca.as_deref();
         let neighbours = Neighbours {
             own_url: self.own_url(),
@@ -219,7 +215,11 @@ impl ControlPlane {
         if self.api.ip().is_unspecified() {
             return String::new();
         }
-        let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}", self.api)
     }
 

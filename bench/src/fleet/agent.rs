@@ -104,7 +104,8 @@ impl Agent {
             loop {
                 let began = Instant::now();
                 let ended = self.configuration().await;
-                self.standing.send_modify(|standing| standing.connected = false);
+                self.standing
+                    .send_modify(|standing| standing.connected = false);
                 let hint = self.explain(&ended);
                 if began.elapsed() > Duration::from_secs(1) {
                     wait = REDIAL.0;
@@ -118,7 +119,12 @@ impl Agent {
     fn explain(&self, ended: &Status) -> Option<Duration> {
         self.tally.refused_dials.fetch_add(1, Ordering::Relaxed);
         if ended.code() != tonic::Code::Unavailable && ended.code() != tonic::Code::Unknown {
-            say(&format!("{}: {:?} {}", self.name, ended.code(), ended.message()));
+            say(&format!(
+                "{}: {:?} {}",
+                self.name,
+                ended.code(),
+                ended.message()
+            ));
         }
         ended.get_details_retry_info()?.retry_delay
     }
@@ -135,7 +141,10 @@ impl Agent {
         let (out, rest) = mpsc::channel(16);
         let hello = Said::Hello(Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            capabilities: capability::all().iter().map(|one| (*one).to_owned()).collect(),
+            capabilities: capability::all()
+                .iter()
+                .map(|one| (*one).to_owned())
+                .collect(),
             held: (self.held.revision > 0).then(|| self.held.clone()),
         });
         tell(&out, hello).await?;
@@ -207,7 +216,9 @@ async fn keep<F: Future<Output = Status>>(mut session: impl FnMut() -> F) {
         if began.elapsed() > Duration::from_secs(1) {
             wait = REDIAL.0;
         }
-        let hint = ended.get_details_retry_info().and_then(|hint| hint.retry_delay);
+        let hint = ended
+            .get_details_retry_info()
+            .and_then(|hint| hint.retry_delay);
         wait = pause(wait, hint).await;
     }
 }
@@ -231,7 +242,10 @@ async fn commands(api: &str, credential: &str) -> Status {
         while asked.message().await?.is_some() {}
         Ok::<_, Status>(())
     };
-    session.await.err().unwrap_or_else(|| Status::unavailable("it ended"))
+    session
+        .await
+        .err()
+        .unwrap_or_else(|| Status::unavailable("it ended"))
 }
 
 async fn reports(api: &str, credential: &str) -> Status {
@@ -260,7 +274,10 @@ async fn reports(api: &str, credential: &str) -> Status {
             }
         }
     };
-    session.await.err().unwrap_or_else(|| Status::unavailable("it ended"))
+    session
+        .await
+        .err()
+        .unwrap_or_else(|| Status::unavailable("it ended"))
 }
 
 fn millis() -> u64 {

@@ -70,14 +70,50 @@ impl Figures {
         #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
         let memory = self.memory.1 as f64 / MIB;
         vec![
-            row("change to acknowledged by all, p99", millis(self.change[1]), 1_000.0, 200.0, "ms"),
-            row("memory of the control plane, most", memory, 1_024.0, 400.0, "MiB"),
-            row("processor at rest", self.processor * 100.0, 20.0, 5.0, "% of a core"),
-            row("all agents back after a restart", self.back.as_secs_f64(), 30.0, 10.0, "s"),
-            row("snapshot of everything to one agent", millis(self.snapshot), 2_000.0, 500.0, "ms"),
+            row(
+                "change to acknowledged by all, p99",
+                millis(self.change[1]),
+                1_000.0,
+                200.0,
+                "ms",
+            ),
+            row(
+                "memory of the control plane, most",
+                memory,
+                1_024.0,
+                400.0,
+                "MiB",
+            ),
+            row(
+                "processor at rest",
+                self.processor * 100.0,
+                20.0,
+                5.0,
+                "% of a core",
+            ),
+            row(
+                "all agents back after a restart",
+                self.back.as_secs_f64(),
+                30.0,
+                10.0,
+                "s",
+            ),
+            row(
+                "snapshot of everything to one agent",
+                millis(self.snapshot),
+                2_000.0,
+                500.0,
+                "ms",
+            ),
             Row {
                 up: true,
-                ..row("configuration writes on PostgreSQL", self.writes, 500.0, 2_000.0, "/s")
+                ..row(
+                    "configuration writes on PostgreSQL",
+                    self.writes,
+                    500.0,
+                    2_000.0,
+                    "/s",
+                )
             },
         ]
     }

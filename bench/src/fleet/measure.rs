@@ -50,11 +50,17 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Figures, Fault> {
     }
     all_have(&standings, 1).await?;
     figures.first_contact = began.elapsed();
-    say(&format!("all have everything after {:.1} s", figures.first_contact.as_secs_f64()));
+    say(&format!(
+        "all have everything after {:.1} s",
+        figures.first_contact.as_secs_f64()
+    ));
 
     figures.change = changes(plan, &client, &made.sources, &standings).await?;
     figures.writes_with_agents = writes(plan, &client, &made.sources).await?;
-    say(&format!("{:.0} writes/s with all agents", figures.writes_with_agents));
+    say(&format!(
+        "{:.0} writes/s with all agents",
+        figures.writes_with_agents
+    ));
     sleep(Duration::from_secs(5)).await;
     let before = plane.processor()?;
     sleep(Duration::from_secs(plan.rest_seconds())).await;
@@ -98,7 +104,12 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
             };
             let destination = Some(destination);
             let request = v1::CreateDestinationRequest { destination };
-            Ok(client.destinations().create_destination(request).await?.into_inner().id)
+            Ok(client
+                .destinations()
+                .create_destination(request)
+                .await?
+                .into_inner()
+                .id)
         }
     })
     .await?;
@@ -107,7 +118,12 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
         async move {
             let source = Some(source(number));
             let request = v1::CreateSourceRequest { source };
-            Ok(client.sources().create_source(request).await?.into_inner().id)
+            Ok(client
+                .sources()
+                .create_source(request)
+                .await?
+                .into_inner()
+                .id)
         }
     })
     .await?;
@@ -122,7 +138,12 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
         async move {
             let connection = Some(connection);
             let request = v1::CreateConnectionRequest { connection };
-            Ok(client.connections().create_connection(request).await?.into_inner().id)
+            Ok(client
+                .connections()
+                .create_connection(request)
+                .await?
+                .into_inner()
+                .id)
         }
     })
     .await?;
@@ -159,7 +180,9 @@ async fn at_once<F>(
 where
     F: Future<Output = Result<String, Fault>>,
 {
-    let all = stream::iter(0..count).map(one).buffer_unordered(plan.writers);
+    let all = stream::iter(0..count)
+        .map(one)
+        .buffer_unordered(plan.writers);
     all.collect::<Vec<_>>().await.into_iter().collect()
 }
 
@@ -189,17 +212,25 @@ async fn one_snapshot(plane: &Plane, figures: &mut Figures) -> Result<(), Fault>
     }
     took.sort_unstable();
     figures.snapshot = took[took.len() / 2];
-    say(&format!("a snapshot takes {:.0} ms", figures.snapshot.as_secs_f64() * 1_000.0));
+    say(&format!(
+        "a snapshot takes {:.0} ms",
+        figures.snapshot.as_secs_f64() * 1_000.0
+    ));
     Ok(())
 }
 
 /// Waits until every agent has at least a revision.
-async fn all_have(standings: &[watch::Receiver<Standing>], revision: u64) -> Result<Instant, Fault> {
+async fn all_have(
+    standings: &[watch::Receiver<Standing>],
+    revision: u64,
+) -> Result<Instant, Fault> {
     let mut last = Instant::now();
     for standing in standings {
         let mut standing = standing.clone();
         let has = standing.wait_for(|now| now.revision >= revision);
-        let has = timeout(PATIENCE, has).await.map_err(|_| "not every agent got it")??;
+        let has = timeout(PATIENCE, has)
+            .await
+            .map_err(|_| "not every agent got it")??;
         last = last.max(has.since);
     }
     Ok(last)
@@ -209,7 +240,9 @@ async fn all_back(standings: &[watch::Receiver<Standing>], began: Instant) -> Re
     for standing in standings {
         let mut standing = standing.clone();
         let back = standing.wait_for(|now| now.connected && now.since >= began);
-        timeout(PATIENCE, back).await.map_err(|_| "not every agent came back")??;
+        timeout(PATIENCE, back)
+            .await
+            .map_err(|_| "not every agent came back")??;
     }
     Ok(())
 }

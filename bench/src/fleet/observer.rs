@@ -33,7 +33,10 @@ pub(crate) async fn snapshot(api: &str, credential: &str) -> Result<Snapshot, Fa
     let (out, rest) = tokio::sync::mpsc::channel(1);
     let hello = Said::Hello(Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: capability::all().iter().map(|one| (*one).to_owned()).collect(),
+        capabilities: capability::all()
+            .iter()
+            .map(|one| (*one).to_owned())
+            .collect(),
         held: None,
     });
     let message = Some(hello);

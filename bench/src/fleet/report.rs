@@ -9,7 +9,10 @@ pub(crate) fn page(plan: &Plan, figures: &Figures) -> Result<String, std::fmt::E
     let mut page = String::new();
     let out = &mut page;
     writeln!(out, "# Performance of the fleet\n")?;
-    writeln!(out, "This page is written by `make bench-fleet`; changes by hand are lost.\n")?;
+    writeln!(
+        out,
+        "This page is written by `make bench-fleet`; changes by hand are lost.\n"
+    )?;
     writeln!(out, "## Figures\n")?;
     writeln!(out, "| Figure | Value | Floor | Aim | Verdict |")?;
     writeln!(out, "| --- | ---: | ---: | ---: | --- |")?;
@@ -26,7 +29,10 @@ pub(crate) fn page(plan: &Plan, figures: &Figures) -> Result<String, std::fmt::E
         )?;
     }
     if !plan.is_goal() {
-        writeln!(out, "\n**Not the size that the goals name** (1,000 agents, 10,000 sources, 30,000 connections).")?;
+        writeln!(
+            out,
+            "\n**Not the size that the goals name** (1,000 agents, 10,000 sources, 30,000 connections)."
+        )?;
     }
     writeln!(out, "\n## Machine and run\n")?;
     writeln!(out, "- {}", machine())?;
@@ -39,8 +45,16 @@ pub(crate) fn page(plan: &Plan, figures: &Figures) -> Result<String, std::fmt::E
     )?;
     writeln!(out, "\n## Behind the figures\n")?;
     let [p50, p99, most] = figures.change.map(|time| time.as_secs_f64() * 1_000.0);
-    writeln!(out, "- change to acknowledged by all, over {} changes: p50 {p50:.0} ms, p99 {p99:.0} ms, most {most:.0} ms", plan.changes())?;
-    writeln!(out, "- writes/s: {:.0} alone, {:.0} with every agent connected ({} callers at once)", figures.writes, figures.writes_with_agents, plan.writers)?;
+    writeln!(
+        out,
+        "- change to acknowledged by all, over {} changes: p50 {p50:.0} ms, p99 {p99:.0} ms, most {most:.0} ms",
+        plan.changes()
+    )?;
+    writeln!(
+        out,
+        "- writes/s: {:.0} alone, {:.0} with every agent connected ({} callers at once)",
+        figures.writes, figures.writes_with_agents, plan.writers
+    )?;
     writeln!(
         out,
         "- a snapshot has {} resources in {:.1} MiB; all agents from nothing to everything: {:.1} s",

@@ -56,10 +56,7 @@ impl Frame {
 }
 
 /// A delta without its nonce, with resources that are encoded already.
-pub(super) fn delta_body<'a>(
-    delta: &Delta,
-    upserts: impl Iterator<Item = &'a Bytes>,
-) -> Bytes {
+pub(super) fn delta_body<'a>(delta: &Delta, upserts: impl Iterator<Item = &'a Bytes>) -> Bytes {
     body(delta, UPSERTS, upserts)
 }
 
@@ -125,7 +122,10 @@ mod tests {
         let bytes = frame.encode_to_vec();
         assert_eq!(bytes.len(), frame.encoded_len());
         let message = ConfigurationStreamResponse::decode(bytes.as_slice());
-        message.expect("a message").message.expect("it says something")
+        message
+            .expect("a message")
+            .message
+            .expect("it says something")
     }
 
     fn resource(version: u64) -> Resource {

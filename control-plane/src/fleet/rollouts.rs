@@ -76,7 +76,9 @@ async fn judge_one(fleet: &Fleet, rollout: &Rollout, away: &mut Away) -> Result<
         Verdict::Wait(reason) => {
             let known = (rollout.started_at, rollout.changed_at, &rollout.reason);
             if known != (started_at, changed_at, &reason) {
-                rollouts.note(&rollout.id, started_at, changed_at, &reason).await?;
+                rollouts
+                    .note(&rollout.id, started_at, changed_at, &reason)
+                    .await?;
             }
         }
         Verdict::Promote(reason) => {

@@ -70,7 +70,10 @@ async fn merge(commands: &Commands, tail: &Tail, out: &Outbound<TailRequestsResp
     let mut followed = HashSet::new();
     let mut replicas = HashSet::new();
     let mut tails = Tails::new();
-    let look = tail.others.as_ref().map_or(Duration::MAX, |others| others.look);
+    let look = tail
+        .others
+        .as_ref()
+        .map_or(Duration::MAX, |others| others.look);
     let mut look = tokio::time::interval(look.min(NEVER));
     joins.mark_changed();
     loop {
@@ -108,7 +111,9 @@ async fn join_replicas(tail: &Tail, followed: &mut HashSet<String>, tails: &mut 
         if followed.contains(&replica.id) {
             continue;
         }
-        let items = others.relay.tail(&replica, &tail.team_id, tail.asked.clone());
+        let items = others
+            .relay
+            .tail(&replica, &tail.team_id, tail.asked.clone());
         match items.await {
             Ok(items) => {
                 followed.insert(replica.id.clone());

@@ -198,8 +198,7 @@ impl PoolView {
         };
         for to in &read.destinations {
             let key = Key::new(Kind::Destination, &to.id);
-            let one = known(&key, to.revision)
-                .unwrap_or_else(|| Prepared::destination(&key, to));
+            let one = known(&key, to.revision).unwrap_or_else(|| Prepared::destination(&key, to));
             resources.insert(key, one);
         }
         for group in &read.sources {
@@ -289,9 +288,8 @@ impl PoolView {
     /// Whether a rollout keeps this view from an agent that has so much already.
     pub(super) fn keeps_from(&self, agent_id: &str, has: u64) -> bool {
         let staged = self.staged.as_ref();
-        staged.is_some_and(|staged| {
-            !staged.agents.contains(agent_id) && has <= staged.base_revision
-        })
+        staged
+            .is_some_and(|staged| !staged.agents.contains(agent_id) && has <= staged.base_revision)
     }
 
     fn source_ids(&self) -> HashSet<String> {
@@ -300,7 +298,8 @@ impl PoolView {
     }
 
     fn has_destination(&self, id: &str) -> bool {
-        self.resources.contains_key(&Key::new(Kind::Destination, id))
+        self.resources
+            .contains_key(&Key::new(Kind::Destination, id))
     }
 }
 

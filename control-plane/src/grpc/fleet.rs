@@ -163,9 +163,7 @@ impl FleetService for FleetApi {
         let page = PageRequest::parse("name", "asc", STATUS_AGENTS, "")
             .map_err(|fault| status::page(&fault))?;
         let agents = self.fleet.agents().list(None, &page).await?.rows;
-        let connected = agents
-            .iter()
-            .filter(|agent| self.fleet.is_connected(agent));
+        let connected = agents.iter().filter(|agent| self.fleet.is_connected(agent));
         let backlog = connected
             .map(|agent| agent.backlog)
             .fold(0, u64::saturating_add);

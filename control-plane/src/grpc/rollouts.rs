@@ -167,7 +167,10 @@ impl RolloutService for RolloutApi {
         request: Request<v1::SetRolloutPolicyRequest>,
     ) -> Reply<v1::RolloutPolicy> {
         caller(&request)?;
-        let v1::SetRolloutPolicyRequest { policy: asked, pool } = request.into_inner();
+        let v1::SetRolloutPolicyRequest {
+            policy: asked,
+            pool,
+        } = request.into_inner();
         let asked = required("policy", asked)?;
         let set = RolloutPolicy {
             pool: if pool.is_empty() { asked.pool } else { pool },

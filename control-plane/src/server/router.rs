@@ -106,10 +106,10 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use agent::v1::command_service_server::CommandServiceServer;
     use agent::v1::enrolment_service_server::EnrolmentServiceServer;
     use agent::v1::report_service_server::ReportServiceServer;
+    use replica::v1::relay_service_server::RelayServiceServer;
     use v1::attempt_service_server::AttemptServiceServer;
     use v1::event_service_server::EventServiceServer;
     use v1::fleet_service_server::FleetServiceServer;
-    use replica::v1::relay_service_server::RelayServiceServer;
     use v1::request_service_server::RequestServiceServer;
     use v1::rollout_service_server::RolloutServiceServer;
 

@@ -182,7 +182,9 @@ async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError>
         .collect();
     Migrator::install(connection).await?;
     let applied = Migrator::get_migration_models(connection).await?;
-    let newer = applied.into_iter().find(|one| !known.contains(&one.version));
+    let newer = applied
+        .into_iter()
+        .find(|one| !known.contains(&one.version));
     newer.map_or(Ok(()), |one| Err(StoreError::Newer(one.version)))
 }
 

@@ -111,7 +111,8 @@ async fn write(
     for one in some {
         let first = values.len() + 1;
         values.extend(row(one)?);
-        let cast = |(at, (_, kind)): (usize, &(&str, &str))| format!("CAST(${} AS {kind})", first + at);
+        let cast =
+            |(at, (_, kind)): (usize, &(&str, &str))| format!("CAST(${} AS {kind})", first + at);
         let casts: Vec<String> = COLUMNS.iter().enumerate().map(cast).collect();
         rows.push(format!("({})", casts.join(",")));
     }
@@ -145,10 +146,14 @@ fn row(one: &Observation) -> Result<[Value; 11], StoreError> {
         storable(&observed.epoch).into_owned().into(),
         signed(observed.revision).into(),
         storable(&observed.digest).into_owned().into(),
-        serde_json::to_string(&observed.refused).map_err(text)?.into(),
+        serde_json::to_string(&observed.refused)
+            .map_err(text)?
+            .into(),
         observed.connected_at.into(),
         observed.last_seen_at.into(),
-        serde_json::to_string(&observed.capabilities).map_err(text)?.into(),
+        serde_json::to_string(&observed.capabilities)
+            .map_err(text)?
+            .into(),
         observed.drifted_at.into(),
         i64::from(one.claims).into(),
     ])

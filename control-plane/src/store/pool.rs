@@ -123,7 +123,9 @@ impl ConfigStore {
             return Ok(None);
         };
         let before = rollouts::images(&view, &staged.id).await?;
-        before.put_back(&mut pool, name, &view, &self.sealer).await?;
+        before
+            .put_back(&mut pool, name, &view, &self.sealer)
+            .await?;
         pool.head.revision = staged.base_revision;
         pool.deleted
             .retain(|deleted| deleted.revision <= staged.base_revision);

@@ -239,8 +239,7 @@ fn agents(row: &rollout::Model) -> Result<Vec<String>, StoreError> {
 
 fn domain(row: rollout::Model) -> Result<Rollout, StoreError> {
     let agents = agents(&row)?;
-    let state =
-        RolloutState::read(&row.state).map_err(|fault| broken(TABLE, &row.id, fault))?;
+    let state = RolloutState::read(&row.state).map_err(|fault| broken(TABLE, &row.id, fault))?;
     Ok(Rollout {
         state,
         base_revision: unsigned(row.base_revision),

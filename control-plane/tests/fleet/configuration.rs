@@ -251,7 +251,11 @@ async fn a_source_that_moves_takes_its_secrets_from_the_agents_that_lost_it() {
     assert_eq!(wins.apply().await, Got::Delta(gone, Vec::new()));
     assert!(loses.held.resources.is_empty(), "secrets included");
     let again = loser.configuration(Holding::default()).await.apply().await;
-    assert_eq!(again, Got::Snapshot(Vec::new(), 1), "nor when it starts over");
+    assert_eq!(
+        again,
+        Got::Snapshot(Vec::new(), 1),
+        "nor when it starts over"
+    );
 }
 
 #[tokio::test]

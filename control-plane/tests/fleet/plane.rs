@@ -325,7 +325,10 @@ impl Plane {
     pub(crate) async fn limit(&self, to: &Destination, rate_limit: u32) {
         let draft = destination::draft(receiver(&to.spec.name, rate_limit));
         let draft = draft.expect("a valid destination");
-        let changed = self.destinations().replace(&self.call(), &to.id, draft).await;
+        let changed = self
+            .destinations()
+            .replace(&self.call(), &to.id, draft)
+            .await;
         changed.expect("a changed destination");
     }
 
@@ -423,11 +426,9 @@ fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
             ),
         )
         .add_service(configuration::ConfigurationStreams::new(handle()))
-        .add_service(
-            replica_v1::relay_service_server::RelayServiceServer::new(relay::RelayApi::new(
-                handle(),
-            )),
-        )
+        .add_service(replica_v1::relay_service_server::RelayServiceServer::new(
+            relay::RelayApi::new(handle()),
+        ))
         .add_service(v1::rollout_service_server::RolloutServiceServer::new(
             rollouts::RolloutApi::new(handle()),
         ))

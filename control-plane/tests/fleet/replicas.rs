@@ -77,7 +77,9 @@ async fn questions_and_tails_reach_agents_that_are_with_the_other_replica() {
         for plane in [&one, &two] {
             for id in [&here.agent.id, &there.agent.id] {
                 plane
-                    .shows(id, "connected", |agent| agent.state() == AgentState::Connected)
+                    .shows(id, "connected", |agent| {
+                        agent.state() == AgentState::Connected
+                    })
                     .await;
             }
         }
@@ -112,12 +114,18 @@ async fn only_a_replica_can_ask_through_a_replica() {
         let bearer = Bearer(bearer.to_owned());
         let mut relay = RelayServiceClient::with_interceptor(plane.channel(), bearer);
         let refused = relay.ask(AskRequest::default()).await;
-        assert_eq!(refused.expect_err("it is refused").code(), Code::Unauthenticated);
+        assert_eq!(
+            refused.expect_err("it is refused").code(),
+            Code::Unauthenticated
+        );
     }
     let right = Bearer(plane.fleet.relay_token().to_owned());
     let mut relay = RelayServiceClient::with_interceptor(plane.channel(), right);
     let empty = relay.ask(AskRequest::default()).await;
-    assert_eq!(empty.expect_err("it asks nothing").code(), Code::InvalidArgument);
+    assert_eq!(
+        empty.expect_err("it asks nothing").code(),
+        Code::InvalidArgument
+    );
 }
 
 /// A control plane that can be killed with everything it has under way.
@@ -161,8 +169,10 @@ async fn when_a_replica_is_killed_its_agents_go_on_with_the_other_which_leads_th
 
     runtime.shutdown_background();
     drop(talk.ending().await);
-    left.shows(&id, "away", |agent| agent.state() == AgentState::Disconnected)
-        .await;
+    left.shows(&id, "away", |agent| {
+        agent.state() == AgentState::Disconnected
+    })
+    .await;
     let held = talk.held.clone();
     let agent = agent.dialling(&left);
     let mut talk = agent.configuration(held).await;
@@ -189,8 +199,10 @@ async fn an_agent_that_went_to_the_other_replica_is_given_up_by_the_first() {
     let agent = TestAgent::enrolled(&one, "edge-1", "default").await;
     let mut old = agent.configuration(Holding::default()).await;
     old.apply().await;
-    one.shows(&agent.id, "acknowledged", |agent| agent.connected_at.is_some())
-        .await;
+    one.shows(&agent.id, "acknowledged", |agent| {
+        agent.connected_at.is_some()
+    })
+    .await;
     let held = old.held.clone();
     let agent = agent.dialling(&two);
     let mut new = agent.configuration(held).await;
@@ -199,7 +211,10 @@ async fn an_agent_that_went_to_the_other_replica_is_given_up_by_the_first() {
     one.source("ours", "default").await;
     old.apply().await;
     assert_eq!(old.ending().await.code(), Code::Aborted);
-    assert!(matches!(new.apply().await, Got::Delta(..)), "the new one lives");
+    assert!(
+        matches!(new.apply().await, Got::Delta(..)),
+        "the new one lives"
+    );
 }
 
 #[tokio::test]
@@ -214,7 +229,9 @@ async fn without_notices_changes_are_looked_for() {
     let mut talk = agent.configuration(Holding::default()).await;
     talk.apply().await;
     // Written by somebody who tells nobody, as a replica whose notice was lost.
-    let silent = sea_orm::Database::connect(plane.url()).await.expect("a connection");
+    let silent = sea_orm::Database::connect(plane.url())
+        .await
+        .expect("a connection");
     let change = "UPDATE installation SET revision = revision + 1";
     sea_orm::ConnectionTrait::execute_unprepared(&silent, change)
         .await
@@ -228,10 +245,7 @@ async fn replicas_that_start_together_migrate_an_empty_database_once() {
     let Some(url) = url.expect("the test's PostgreSQL starts") else {
         return;
     };
-    let (one, two) = tokio::join!(
-        Plane::on(&url, by_notice()),
-        Plane::on(&url, by_notice())
-    );
+    let (one, two) = tokio::join!(Plane::on(&url, by_notice()), Plane::on(&url, by_notice()));
     let epochs = [
         one.config.head().await.expect("a head").epoch,
         two.config.head().await.expect("a head").epoch,

@@ -37,11 +37,16 @@ async fn after_a_restore_agents_hold_what_the_copy_says_in_a_new_epoch() {
     let made_later = plane.source("made later", "default").await;
     talk.apply().await;
     let sources = plane.sources();
-    let deleted = sources.delete(&Call::of_team(&plane.team), &deleted_later.id).await;
+    let deleted = sources
+        .delete(&Call::of_team(&plane.team), &deleted_later.id)
+        .await;
     deleted.expect("deleted");
     talk.apply().await;
     let held = talk.held.clone();
-    assert!(held.resources.contains_key(&("source", made_later.id.clone())));
+    assert!(
+        held.resources
+            .contains_key(&("source", made_later.id.clone()))
+    );
     plane.stop().await;
 
     let plane = Plane::on(&at(&copy), Timings::default()).await;
@@ -49,7 +54,11 @@ async fn after_a_restore_agents_hold_what_the_copy_says_in_a_new_epoch() {
     let mut talk = agent.configuration(held.clone()).await;
     let mut both = vec![kept.id.clone(), deleted_later.id.clone()];
     both.sort();
-    assert_eq!(talk.apply().await, Got::Snapshot(both, 1), "what the copy says");
+    assert_eq!(
+        talk.apply().await,
+        Got::Snapshot(both, 1),
+        "what the copy says"
+    );
     assert_ne!(talk.held.epoch, held.epoch, "and not under the old name");
     let epoch = talk.held.epoch.clone();
     let shown = plane
@@ -81,7 +90,9 @@ async fn a_copy_that_was_changed_past_the_agents_still_replaces_all_they_hold() 
     let plane = Plane::on(&at(&copy), Timings::default()).await;
     let other = plane.source("of the copy", "default").await;
     plane.touch(&other, "once more").await;
-    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await.dialling(&plane);
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default")
+        .await
+        .dialling(&plane);
     let mut talk = agent.configuration(held).await;
     let mut both = vec![kept.id, other.id];
     both.sort();

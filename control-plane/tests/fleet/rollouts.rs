@@ -142,12 +142,19 @@ async fn a_refusal_in_the_share_takes_the_change_back_from_everyone() {
     let delete = v1::DeleteRolloutPolicyRequest {
         pool: "default".to_owned(),
     };
-    plane.rollouts().delete_rollout_policy(delete).await.expect("deleted");
+    plane
+        .rollouts()
+        .delete_rollout_policy(delete)
+        .await
+        .expect("deleted");
     let source = plane.source("ours", "default").await;
     plane.touch(&source, "good").await;
     let mut scene = scene;
     for (_, talk) in &mut scene.agents {
-        while !talk.held.resources.contains_key(&("source", source.id.clone()))
+        while !talk
+            .held
+            .resources
+            .contains_key(&("source", source.id.clone()))
             || description(talk, &source.id) != "good"
         {
             talk.apply().await;
@@ -162,12 +169,20 @@ async fn a_refusal_in_the_share_takes_the_change_back_from_everyone() {
     let refused_at = first.held.revision;
     first.refuse(nonce, &source.id, Some(before)).await;
     let rollout = becomes(&plane, RolloutState::Returned).await;
-    assert!(rollout.reason.contains("refused the source"), "{}", rollout.reason);
+    assert!(
+        rollout.reason.contains("refused the source"),
+        "{}",
+        rollout.reason
+    );
     first.apply().await;
     assert_eq!(description(&first, &source.id), "good", "the old content");
     assert!(first.held.revision > refused_at, "as a new revision");
     rest.apply().await;
-    assert_eq!(description(&rest, &source.id), "good", "never anything else");
+    assert_eq!(
+        description(&rest, &source.id),
+        "good",
+        "never anything else"
+    );
     let stored = plane.config.source(&plane.team, &source.id).await;
     let stored = stored.expect("read").expect("there");
     assert_eq!(stored.spec.description, "good", "the API shows it too");
@@ -201,7 +216,11 @@ async fn failing_deliveries_on_the_share_take_the_change_back() {
     say.send(report).await.expect("an open stream");
     hear.message().await.expect("counted");
     let rollout = becomes(&plane, RolloutState::Returned).await;
-    assert!(rollout.reason.contains("75 % of the delivery attempts"), "{}", rollout.reason);
+    assert!(
+        rollout.reason.contains("75 % of the delivery attempts"),
+        "{}",
+        rollout.reason
+    );
     let got = first.apply().await;
     assert_eq!(got, Got::Delta(Vec::new(), vec![source.id.clone()]));
     let stored = plane.config.source(&plane.team, &source.id).await;
@@ -225,7 +244,10 @@ async fn people_promote_and_return_by_hand_and_only_once() {
     assert!(ended.reason.ends_with("looks good"), "{}", ended.reason);
     rest.apply().await;
     let again = plane.rollouts().promote_rollout(promote).await;
-    assert_eq!(again.expect_err("it ended").code(), Code::FailedPrecondition);
+    assert_eq!(
+        again.expect_err("it ended").code(),
+        Code::FailedPrecondition
+    );
 
     plane.touch(&source, "worse").await;
     let rollout = newest(&plane).await;
@@ -233,7 +255,11 @@ async fn people_promote_and_return_by_hand_and_only_once() {
         id: rollout.id,
         reason: String::new(),
     };
-    plane.rollouts().return_rollout(back).await.expect("returned");
+    plane
+        .rollouts()
+        .return_rollout(back)
+        .await
+        .expect("returned");
     for talk in [&mut first, &mut rest] {
         while talk.held.revision < newest(&plane).await.ended_revision {
             talk.apply().await;
@@ -252,7 +278,11 @@ async fn a_return_puts_back_what_was_deleted_and_takes_away_what_was_made() {
         id: scene.rollout().await.id,
         reason: String::new(),
     };
-    plane.rollouts().promote_rollout(promote).await.expect("promoted");
+    plane
+        .rollouts()
+        .promote_rollout(promote)
+        .await
+        .expect("promoted");
     plane.disconnect(&connection).await;
     plane.source("new", "default").await;
     let (_, second) = plane.connect(&source, "other").await;
@@ -260,17 +290,28 @@ async fn a_return_puts_back_what_was_deleted_and_takes_away_what_was_made() {
         id: scene.rollout().await.id,
         reason: String::new(),
     };
-    plane.rollouts().return_rollout(back).await.expect("returned");
+    plane
+        .rollouts()
+        .return_rollout(back)
+        .await
+        .expect("returned");
     let team = &plane.team;
     let there = plane.config.connection(team, &connection.id).await;
     assert!(there.expect("read").is_some(), "the deleted one is back");
     let there = plane.config.connection(team, &second.id).await;
     assert!(there.expect("read").is_none(), "the new one is gone");
     let pool = plane.config.pool("default").await.expect("a pool");
-    let names: Vec<_> = pool.sources.iter().map(|one| one.source.spec.name.as_str()).collect();
+    let names: Vec<_> = pool
+        .sources
+        .iter()
+        .map(|one| one.source.spec.name.as_str())
+        .collect();
     assert_eq!(names, ["ours"]);
     assert_eq!(pool.destinations[0].id, to.id);
-    assert!(pool.deleted.iter().all(|one| one.id != connection.id), "no deletion any more");
+    assert!(
+        pool.deleted.iter().all(|one| one.id != connection.id),
+        "no deletion any more"
+    );
 }
 
 #[tokio::test]
@@ -282,7 +323,11 @@ async fn who_comes_during_a_hold_gets_what_was_before_also_from_a_new_process() 
         id: scene.rollout().await.id,
         reason: String::new(),
     };
-    plane.rollouts().promote_rollout(promote).await.expect("promoted");
+    plane
+        .rollouts()
+        .promote_rollout(promote)
+        .await
+        .expect("promoted");
     plane.touch(&source, "held back").await;
     let added = plane.source("added", "default").await;
     let late = TestAgent::enrolled(plane, "edge-3", "default").await;
@@ -295,7 +340,11 @@ async fn who_comes_during_a_hold_gets_what_was_before_also_from_a_new_process() 
     let plane = scene.plane.restart().await;
     let late = late.dialling(&plane);
     let mut talk = late.configuration(held).await;
-    assert_eq!(talk.apply().await, Got::Current, "the same from a new process");
+    assert_eq!(
+        talk.apply().await,
+        Got::Current,
+        "the same from a new process"
+    );
     let fresh = TestAgent::enrolled(&plane, "edge-4", "default").await;
     let mut anew = fresh.configuration(Holding::default()).await;
     assert_eq!(anew.apply().await, before);
@@ -303,7 +352,11 @@ async fn who_comes_during_a_hold_gets_what_was_before_also_from_a_new_process() 
         id: newest(&plane).await.id,
         reason: String::new(),
     };
-    plane.rollouts().promote_rollout(promote).await.expect("promoted");
+    plane
+        .rollouts()
+        .promote_rollout(promote)
+        .await
+        .expect("promoted");
     let mut both = vec![source.id, added.id];
     both.sort();
     assert_eq!(talk.apply().await, Got::Delta(both, Vec::new()));

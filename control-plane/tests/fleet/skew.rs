@@ -25,13 +25,21 @@ async fn what_an_older_agent_does_not_know_is_shown_as_unsupported_and_not_sent(
         held.map(|(_, id)| id.clone()).any(|held| held == id)
     };
     assert!(has(&of_old, &plain.id) && has(&of_old, &source.id));
-    assert!(!has(&of_old, &limited.id), "it would deliver without the limit");
+    assert!(
+        !has(&of_old, &limited.id),
+        "it would deliver without the limit"
+    );
     let shown = plane
-        .shows(&old.id, "what it cannot do", |agent| !agent.refused.is_empty())
+        .shows(&old.id, "what it cannot do", |agent| {
+            !agent.refused.is_empty()
+        })
         .await;
     assert_eq!(shown.config_state(), ConfigState::Refused);
     let refused = &shown.refused[0];
-    assert_eq!((&refused.id, refused.reason.as_str()), (&limited.id, "unsupported"));
+    assert_eq!(
+        (&refused.id, refused.reason.as_str()),
+        (&limited.id, "unsupported")
+    );
     assert!(refused.message.contains(RATE_LIMIT), "{}", refused.message);
     let shown = plane.shown(&new.id).await;
     assert_eq!(shown.capabilities, [RATE_LIMIT]);
@@ -40,12 +48,18 @@ async fn what_an_older_agent_does_not_know_is_shown_as_unsupported_and_not_sent(
     let held = of_old.held.clone();
     drop(of_old);
     let mut of_old = old.configuration(held).await;
-    assert_eq!(of_old.apply().await, Got::Current, "it has what it can have");
+    assert_eq!(
+        of_old.apply().await,
+        Got::Current,
+        "it has what it can have"
+    );
     plane.limit(&limited, 0).await;
     let got = of_old.apply().await;
     assert_eq!(got, Got::Delta(vec![limited.id.clone()], Vec::new()));
     plane
-        .shows(&old.id, "nothing it cannot do", |agent| agent.refused.is_empty())
+        .shows(&old.id, "nothing it cannot do", |agent| {
+            agent.refused.is_empty()
+        })
         .await;
 }
 

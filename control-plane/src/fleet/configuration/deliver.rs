@@ -73,7 +73,8 @@ where
         };
         for chunk in chunks.iter() {
             self.nonce += 1;
-            self.send(Frame::snapshot(self.nonce, chunk.clone())).await?;
+            self.send(Frame::snapshot(self.nonce, chunk.clone()))
+                .await?;
         }
         let result = Arc::clone(&aim.set);
         self.await_answer(aim, result, Some(turn));

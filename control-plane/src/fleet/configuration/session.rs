@@ -192,7 +192,11 @@ where
         let (pool, id) = (&self.agent.pool, &self.agent.id);
         let newest = self.streams.views.newest(pool).await?;
         let same_lineage = self.observed.epoch == newest.head.epoch;
-        let has = if same_lineage { self.observed.revision } else { 0 };
+        let has = if same_lineage {
+            self.observed.revision
+        } else {
+            0
+        };
         let view = self.streams.views.for_agent(pool, id, has).await?;
         Ok(self.aim_at(view, self.held.as_deref()))
     }
@@ -232,9 +236,8 @@ where
             // Parked resources are still as they were before.
             self.nacked.retain(|refused| {
                 let parked = parked_key(refused);
-                parked.is_some_and(|(key, version)| {
-                    sent.aim.set.versions.get(&key) == Some(&version)
-                })
+                parked
+                    .is_some_and(|(key, version)| sent.aim.set.versions.get(&key) == Some(&version))
             });
             self.held = Some(Arc::clone(&sent.result));
         } else {

@@ -109,10 +109,11 @@ fn risen(
         return None;
     }
     let now = percent(&facts.share)?;
-    let usual = percent(&facts.before).max(percent(&facts.others)).unwrap_or(0);
-    (now >= usual + most).then(|| {
-        format!("{now} % of the {what} on the share, {usual} % before or elsewhere")
-    })
+    let usual = percent(&facts.before)
+        .max(percent(&facts.others))
+        .unwrap_or(0);
+    (now >= usual + most)
+        .then(|| format!("{now} % of the {what} on the share, {usual} % before or elsewhere"))
 }
 
 #[cfg(test)]
@@ -177,7 +178,10 @@ mod tests {
         assert!(matches!(of(&rollout(60), &facts), Verdict::Wait(_)));
         facts.held_for = 60_000;
         assert!(matches!(of(&rollout(60), &facts), Verdict::Promote(_)));
-        assert!(matches!(of(&rollout(0), &facts), Verdict::Wait(_)), "by hand");
+        assert!(
+            matches!(of(&rollout(0), &facts), Verdict::Wait(_)),
+            "by hand"
+        );
     }
 
     #[test]
@@ -203,20 +207,32 @@ mod tests {
         });
         assert!(matches!(of(&rollout(60), &facts), Verdict::Return(_)));
         facts.members[0].took_some = false;
-        assert!(matches!(of(&rollout(60), &facts), Verdict::Wait(_)), "it had gone before");
+        assert!(
+            matches!(of(&rollout(60), &facts), Verdict::Wait(_)),
+            "it had gone before"
+        );
     }
 
     #[test]
     fn a_rise_of_failures_returns_it_and_a_usual_share_does_not() {
         let mut facts = facts(member());
         facts.share = deliveries(19, 19);
-        assert!(matches!(of(&rollout(60), &facts), Verdict::Wait(_)), "too few");
+        assert!(
+            matches!(of(&rollout(60), &facts), Verdict::Wait(_)),
+            "too few"
+        );
         facts.share = deliveries(100, 30);
         let Verdict::Return(reason) = of(&rollout(60), &facts) else {
             panic!("it returns");
         };
-        assert!(reason.starts_with("30 % of the delivery attempts"), "{reason}");
+        assert!(
+            reason.starts_with("30 % of the delivery attempts"),
+            "{reason}"
+        );
         facts.others = deliveries(1_000, 150);
-        assert!(matches!(of(&rollout(60), &facts), Verdict::Wait(_)), "it is so elsewhere");
+        assert!(
+            matches!(of(&rollout(60), &facts), Verdict::Wait(_)),
+            "it is so elsewhere"
+        );
     }
 }

@@ -66,7 +66,11 @@ impl PoolView {
         base_revision: u64,
     ) -> Move {
         let step = Step::between(&from.versions, &wanted.versions, parked);
-        let changed = || step.upserts.iter().filter_map(|key| self.resources.get(key));
+        let changed = || {
+            step.upserts
+                .iter()
+                .filter_map(|key| self.resources.get(key))
+        };
         let bytes: usize = changed().map(|one| one.encoded.len()).sum();
         let delta = (bytes <= CHUNK).then(|| {
             let delta = Delta {
@@ -134,7 +138,11 @@ impl PoolView {
                 index: u32::try_from(index).unwrap_or(u32::MAX),
                 last,
                 resources: Vec::new(),
-                deleted_connections: if last { self.deleted_since(0) } else { Vec::new() },
+                deleted_connections: if last {
+                    self.deleted_since(0)
+                } else {
+                    Vec::new()
+                },
             };
             frame::snapshot_body(&chunk, part.into_iter())
         };

@@ -133,7 +133,10 @@ mod tests {
             assert_eq!(found.versions, wanted.versions);
         }
         assert!(past.find(&sets[3], "unknown").is_none());
-        assert!(past.find(&aside, &sets[0].digest).is_none(), "not from there");
+        assert!(
+            past.find(&aside, &sets[0].digest).is_none(),
+            "not from there"
+        );
     }
 
     #[test]

@@ -25,7 +25,14 @@ impl RolloutStore {
     /// [`StoreError`] when the database does not answer; then nothing happened.
     pub async fn promote(&self, id: &str, reason: &str, now: Millis) -> Result<bool, StoreError> {
         let change = self.config.change().await?;
-        let ended = end(change.tx(), id, RolloutState::Promoted, change.revision(), reason, now);
+        let ended = end(
+            change.tx(),
+            id,
+            RolloutState::Promoted,
+            change.revision(),
+            reason,
+            now,
+        );
         if !ended.await? {
             return Ok(false);
         }
@@ -130,7 +137,10 @@ impl Images {
             .await?;
         let ids: Vec<&String> = self.destinations.keys().collect();
         destination::Entity::update_many()
-            .col_expr(destination::Column::Name, Expr::col(destination::Column::Id))
+            .col_expr(
+                destination::Column::Name,
+                Expr::col(destination::Column::Id),
+            )
             .filter(destination::Column::Id.is_in(ids))
             .exec(tx)
             .await?;
@@ -159,7 +169,9 @@ impl Images {
             let mut row = row.clone();
             (row.revision, row.updated_at) = (revision, now);
             // Agents may have heard of its deletion; it is none any more.
-            deleted_connection::Entity::delete_by_id(&row.id).exec(tx).await?;
+            deleted_connection::Entity::delete_by_id(&row.id)
+                .exec(tx)
+                .await?;
             forget_deletion(tx, &row.id).await?;
             write_connection(tx, row).await?;
         }

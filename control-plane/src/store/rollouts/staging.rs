@@ -164,7 +164,9 @@ impl Staging {
             .all(tx)
             .await?;
         for link in uses {
-            let user = connection::Entity::find_by_id(&link.connection_id).one(tx).await?;
+            let user = connection::Entity::find_by_id(&link.connection_id)
+                .one(tx)
+                .await?;
             let from = source::Entity::find_by_id(&link.source_id).one(tx).await?;
             let (Some(user), Some(from)) = (user, from) else {
                 continue;
@@ -208,7 +210,8 @@ impl Staging {
         if share.is_empty() {
             return Ok(None);
         }
-        let agents = serde_json::to_string(&share).map_err(|fault| broken("rollouts", &id, fault))?;
+        let agents =
+            serde_json::to_string(&share).map_err(|fault| broken("rollouts", &id, fault))?;
         let row = rollout::ActiveModel {
             id: Set(id.clone()),
             pool: Set(pool.to_owned()),
@@ -277,7 +280,11 @@ async fn keep(
     before: Option<&impl Serialize>,
 ) -> Result<(), StoreError> {
     let key = (rollout.to_owned(), kind.to_owned(), id.to_owned());
-    if rollout_image::Entity::find_by_id(key).one(tx).await?.is_some() {
+    if rollout_image::Entity::find_by_id(key)
+        .one(tx)
+        .await?
+        .is_some()
+    {
         return Ok(());
     }
     let before = before.map(serde_json::to_string).transpose();
