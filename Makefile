@@ -59,7 +59,7 @@ ifeq ($(POSTGRES),)
 endif
 
 # What the bench starts, and the sizes that the goals name.
-BENCHED := -p hookplane-agent -p hookplane-control-plane -p hookplane-bench
+BENCHED := -p hookplane-agent -p hookplane-control-plane -p hookplane-bench -p hookplane-bench-fleet
 BENCH ?= --stored 2000000 --recovery-mib 1024
 
 bench: ## measure the release agent on a quiet machine, write docs/performance.md

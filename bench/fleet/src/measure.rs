@@ -95,7 +95,7 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
         let client = client.clone();
         async move {
             let destination = v1::Destination {
-                name: format!("receiver {number}"),
+                name: format!("receiver-{number}"),
                 config: Some(v1::DestinationConfig {
                     url: format!("https://receiver-{number}.internal/hooks"),
                     ..v1::DestinationConfig::default()
@@ -103,7 +103,10 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
                 ..v1::Destination::default()
             };
             let destination = Some(destination);
-            let request = v1::CreateDestinationRequest { destination };
+            let request = v1::CreateDestinationRequest {
+                destination,
+                ..v1::CreateDestinationRequest::default()
+            };
             Ok(client
                 .destinations()
                 .create_destination(request)
@@ -117,7 +120,10 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
         let client = client.clone();
         async move {
             let source = Some(source(number));
-            let request = v1::CreateSourceRequest { source };
+            let request = v1::CreateSourceRequest {
+                source,
+                ..v1::CreateSourceRequest::default()
+            };
             Ok(client
                 .sources()
                 .create_source(request)
@@ -130,14 +136,17 @@ async fn configure(plan: &Plan, client: &Client) -> Result<Made, Fault> {
     at_once(plan, plan.connections(), |number| {
         let client = client.clone();
         let connection = v1::Connection {
-            name: format!("branch {number}"),
+            name: format!("branch-{number}"),
             source_id: sources[number % sources.len()].clone(),
             destination_id: destinations[number % DESTINATIONS].clone(),
             ..v1::Connection::default()
         };
         async move {
             let connection = Some(connection);
-            let request = v1::CreateConnectionRequest { connection };
+            let request = v1::CreateConnectionRequest {
+                connection,
+                ..v1::CreateConnectionRequest::default()
+            };
             Ok(client
                 .connections()
                 .create_connection(request)
@@ -159,7 +168,7 @@ fn source(number: usize) -> v1::Source {
         ..v1::ProviderSignature::default()
     };
     v1::Source {
-        name: format!("source {number}"),
+        name: format!("source-{number}"),
         r#type: v1::SourceType::Clerk.into(),
         config: Some(v1::SourceConfig {
             auth: Some(v1::SourceAuth {
@@ -258,6 +267,7 @@ async fn touch(client: &Client, id: &str, text: String) -> Result<v1::Source, Fa
         update_mask: Some(prost_types::FieldMask {
             paths: vec!["description".to_owned()],
         }),
+        ..v1::PatchSourceRequest::default()
     };
     Ok(client.sources().patch_source(request).await?.into_inner())
 }
