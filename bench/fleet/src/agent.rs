@@ -98,7 +98,8 @@ impl Agent {
     pub(crate) async fn run(mut self) {
         let (api, credential) = (self.api.clone(), self.credential.clone());
         let commands = keep(|| commands(&api, &credential));
-        let reports = keep(|| reports(&api, &credential));
+        let sequence = AtomicU64::new(0);
+        let reports = keep(|| reports(&api, &credential, &sequence));
         let configuration = async {
             let mut wait = REDIAL.0;
             loop {
@@ -248,7 +249,7 @@ async fn commands(api: &str, credential: &str) -> Status {
         .unwrap_or_else(|| Status::unavailable("it ended"))
 }
 
-async fn reports(api: &str, credential: &str) -> Status {
+async fn reports(api: &str, credential: &str, sequence: &AtomicU64) -> Status {
     let session = async {
         let mut client = ReportServiceClient::new(dial(api).await?);
         let (say, said) = mpsc::channel::<ReportStreamRequest>(1);
@@ -257,11 +258,9 @@ async fn reports(api: &str, credential: &str) -> Status {
         // Not all in the same moment.
         sleep(REPORT.mul_f64(rand::random::<f64>())).await;
         let mut turn = interval(REPORT);
-        // Numbers of an earlier session are counted as repeats, which costs as little as can be.
-        let mut sequence = millis();
         loop {
             turn.tick().await;
-            sequence += 1;
+            let sequence = sequence.fetch_add(1, Ordering::Relaxed) + 1;
             let report = ReportStreamRequest {
                 sequence,
                 gauges: Some(Gauges::default()),
@@ -278,11 +277,6 @@ async fn reports(api: &str, credential: &str) -> Status {
         .await
         .err()
         .unwrap_or_else(|| Status::unavailable("it ended"))
-}
-
-fn millis() -> u64 {
-    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
-    u64::try_from(now).unwrap_or(0)
 }
 
 pub(crate) async fn dial(api: &str) -> Result<Channel, Status> {

@@ -89,6 +89,7 @@ fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    #[expect(clippy::disallowed_methods, reason = "a report says when it was made")]
     let date = time::OffsetDateTime::now_utc().date();
     format!("{date}: {model} with {cores} cores")
 }

@@ -13,6 +13,10 @@ const PRUNE: Duration = Duration::from_secs(60);
 pub(super) fn start(fleet: &Fleet) {
     run(fleet, |fleet| async move { prune(&fleet).await });
     run(fleet, |fleet| async move { follow(&fleet).await });
+    run(
+        fleet,
+        |fleet| async move { fleet.config().announce().await },
+    );
     run(fleet, |fleet| async move {
         fleet.whole.configuration.pass_on().await;
     });

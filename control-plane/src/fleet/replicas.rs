@@ -135,6 +135,9 @@ impl Replicas {
             beat: number,
             ..self.me.clone()
         };
+        if number == 1 {
+            self.follow_predecessors().await?;
+        }
         self.store.beat(&me, now).await?;
         let dead = self.look_at(self.store.all().await?);
         self.keep_lease().await?;
@@ -142,6 +145,19 @@ impl Replicas {
             for id in dead {
                 tracing::info!(replica = %id, "a replica is gone");
                 self.store.forget(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets those that this one comes in the place of: they were killed, and nobody
+    /// has to wait until that is noticed.
+    async fn follow_predecessors(&self) -> Result<(), StoreError> {
+        let same_place = |url: &str| !url.is_empty() && url == self.me.url;
+        for other in self.store.all().await? {
+            if self.store.is_alone() || same_place(&other.url) {
+                self.store.release(LEADER, &other.id).await?;
+                self.store.forget(&other.id).await?;
             }
         }
         Ok(())

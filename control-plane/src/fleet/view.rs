@@ -227,10 +227,9 @@ impl PoolView {
         for to in &changes.destinations {
             let key = Key::new(Kind::Destination, &to.id);
             let one = Prepared::destination(&key, to);
-            if resources.contains_key(&key) {
-                resources.insert(key, one);
-            } else {
-                candidates.insert(key, one);
+            match resources.get_mut(&key) {
+                Some(known) => *known = one,
+                None => drop(candidates.insert(key, one)),
             }
         }
         if moved {

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use super::database::INSTALLATION;
 use super::rollouts::Staging;
 use super::{
-    Remembered, Sealer, StoreError, answers, broken, connections, database, destinations, filters,
-    signed, sources, unsigned,
+    Remembered, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
+    sources, unsigned,
 };
 use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
 
@@ -28,6 +28,8 @@ pub struct Change {
     tx: DatabaseTransaction,
     sealer: Arc<Sealer>,
     head: watch::Sender<u64>,
+    /// The newest revision that this process made.
+    own: watch::Sender<u64>,
     revision: u64,
     staging: Staging,
 }
@@ -37,23 +39,30 @@ impl Change {
     pub(super) async fn begin(
         tx: DatabaseTransaction,
         sealer: Arc<Sealer>,
-        head: watch::Sender<u64>,
+        (head, own): (watch::Sender<u64>, watch::Sender<u64>),
     ) -> Result<Self, StoreError> {
         // The row stays locked until the end, so that revisions commit in their order.
         // One statement: everybody else waits behind it.
         let next = Statement::from_sql_and_values(
             tx.get_database_backend(),
-            "UPDATE installation SET revision = revision + 1 WHERE id = $1 RETURNING revision",
+            "UPDATE installation SET revision = revision + 1 WHERE id = $1 RETURNING revision, \
+             EXISTS (SELECT 1 FROM rollout_policies) \
+             OR EXISTS (SELECT 1 FROM rollouts WHERE state = 'holding') AS staged",
             [INSTALLATION.into()],
         );
         let row = tx.query_one_raw(next).await?;
         let row = row.ok_or_else(|| broken("installation", "1", "it is missing"))?;
         let revision = unsigned(row.try_get("", "revision")?);
-        let staging = Staging::read(&tx).await?;
+        let staging = if row.try_get("", "staged")? {
+            Staging::read(&tx).await?
+        } else {
+            Staging::default()
+        };
         Ok(Self {
             tx,
             sealer,
             head,
+            own,
             revision,
             staging,
         })
@@ -74,8 +83,8 @@ impl Change {
     /// # Errors
     /// [`StoreError::Unavailable`]: then nothing happened.
     pub async fn commit(self) -> Result<(), StoreError> {
-        database::announce(&self.tx, self.revision).await?;
         self.tx.commit().await?;
+        self.own.send_replace(self.revision);
         self.head.send_if_modified(|head| {
             let newer = self.revision > *head;
             if newer {

@@ -32,6 +32,8 @@ pub struct ConfigStore {
     pub(super) database: Database,
     pub(super) sealer: Arc<Sealer>,
     head: watch::Sender<u64>,
+    /// The newest revision that this process made.
+    own: watch::Sender<u64>,
 }
 
 /// Lineage and newest revision.
@@ -57,6 +59,7 @@ impl ConfigStore {
             database,
             sealer: Arc::new(sealer),
             head: watch::Sender::new(0),
+            own: watch::Sender::new(0),
         };
         store.refresh().await?;
         Ok(store)
@@ -84,6 +87,18 @@ impl ConfigStore {
         Ok(head)
     }
 
+    /// Tells other replicas of the changes made here, for as long as it is polled. After
+    /// they are committed, so that no change waits for it; several together when they come fast.
+    pub(crate) async fn announce(&self) {
+        let mut own = self.own.subscribe();
+        while own.changed().await.is_ok() {
+            let newest = *own.borrow_and_update();
+            if let Err(error) = self.database.announce(newest).await {
+                tracing::debug!(error = %error, "the other replicas find the change by themselves");
+            }
+        }
+    }
+
     /// Hears of changes that other replicas commit.
     pub(crate) fn notices(&self) -> super::notices::Notices {
         self.database.notices()
@@ -105,7 +120,8 @@ impl ConfigStore {
     /// Starts a change; the next one waits until this one is committed or dropped.
     pub async fn change(&self) -> Result<Change, StoreError> {
         let tx = self.database.write().await?;
-        Change::begin(tx, Arc::clone(&self.sealer), self.head.clone()).await
+        let heads = (self.head.clone(), self.own.clone());
+        Change::begin(tx, Arc::clone(&self.sealer), heads).await
     }
 
     pub async fn source(&self, team_id: &str, id: &str) -> Result<Option<Source>, StoreError> {

@@ -101,6 +101,25 @@ impl Database {
         Ok(self.write.begin_with_options(options).await?)
     }
 
+    /// Whether other processes may use it too.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// Tells the other replicas of a revision.
+    pub(crate) async fn announce(&self, revision: u64) -> Result<(), StoreError> {
+        if self.postgres.is_none() {
+            return Ok(());
+        }
+        let statement = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT pg_notify($1, $2)",
+            [CHANNEL.into(), revision.to_string().into()],
+        );
+        self.write.execute_raw(statement).await?;
+        Ok(())
+    }
+
     /// Hears of the changes that other replicas commit.
     #[must_use]
     pub(crate) fn notices(&self) -> Notices {
@@ -186,19 +205,6 @@ async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError>
         .into_iter()
         .find(|one| !known.contains(&one.version));
     newer.map_or(Ok(()), |one| Err(StoreError::Newer(one.version)))
-}
-
-/// Tells the other replicas, once the change is committed.
-pub(super) async fn announce(tx: &DatabaseTransaction, revision: u64) -> Result<(), StoreError> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        let statement = Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            "SELECT pg_notify($1, $2)",
-            [CHANNEL.into(), revision.to_string().into()],
-        );
-        tx.execute_raw(statement).await?;
-    }
-    Ok(())
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {

@@ -57,6 +57,13 @@ impl ReplicaStore {
         }
     }
 
+    /// Whether nobody else can share the database: then every other replica in it is
+    /// one that this process follows.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        !self.database.is_shared()
+    }
+
     /// Says that a replica lives.
     pub async fn beat(&self, replica: &Replica, now: Millis) -> Result<(), StoreError> {
         use replica::{ActiveModel, Column, Entity};

@@ -129,14 +129,14 @@ async fn only_a_replica_can_ask_through_a_replica() {
 }
 
 /// A control plane that can be killed with everything it has under way.
-async fn doomed(url: &str) -> (Runtime, Plane) {
+async fn doomed(url: &str, timings: Timings) -> (Runtime, Plane) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime");
     let url = url.to_owned();
-    let started = runtime.spawn(async move { Plane::on(&url, by_notice()).await });
+    let started = runtime.spawn(async move { Plane::on(&url, timings).await });
     let plane = started.await.expect("it starts");
     (runtime, plane)
 }
@@ -147,7 +147,7 @@ async fn when_a_replica_is_killed_its_agents_go_on_with_the_other_which_leads_th
     let Some(url) = url.expect("the test's PostgreSQL starts") else {
         return;
     };
-    let (runtime, killed) = doomed(&url).await;
+    let (runtime, killed) = doomed(&url, by_notice()).await;
     within("it leads", async {
         while !killed.fleet.gauges().leads {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -251,4 +251,40 @@ async fn replicas_that_start_together_migrate_an_empty_database_once() {
         two.config.head().await.expect("a head").epoch,
     ];
     assert_eq!(epochs[0], epochs[1], "one installation");
+}
+
+#[tokio::test]
+async fn who_comes_in_the_place_of_a_killed_one_waits_for_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("a.db").display());
+    let patient = Timings {
+        replicas: Pace {
+            dead_after: Duration::from_secs(3_600),
+            ..PACE
+        },
+        ..Timings::default()
+    };
+    let (runtime, killed) = doomed(&url, patient).await;
+    let agent = TestAgent::enrolled(&killed, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    let connected = |agent: &v1::Agent| agent.connected_at.is_some();
+    killed.shows(&agent.id, "connected", connected).await;
+    within("it leads", async {
+        while !killed.fleet.gauges().leads {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    runtime.shutdown_background();
+    drop(talk.ending().await);
+    let next = Plane::on(&url, patient).await;
+    within("the next one leads", async {
+        while !next.fleet.gauges().leads {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let shown = next.shown(&agent.id).await;
+    assert_eq!(shown.state(), AgentState::Disconnected, "not with the dead");
 }

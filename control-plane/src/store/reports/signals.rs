@@ -2,7 +2,7 @@
 
 use hookplane_entity::{destination_minute, source_minute};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, SimpleExpr};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, IdenStatic, QueryFilter as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::{MINUTE, ReportStore, start_of_minute};
 use crate::domain::Millis;
@@ -66,7 +66,7 @@ pub const fn next_minute(at: Millis) -> Millis {
 }
 
 /// On PostgreSQL a sum of whole numbers has a type of its own.
-fn sum(column: impl sea_orm::ColumnTrait + IdenStatic) -> SimpleExpr {
+fn sum(column: impl sea_orm::ColumnTrait) -> SimpleExpr {
     Expr::col(Alias::new(column.as_str()))
         .sum()
         .cast_as(Alias::new("BIGINT"))

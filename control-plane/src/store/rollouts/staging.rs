@@ -7,9 +7,8 @@ use hookplane_entity::{
     agent, connection, connection_filter, destination, filter, rollout, rollout_image, source,
 };
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction,
-    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
-    Statement,
+    ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Set,
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -22,6 +21,7 @@ use crate::store::{StoreError, broken, signed};
 const MOST_AGENTS: u64 = 4_096;
 
 /// What a change needs to know. Without policies and rollouts it does nothing.
+#[derive(Default)]
 pub(in crate::store) struct Staging {
     policies: BTreeMap<String, RolloutPolicy>,
     /// Pools that a rollout holds, by its id.
@@ -30,18 +30,6 @@ pub(in crate::store) struct Staging {
 
 impl Staging {
     pub(in crate::store) async fn read(tx: &DatabaseTransaction) -> Result<Self, StoreError> {
-        // Asked by every change, and nearly always no: one way to the database, not two.
-        let anything = Statement::from_string(
-            tx.get_database_backend(),
-            "SELECT 1 AS one FROM rollout_policies UNION ALL \
-             SELECT 1 AS one FROM rollouts WHERE state = 'holding' LIMIT 1",
-        );
-        if tx.query_one_raw(anything).await?.is_none() {
-            return Ok(Self {
-                policies: BTreeMap::new(),
-                holding: BTreeMap::new(),
-            });
-        }
         let policies = policies(tx).await?;
         let holding = rollout::Entity::find()
             .select_only()
