@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/event.proto",
         "hookplane/v1/fleet.proto",
         "hookplane/v1/rollout.proto",
+        "hookplane/v1/metrics.proto",
         "hookplane/v1/api_key.proto",
         "hookplane/agent/v1/enrolment.proto",
         "hookplane/agent/v1/configuration.proto",
@@ -29,7 +30,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=hookplane");
 
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler.include_imports(true).open_files(files)?;
+    // With comments: they are the reference that callers read.
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(files)?;
     // The typed set would drop the http annotations; the encoded one keeps them.
     let encoded = compiler.encode_file_descriptor_set();
     #[expect(

@@ -28,7 +28,7 @@ macro_rules! shown {
 }
 
 shown! {
-    Source, Destination, Connection, Pagination,
+    Source, Destination, Connection, Filter, Pagination,
     Request, Event, Attempt, RequestTrace,
     ListRequestsResponse, ListEventsResponse, ListAttemptsResponse,
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,

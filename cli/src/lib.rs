@@ -13,6 +13,7 @@ mod apply;
 mod arguments;
 mod dev;
 mod evidence;
+mod export;
 mod failure;
 mod fleet;
 mod json;

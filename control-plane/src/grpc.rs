@@ -3,6 +3,7 @@
 //!
 //! Owns the wire's side of the control plane. Refuses to know SQL.
 
+pub mod apply;
 pub mod attempts;
 mod changing;
 pub mod commands;
@@ -16,6 +17,7 @@ mod evidence;
 pub mod filters;
 pub mod fleet;
 pub mod keys;
+pub mod metrics;
 pub mod relay;
 pub mod reports;
 pub mod requests;

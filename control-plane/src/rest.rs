@@ -24,6 +24,7 @@ mod fault;
 mod frames;
 mod gate;
 mod json;
+pub mod openapi;
 mod problem;
 mod query;
 mod request;

@@ -5,6 +5,7 @@
 //! Invariants: nothing is stored that an agent would refuse; what would change
 //! nothing takes no revision; a redacted secret that comes back keeps the stored one.
 
+mod apply;
 mod call;
 mod connection;
 mod destination;
@@ -21,6 +22,7 @@ use crate::domain::{
 };
 use crate::store::{InvalidPage, StoreError};
 
+pub use apply::{Applied, Configuration, Planned, Snapshot, Wanted, WantedConnection};
 pub use call::{Call, Repeat};
 pub use keys::Keys;
 pub(crate) use resource::mint;

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod destination;
 pub mod filter;
 pub mod mask;
+pub mod plan;
 pub mod source;
 mod value;
 

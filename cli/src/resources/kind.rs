@@ -18,7 +18,6 @@ pub(crate) trait Kind {
 
     fn id(message: &Self::Message) -> &str;
     fn name(message: &Self::Message) -> &str;
-    fn revision(message: &Self::Message) -> u64;
     /// Cells for [`Self::COLUMNS`].
     fn row(message: &Self::Message) -> Vec<String>;
     /// Everything, for one.

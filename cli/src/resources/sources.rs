@@ -219,10 +219,6 @@ impl Kind for Sources {
         &message.name
     }
 
-    fn revision(message: &Source) -> u64 {
-        message.revision
-    }
-
     fn row(message: &Source) -> Vec<String> {
         vec![
             message.id.clone(),

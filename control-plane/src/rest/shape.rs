@@ -95,6 +95,25 @@ pub(crate) fn names(descriptor: &MessageDescriptor) -> Vec<String> {
         .collect()
 }
 
+/// Members of a union whose `type` stands among the fields of the member.
+pub(crate) fn union(descriptor: &MessageDescriptor) -> Option<&'static [&'static str]> {
+    (descriptor.full_name() == connection::RULE.message).then_some(&connection::RULES)
+}
+
+/// Whether a message is a union of schemes that `auth_type` names.
+pub(crate) fn is_scheme_union(descriptor: &MessageDescriptor) -> bool {
+    FLATTENED.contains(&descriptor.full_name()) && union(descriptor).is_none()
+}
+
+/// The schema of a key that is no field of the message.
+pub(crate) fn extra(descriptor: &MessageDescriptor, key: &str) -> Value {
+    match (descriptor.name(), key) {
+        ("SourceConfig", _) => auth::choice(&source::SCHEMES),
+        ("DestinationConfig", _) => auth::choice(&destination::SCHEMES),
+        _ => serde_json::json!({ "type": "string" }),
+    }
+}
+
 /// True for a field that callers do not see as a level of its own.
 pub(crate) fn is_flattened(field: &FieldDescriptor) -> bool {
     field.containing_oneof().is_some() && FLATTENED.contains(&field.parent_message().full_name())

@@ -18,7 +18,7 @@ use crate::grpc;
 use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
 use crate::rest::{self, InvalidRules};
-use crate::service::{Connections, Destinations, Filters, Keys, Sources};
+use crate::service::{Configuration, Connections, Destinations, Filters, Keys, Sources};
 use crate::store::AgentStore;
 
 /// Largest message of a method that needs no key.
@@ -63,7 +63,10 @@ pub(super) fn assemble(
         call: within,
         ..rest::Limits::default()
     };
-    let served = rest::router(grpc, pool, door, limits)?.merge(health.router());
+    let described = rest::openapi::router(&pool)?;
+    let served = rest::router(grpc, pool, door, limits)?
+        .merge(health.router())
+        .merge(described);
     Ok(served.layer(axum::middleware::from_fn_with_state(calls, calls::bound)))
 }
 
@@ -74,6 +77,7 @@ fn with_configuration(
     routes: Routes,
 ) -> Routes {
     use v1::api_key_service_server::ApiKeyServiceServer;
+    use v1::configuration_service_server::ConfigurationServiceServer;
     use v1::connection_service_server::ConnectionServiceServer;
     use v1::destination_service_server::DestinationServiceServer;
     use v1::filter_service_server::FilterServiceServer;
@@ -92,12 +96,16 @@ fn with_configuration(
     let destinations = grpc::destinations::DestinationApi::new(destinations, of, by);
     let (of, by) = own();
     let filters = grpc::filters::FilterApi::new(filters, of, by);
+    let whole = Configuration::new(config.clone(), Arc::clone(&plane.clock));
+    let within = calls::deadline(plane.settings.drain);
+    let whole = grpc::apply::ConfigurationApi::new(whole, fleet.clone(), within);
     let connections = grpc::connections::ConnectionApi::new(connections, base, fleet, watches);
     routes
         .add_service(SourceServiceServer::new(sources))
         .add_service(DestinationServiceServer::new(destinations))
         .add_service(ConnectionServiceServer::new(connections))
         .add_service(FilterServiceServer::new(filters))
+        .add_service(ConfigurationServiceServer::new(whole))
         .add_service(ApiKeyServiceServer::new(grpc::keys::KeyApi::new(keys)))
 }
 
@@ -110,6 +118,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use v1::attempt_service_server::AttemptServiceServer;
     use v1::event_service_server::EventServiceServer;
     use v1::fleet_service_server::FleetServiceServer;
+    use v1::metrics_service_server::MetricsServiceServer;
     use v1::request_service_server::RequestServiceServer;
     use v1::rollout_service_server::RolloutServiceServer;
 
@@ -120,6 +129,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     let requests = grpc::requests::RequestApi::new(fleet.clone());
     let events = grpc::events::EventApi::new(fleet.clone());
     let attempts = grpc::attempts::AttemptApi::new(fleet.clone());
+    let metrics = grpc::metrics::MetricsApi::new(fleet.clone());
     routes
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(OPEN_MESSAGE))
         .add_service(configuration)
@@ -137,6 +147,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
         .add_service(RolloutServiceServer::new(grpc::rollouts::RolloutApi::new(
             fleet.clone(),
         )))
+        .add_service(MetricsServiceServer::new(metrics))
         .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
 }
 

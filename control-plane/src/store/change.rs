@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::database::INSTALLATION;
 use super::rollouts::Staging;
+use super::watch::{Cursor, Watched};
 use super::{
     Remembered, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
     sources, unsigned,
@@ -130,6 +131,25 @@ impl Change {
         now: Millis,
     ) -> Result<(), StoreError> {
         answers::remember(&self.tx, &self.sealer, (team_id, request_id), answer, now).await
+    }
+
+    /// Every resource of a team that is wanted, read by pages: for changes of a whole
+    /// configuration.
+    pub async fn all_where<R: Watched>(
+        &self,
+        team_id: &str,
+        wanted: impl Fn(&R) -> bool + Send,
+    ) -> Result<Vec<R>, StoreError> {
+        let mut found = Vec::new();
+        let mut cursor = Cursor::behind(0);
+        loop {
+            let page = R::after(&self.tx, &self.sealer, team_id, &cursor).await?;
+            let Some(last) = page.last() else {
+                return Ok(found);
+            };
+            cursor = last.cursor();
+            found.extend(page.into_iter().filter(|one| wanted(one)));
+        }
     }
 
     /// Begins another lineage of revisions, unless the one it is to end has ended already.

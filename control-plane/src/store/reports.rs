@@ -1,6 +1,7 @@
 //! Reports: each counted exactly once, kept by the minute, summed over a window.
 
 mod rows;
+pub mod series;
 mod signals;
 mod standings;
 mod sums;

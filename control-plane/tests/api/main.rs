@@ -1,5 +1,6 @@
 //! The API for configuration, through a real server on loopback and real databases.
 
+mod apply;
 mod authorisation;
 mod calls;
 mod conditional;
@@ -11,6 +12,7 @@ mod fuzz;
 mod http;
 #[path = "../rest/inputs.rs"]
 mod inputs;
+mod metrics;
 mod plane;
 mod postgres;
 mod refusals;

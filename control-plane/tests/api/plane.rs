@@ -7,6 +7,7 @@ use hookplane_control_plane::clock::SystemClock;
 use hookplane_control_plane::server::ControlPlane;
 use hookplane_control_plane::settings::Settings;
 use hookplane_proto::v1::api_key_service_client::ApiKeyServiceClient;
+use hookplane_proto::v1::configuration_service_client::ConfigurationServiceClient;
 use hookplane_proto::v1::connection_service_client::ConnectionServiceClient;
 use hookplane_proto::v1::destination_service_client::DestinationServiceClient;
 use hookplane_proto::v1::filter_service_client::FilterServiceClient;
@@ -160,6 +161,10 @@ impl Plane {
 
     pub(crate) fn filters(&self) -> FilterServiceClient<Authorised> {
         FilterServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
+    }
+
+    pub(crate) fn configuration(&self) -> ConfigurationServiceClient<Authorised> {
+        ConfigurationServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
     }
 
     pub(crate) fn keys(&self) -> ApiKeyServiceClient<Authorised> {

@@ -17,3 +17,4 @@ mod rollouts;
 mod skew;
 mod stampede;
 mod tail;
+mod waiting;

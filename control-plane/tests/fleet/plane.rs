@@ -13,10 +13,12 @@ use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::clock::{Clock, SharedClock};
 use hookplane_control_plane::domain::{Connection, Destination, Filter, Source};
 use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
-use hookplane_control_plane::grpc::{attempts, commands, configuration, enrolment};
+use hookplane_control_plane::grpc::{apply, attempts, commands, configuration, enrolment};
 use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
 use hookplane_control_plane::listener;
-use hookplane_control_plane::service::{Call, Connections, Destinations, Filters, Keys, Sources};
+use hookplane_control_plane::service::{
+    Call, Configuration, Connections, Destinations, Filters, Keys, Sources,
+};
 use hookplane_control_plane::store::database::Birth;
 use hookplane_control_plane::store::{
     AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
@@ -217,6 +219,13 @@ impl Plane {
     pub(crate) fn rollouts(&self) -> v1::rollout_service_client::RolloutServiceClient<Authed> {
         let (channel, key) = self.authed();
         v1::rollout_service_client::RolloutServiceClient::with_interceptor(channel, key)
+    }
+
+    pub(crate) fn configuration(
+        &self,
+    ) -> v1::configuration_service_client::ConfigurationServiceClient<Authed> {
+        let (channel, key) = self.authed();
+        v1::configuration_service_client::ConfigurationServiceClient::with_interceptor(channel, key)
     }
 
     pub(crate) fn fleet_api(&self) -> v1::fleet_service_client::FleetServiceClient<Authed> {
@@ -447,6 +456,15 @@ fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
         .add_service(v1::attempt_service_server::AttemptServiceServer::new(
             attempts::AttemptApi::new(handle()),
         ))
+        .add_service(
+            v1::configuration_service_server::ConfigurationServiceServer::new(
+                apply::ConfigurationApi::new(
+                    Configuration::new(fleet.config().clone(), Arc::clone(fleet.clock())),
+                    handle(),
+                    PATIENCE,
+                ),
+            ),
+        )
         .add_service(v1::fleet_service_server::FleetServiceServer::new(
             fleet::FleetApi::new(handle()),
         ));

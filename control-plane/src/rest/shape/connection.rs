@@ -46,7 +46,7 @@ fn end(object: &mut Object, name: &str, id_field: &str, at: &Path<'_>, faults: &
 }
 
 /// Members of the union, which are also what callers write as `type`.
-const RULES: [&str; 2] = ["filter", "retry"];
+pub(super) const RULES: [&str; 2] = ["filter", "retry"];
 
 pub(super) const RULE: Shape = Shape {
     message: "hookplane.v1.Rule",

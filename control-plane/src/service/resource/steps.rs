@@ -17,6 +17,8 @@ pub(in crate::service) enum Effect {
 /// A step that was taken.
 pub(in crate::service) struct Step<R> {
     pub(in crate::service) made: R,
+    /// As it was, unless it was created.
+    pub(in crate::service) before: Option<R>,
     pub(in crate::service) effect: Effect,
 }
 
@@ -35,6 +37,7 @@ pub(in crate::service) async fn create<R: Resource>(
     made.insert(change).await?;
     Ok(Step {
         made,
+        before: None,
         effect: Effect::Created,
     })
 }
@@ -70,7 +73,11 @@ pub(in crate::service) async fn keep<R: Resource>(
         made.update(change).await?;
         Effect::Changed
     };
-    Ok(Step { made, effect })
+    Ok(Step {
+        made,
+        before: Some(stored),
+        effect,
+    })
 }
 
 /// Refused while connections refer to it.
