@@ -2,10 +2,7 @@
 
 use hookplane_entity::{destination_minute, source_minute};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, SimpleExpr};
-use sea_orm::{
-    ColumnTrait as _, Condition, EntityTrait as _, IdenStatic as _, QueryFilter as _,
-    QuerySelect as _,
-};
+use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::super::{StoreError, unsigned};
 use super::ReportStore;
