@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test torture simulate fuzz fuzz-smoke needs bench backlog bench-smoke lint fmt clean
+.PHONY: help run build test torture simulate fuzz fuzz-smoke needs bench bench-fleet backlog bench-smoke lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,19 +59,25 @@ ifeq ($(POSTGRES),)
 endif
 
 # What the bench starts, and the sizes that the goals name.
-BENCHED := -p hookplane-agent -p hookplane-control-plane -p hookplane-bench
+BENCHED := -p hookplane-agent -p hookplane-control-plane -p hookplane-bench -p hookplane-bench-fleet
 BENCH ?= --stored 2000000 --recovery-mib 1024
 
 bench: ## measure the release agent on a quiet machine, write docs/performance.md
 	$(CARGO) build --locked --release --bins $(BENCHED)
 	./target/release/hookplane-bench run $(BENCH) --report docs/performance.md --notes bench/notes.md
 
+# Each of a thousand agents has three connections, with an end in either process.
+bench-fleet: needs ## measure a control plane with FLEET (a thousand agents), write docs/performance-fleet.md
+	$(CARGO) build --locked --release --bins $(BENCHED)
+	ulimit -n 16384 && ./target/release/hookplane-bench-fleet $(FLEET) --report docs/performance-fleet.md
+
 backlog: ## how a store with five million pending events starts; 5 GiB in target/backlog
 	$(CARGO) run --locked --release -p hookplane-agent --example backlog target/backlog 5000000
 
-bench-smoke: ## show that the bench works; its figures mean nothing
+bench-smoke: needs ## show that both benches work; its figures mean nothing
 	$(CARGO) build --locked --bins $(BENCHED)
 	./target/debug/hookplane-bench run --quick
+	./target/debug/hookplane-bench-fleet --quick --program target/debug/hookplane-control-plane
 
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

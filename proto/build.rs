@@ -7,24 +7,34 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "hookplane/v1/capability.proto",
         "hookplane/v1/common.proto",
         "hookplane/v1/source.proto",
         "hookplane/v1/destination.proto",
+        "hookplane/v1/filter.proto",
         "hookplane/v1/connection.proto",
+        "hookplane/v1/configuration.proto",
         "hookplane/v1/request.proto",
         "hookplane/v1/event.proto",
         "hookplane/v1/fleet.proto",
+        "hookplane/v1/rollout.proto",
+        "hookplane/v1/metrics.proto",
         "hookplane/v1/api_key.proto",
         "hookplane/agent/v1/enrolment.proto",
         "hookplane/agent/v1/configuration.proto",
         "hookplane/agent/v1/commands.proto",
         "hookplane/agent/v1/reports.proto",
+        "hookplane/replica/v1/relay.proto",
     ];
     println!("cargo::rerun-if-changed=google");
     println!("cargo::rerun-if-changed=hookplane");
 
     let mut compiler = protox::Compiler::new(["."])?;
-    compiler.include_imports(true).open_files(files)?;
+    // With comments: they are the reference that callers read.
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(files)?;
     // The typed set would drop the http annotations; the encoded one keeps them.
     let encoded = compiler.encode_file_descriptor_set();
     #[expect(
@@ -37,6 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = prost_types::FileDescriptorSet::decode(encoded.as_slice())?;
     tonic_prost_build::configure()
         .build_transport(true)
+        // In order, so that the same message has the same bytes.
+        .btree_map(".")
         // Secrets travel in these; a derived Debug would print them.
         .skip_debug([
             "hookplane.v1.BasicAuth",

@@ -8,6 +8,7 @@ mod answer;
 mod fault;
 mod query;
 mod render;
+mod search;
 mod tail;
 mod trace;
 mod when;

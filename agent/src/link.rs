@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
 
 use crate::causes::chain;
 use crate::chance::{self, Draw};
@@ -22,6 +23,8 @@ use crate::settings::{Pace, Settings};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Whatever the control plane asks, an agent comes back after about so long.
+const MOST_HINT: Duration = Duration::from_secs(60);
 
 /// Dials the control plane. Cheap to clone.
 #[derive(Clone)]
@@ -71,6 +74,8 @@ pub(crate) struct SessionEnd {
     /// The other side had answered; if it talked for a while, the next dial may come soon.
     pub(crate) lived: bool,
     pub(crate) cause: Cause,
+    /// How long the control plane asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -163,8 +168,11 @@ impl Pass {
 
 impl SessionEnd {
     pub(crate) fn lost(lived: bool, why: impl Into<String>) -> Self {
-        let cause = Cause::Lost(why.into());
-        Self { lived, cause }
+        Self {
+            lived,
+            cause: Cause::Lost(why.into()),
+            retry_after: None,
+        }
     }
 
     pub(crate) fn status(lived: bool, status: &Status) -> Self {
@@ -172,7 +180,12 @@ impl SessionEnd {
             Code::Unauthenticated => Cause::Unknown,
             _ => Cause::Lost(describe(status)),
         };
-        Self { lived, cause }
+        let hint = status.get_details_retry_info();
+        Self {
+            lived,
+            cause,
+            retry_after: hint.and_then(|hint| hint.retry_delay),
+        }
     }
 
     /// The other side ended the stream without an error, at its shutdown for example.
@@ -239,7 +252,7 @@ pub(crate) async fn keep_open(
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(wait.next()) => {}
+            () = tokio::time::sleep(wait.after(end.retry_after)) => {}
         }
     }
 }
@@ -266,6 +279,13 @@ impl Redial {
         self.ceiling = self.floor;
     }
 
+    /// Not before the control plane asks for it, and then spread over as long again.
+    pub(crate) fn after(&mut self, hint: Option<Duration>) -> Duration {
+        let next = self.next();
+        let hint = hint.unwrap_or_default().min(MOST_HINT);
+        next.max(hint + hint.mul_f64(chance::fraction(self.draw)))
+    }
+
     pub(crate) fn next(&mut self) -> Duration {
         self.ceiling = (self.ceiling * 2).min(self.most);
         let room = self.ceiling.saturating_sub(self.floor);
@@ -288,6 +308,28 @@ mod tests {
         assert_eq!(wait.ceiling, most);
         wait.reset();
         assert!(wait.next() <= floor * 2);
+    }
+
+    #[test]
+    fn a_hint_is_kept_to_and_spread_and_has_a_bound() {
+        let bounds = (Duration::from_millis(200), Duration::from_secs(10));
+        let mut wait = Redial::new(bounds, chance::system);
+        for _ in 0..50 {
+            let hinted = wait.after(Some(Duration::from_secs(20)));
+            let kept = Duration::from_secs(20)..=Duration::from_secs(40);
+            assert!(kept.contains(&hinted), "{hinted:?}");
+            assert!(wait.after(Some(Duration::from_secs(86_400))) <= MOST_HINT * 2);
+            assert!(wait.after(Some(Duration::ZERO)) <= bounds.1);
+        }
+    }
+
+    #[test]
+    fn the_hint_comes_with_the_status() {
+        let mut details = tonic_types::ErrorDetails::new();
+        details.set_retry_info(Some(Duration::from_secs(3)));
+        let status = Status::with_error_details(Code::Unavailable, "later", details);
+        let end = SessionEnd::status(true, &status);
+        assert_eq!(end.retry_after, Some(Duration::from_secs(3)));
     }
 
     /// Accepts every call and closes it at once.

@@ -1,64 +1,53 @@
-//! `apply`: one file with the whole configuration, made so as often as one likes.
+//! `apply`: files with the whole configuration, made so as often as one likes.
 //!
-//! Owns the order (sources, destinations, connections) and what is told of each
-//! resource. Refuses to delete: what the file does not name is left alone.
-//! Invariants: the whole file is read and its shape understood before anything
-//! is written; a second run changes nothing and says so. Whether secrets, URLs
-//! and rules are right is the control plane's to judge, when they are written: a
-//! fault there leaves what stands before it in the file in force, and a dry run,
-//! which only compares, cannot see it.
+//! Owns what is read, what is told of each resource, and the wait for the agents.
+//! Refuses to judge or to compare: the control plane does both, in one transaction,
+//! so a fault anywhere leaves everything as it was. Invariants: all files are read
+//! and their shape understood before anything is sent; a second run changes nothing
+//! and says so; what the files do not name is left alone unless a label gives it up.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hookplane_client::Client;
+use hookplane_client::v1::{
+    ApplyConfigurationRequest, ApplyConfigurationResponse, ChangeAction, FieldChange, PlannedChange,
+};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Output, Tone};
-use crate::resources::{Connections, Destinations, Kind, Sources, find_by_name, resolve};
 
-mod compare;
 mod document;
+mod reference;
+mod wait;
 
-use compare::Comparable;
-use document::{Document, Written};
+use document::Document;
 
 /// Flags of `apply`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApplyArgs {
-    /// TOML or JSON file; `-` reads standard input
-    #[arg(short, long, value_name = "FILE")]
+    /// TOML or JSON file, or a folder of them; `-` reads standard input
+    #[arg(short, long, value_name = "PATH")]
     file: PathBuf,
-    /// Compare with what there is, show what would change, and change nothing;
-    /// the control plane judges values only when they are written
+    /// Show what would change, judged by the control plane, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Value of `${NAME}` in the file; the environment is asked for the others
+    /// Delete what has this label and is not in the files, with what depends on it
+    #[arg(long, value_name = "LABEL=VALUE")]
+    prune: Option<String>,
+    /// Value of `${NAME}` in the files; the environment is asked for the others
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     variables: Vec<(String, String)>,
+    /// Seconds to wait until every live agent has it; 0 does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .ok_or_else(|| "a variable is given as `NAME=value`".to_owned())
-}
-
-/// What became of one resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Created,
-    Updated,
-    Unchanged,
-}
-
-/// One resource after its turn.
-struct Outcome<M> {
-    action: Action,
-    message: M,
-    /// What differed, `config.url: a -> b`.
-    changes: Vec<String>,
 }
 
 /// Runs the command.
@@ -68,178 +57,89 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let document = Document::read(&args.file, &args.variables)?;
-    let mut turn = Turn {
-        client,
-        dry_run: args.dry_run,
-        output,
-        told: Vec::new(),
+    let asked = ApplyConfigurationRequest {
+        sources: document.sources,
+        destinations: document.destinations,
+        filters: document.filters,
+        connections: document.connections,
+        prune_label: args.prune.clone().unwrap_or_default(),
+        validate_only: args.dry_run,
+        // A call whose answer got lost is not made twice.
+        request_id: format!("apply-{:032x}", rand::random::<u128>()),
     };
-    let done = turn.all(document).await;
-    if args.dry_run && done.is_ok() {
-        turn.output
-            .note("compared only: secrets, URLs and rules are judged when they are written");
+    let answer = Box::pin(client.configuration().apply_configuration(asked)).await;
+    let applied = answer.map_err(Failure::from)?.into_inner();
+    if !output.is_json() {
+        for change in &applied.changes {
+            tell(change, args.dry_run, output)?;
+        }
     }
-    // What was done is told even when the rest failed.
-    if turn.output.is_json() {
-        let told = json!({"dry_run": args.dry_run, "resources": turn.told});
-        turn.output.json(&told)?;
+    let waited = if args.dry_run || args.wait == 0 {
+        None
+    } else {
+        let patience = Duration::from_secs(args.wait);
+        Some(wait::applied(client, &applied, patience).await?)
+    };
+    if output.is_json() {
+        output.json(&whole(&applied, args.dry_run, waited.as_ref()))?;
     }
-    done
+    match waited {
+        Some(waited) => waited.judge(output),
+        None => Ok(()),
+    }
 }
 
-struct Turn<'a> {
-    client: &'a Client,
+fn word(action: ChangeAction) -> (&'static str, Tone) {
+    match action {
+        ChangeAction::Create => ("created", Tone::Good),
+        ChangeAction::Update => ("updated", Tone::Waiting),
+        ChangeAction::Delete => ("deleted", Tone::Bad),
+        ChangeAction::Unchanged | ChangeAction::Unspecified => ("unchanged", Tone::Quiet),
+    }
+}
+
+fn tell(change: &PlannedChange, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+    let (word, tone) = word(change.action());
+    let mut text = if dry_run && change.action() != ChangeAction::Unchanged {
+        format!("would be {word}")
+    } else {
+        word.to_owned()
+    };
+    if !change.because.is_empty() {
+        text.push_str(&format!(", with {}", change.because));
+    }
+    let text = output.paint(tone, &text);
+    output.line(&format!("{:<11} {:<28} {text}", change.kind, change.name))?;
+    for field in &change.fields {
+        output.untrusted(&format!("            {}", changed(field)))?;
+    }
+    Ok(())
+}
+
+fn changed(field: &FieldChange) -> String {
+    if field.before.is_empty() && field.after.is_empty() {
+        return format!("{}: another secret", field.path);
+    }
+    format!("{}: {} -> {}", field.path, field.before, field.after)
+}
+
+fn whole(
+    applied: &ApplyConfigurationResponse,
     dry_run: bool,
-    output: &'a mut Output,
-    told: Vec<Value>,
-}
-
-impl Turn<'_> {
-    async fn all(&mut self, document: Document) -> Result<(), Failure> {
-        // Ids of what the file names; empty for what a dry run would have made.
-        let mut sources = HashMap::new();
-        for Written { place, message } in document.sources {
-            let name = message.name.clone();
-            let made = self.one::<Sources>(&place, message, |_| true).await?;
-            sources.insert(name, made.id);
-        }
-        let mut destinations = HashMap::new();
-        for Written { place, message } in document.destinations {
-            let name = message.name.clone();
-            let made = self.one::<Destinations>(&place, message, |_| true).await?;
-            destinations.insert(name, made.id);
-        }
-        for connection in document.connections {
-            let mut message = connection.written.message;
-            message.source_id = self.end::<Sources>(&sources, &connection.source).await?;
-            message.destination_id = self
-                .end::<Destinations>(&destinations, &connection.destination)
-                .await?;
-            let source_id = message.source_id.clone();
-            self.one::<Connections>(&connection.written.place, message, |found| {
-                found.source_id == source_id
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn end<K: Kind>(
-        &self,
-        of_file: &HashMap<String, String>,
-        text: &str,
-    ) -> Result<String, Failure> {
-        match of_file.get(text) {
-            Some(id) => Ok(id.clone()),
-            None => Ok(K::id(&resolve::<K>(self.client, text).await?).to_owned()),
-        }
-    }
-
-    async fn one<K: Kind>(
-        &mut self,
-        place: &str,
-        wanted: K::Message,
-        is_same: impl Fn(&K::Message) -> bool,
-    ) -> Result<K::Message, Failure>
-    where
-        K::Message: Comparable,
-    {
-        let found = find_by_name::<K>(self.client, K::name(&wanted)).await?;
-        let held = found.into_iter().find(is_same);
-        let outcome = self
-            .settle::<K>(wanted, held)
-            .await
-            .map_err(|failure| in_place(failure, place))?;
-        self.tell::<K>(&outcome)?;
-        Ok(outcome.message)
-    }
-
-    async fn settle<K: Kind>(
-        &self,
-        wanted: K::Message,
-        held: Option<K::Message>,
-    ) -> Result<Outcome<K::Message>, Failure>
-    where
-        K::Message: Comparable,
-    {
-        let Some(held) = held else {
-            let message = match self.dry_run {
-                true => wanted,
-                false => K::upsert(self.client, wanted).await?,
-            };
-            return Ok(Outcome {
-                action: Action::Created,
-                message,
-                changes: Vec::new(),
-            });
-        };
-        let changes = compare::changes(&wanted, &held);
-        // A secret can be compared by its visible ends only, so one that looks
-        // the same is sent all the same and the revision tells.
-        let decided = if changes.is_empty() {
-            !wanted.has_secret()
-        } else {
-            false
-        };
-        if decided || self.dry_run {
-            let action = if changes.is_empty() {
-                Action::Unchanged
-            } else {
-                Action::Updated
-            };
-            return Ok(Outcome {
-                action,
-                message: held,
-                changes,
-            });
-        }
-        let before = K::revision(&held);
-        let message = K::upsert(self.client, wanted).await?;
-        let changed = !changes.is_empty() || K::revision(&message) != before;
-        Ok(Outcome {
-            action: if changed {
-                Action::Updated
-            } else {
-                Action::Unchanged
-            },
-            message,
-            changes: if changed && changes.is_empty() {
-                vec!["config.auth: another secret".to_owned()]
-            } else {
-                changes
-            },
+    waited: Option<&wait::Waited>,
+) -> Value {
+    let resource = |change: &PlannedChange| {
+        let (word, _) = word(change.action());
+        json!({
+            "kind": change.kind, "name": change.name, "id": change.id, "action": word,
+            "changes": change.fields.iter().map(changed).collect::<Vec<_>>(),
+            "because": change.because,
         })
-    }
-
-    fn tell<K: Kind>(&mut self, outcome: &Outcome<K::Message>) -> Result<(), Failure> {
-        let (word, tone) = match (outcome.action, self.dry_run) {
-            (Action::Created, false) => ("created", Tone::Good),
-            (Action::Created, true) => ("would be created", Tone::Good),
-            (Action::Updated, false) => ("updated", Tone::Waiting),
-            (Action::Updated, true) => ("would be updated", Tone::Waiting),
-            (Action::Unchanged, _) => ("unchanged", Tone::Quiet),
-        };
-        let (name, id) = (K::name(&outcome.message), K::id(&outcome.message));
-        if self.output.is_json() {
-            let action = word.trim_start_matches("would be ");
-            self.told.push(json!({
-                "kind": K::NOUN, "name": name, "id": id,
-                "action": action, "changes": outcome.changes,
-            }));
-            return Ok(());
-        }
-        let word = self.output.paint(tone, word);
-        let line = format!("{:<11} {name:<28} {word}", K::NOUN);
-        self.output.line(&line)?;
-        for change in &outcome.changes {
-            self.output.line(&format!("            {change}"))?;
-        }
-        Ok(())
-    }
-}
-
-/// Says which resource of the file the control plane did not like.
-fn in_place(mut failure: Failure, place: &str) -> Failure {
-    failure.message = format!("{place}: {}", failure.message);
-    failure
+    };
+    json!({
+        "dry_run": dry_run,
+        "revision": applied.revision,
+        "resources": applied.changes.iter().map(resource).collect::<Vec<_>>(),
+        "applied": waited.map(wait::Waited::to_json),
+    })
 }

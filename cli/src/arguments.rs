@@ -5,10 +5,12 @@ use clap::{Parser, Subcommand};
 use crate::apply::ApplyArgs;
 use crate::dev::DevArgs;
 use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
+use crate::export::ExportArgs;
 use crate::fleet::{AgentsVerb, StatusArgs};
 use crate::keys::KeysVerb;
 use crate::output::Format;
 use crate::resources::{ConnectionFlags, DestinationFlags, SourceFlags, Verb};
+use crate::rollouts::RolloutsVerb;
 use crate::send::SendArgs;
 use crate::session::SessionArgs;
 
@@ -66,8 +68,10 @@ pub(crate) enum Command {
     /// Which source feeds which destination, and by what rules
     #[command(subcommand, visible_alias = "connection")]
     Connections(Verb<ConnectionFlags>),
-    /// Make the configuration as a file says
+    /// Make the configuration as files say, and wait until agents have it
     Apply(ApplyArgs),
+    /// Write the configuration as a file that `apply` reads
+    Export(ExportArgs),
     /// Inbound calls, accepted or rejected
     #[command(subcommand)]
     Requests(RequestsVerb),
@@ -86,6 +90,9 @@ pub(crate) enum Command {
     /// The data-plane processes
     #[command(subcommand)]
     Agents(AgentsVerb),
+    /// Changes on their way through a pool
+    #[command(subcommand, visible_alias = "rollout")]
+    Rollouts(RolloutsVerb),
     /// API keys
     #[command(subcommand)]
     Keys(KeysVerb),

@@ -336,6 +336,8 @@ fn config_state(agent: &Agent) -> String {
         ConfigState::Current => "current",
         ConfigState::Pending => "pending",
         ConfigState::Refused => "refused",
+        ConfigState::Drifted => "drifted",
+        ConfigState::HeldBack => "held back",
         ConfigState::Unspecified => "",
     }
     .to_owned()

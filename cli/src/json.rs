@@ -28,11 +28,12 @@ macro_rules! shown {
 }
 
 shown! {
-    Source, Destination, Connection, Pagination,
+    Source, Destination, Connection, Filter, Pagination,
     Request, Event, Attempt, RequestTrace,
     ListRequestsResponse, ListEventsResponse, ListAttemptsResponse,
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
+    Rollout, RolloutPolicy,
 }
 
 /// Enums that are written in lower case.

@@ -26,7 +26,7 @@ mod sources;
 pub(crate) use connections::{ConnectionFlags, Connections};
 pub(crate) use destinations::{DestinationFlags, Destinations};
 pub(crate) use kind::{Kind, Switchable};
-pub(crate) use lookup::{find_by_name, resolve};
+pub(crate) use lookup::resolve;
 pub(crate) use paging::{Page, PageArgs, each_page, warn_of_partial};
 pub(crate) use sources::{SourceFlags, Sources, pair, secret};
 

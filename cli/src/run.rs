@@ -8,7 +8,7 @@ use clap::Parser as _;
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::{apply, dev, evidence, fleet, keys, resources, send};
+use crate::{apply, dev, evidence, export, fleet, keys, resources, rollouts, send};
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -21,7 +21,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return explain(&error),
     };
     let mut output = Output::of_process(arguments.output, arguments.no_colour());
-    match dispatch(arguments, &program, &mut output).await {
+    match Box::pin(dispatch(arguments, &program, &mut output)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.code != Failure::CLOSED {
@@ -57,6 +57,7 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Destinations(verb) => resources::run(verb, &session.connect()?, output).await,
         Command::Connections(verb) => resources::run(verb, &session.connect()?, output).await,
         Command::Apply(args) => apply::run(&args, &session.connect()?, output).await,
+        Command::Export(args) => export::run(&args, &session.connect()?, output).await,
         Command::Requests(verb) => evidence::requests(verb, &session.connect()?, output).await,
         Command::Events(verb) => evidence::events(verb, &session.connect()?, output).await,
         Command::Attempts(verb) => evidence::attempts(verb, &session.connect()?, output).await,
@@ -64,6 +65,7 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Tail(args) => evidence::tail(args, &session.connect()?, output).await,
         Command::Status(args) => fleet::status(args, &session.connect()?, output).await,
         Command::Agents(verb) => fleet::agents(verb, &session.connect()?, output).await,
+        Command::Rollouts(verb) => rollouts::run(verb, &session.connect()?, output).await,
         Command::Keys(verb) => keys::run(verb, &session.connect()?, output).await,
     }
 }

@@ -15,11 +15,13 @@ use crate::failure::Failure;
 mod connection;
 mod destination;
 mod destination_auth;
+mod filter;
 mod source;
 mod structure;
 
 pub(crate) use connection::{ConnectionShape, Endpoint, RuleShape};
 pub(crate) use destination::DestinationShape;
+pub(crate) use filter::FilterShape;
 pub(crate) use source::SourceShape;
 
 /// A written resource that cannot be understood.

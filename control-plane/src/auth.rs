@@ -148,6 +148,8 @@ fn demand(path: &str) -> Demand {
     match service {
         // The join token is inside the message.
         "hookplane.agent.v1.EnrolmentService" => Demand::Nothing,
+        // Replicas show each other a token, which the service compares.
+        "hookplane.replica.v1.RelayService" => Demand::Nothing,
         "grpc.health.v1.Health"
         | "grpc.reflection.v1.ServerReflection"
         | "grpc.reflection.v1alpha.ServerReflection" => Demand::Nothing,

@@ -11,8 +11,10 @@ pub mod certificate;
 pub mod connection;
 pub mod destination;
 pub mod destination_auth;
+pub mod filter;
 pub mod histogram;
 pub mod report;
+pub mod rollout;
 pub mod secret;
 pub mod source;
 pub mod violation;
@@ -23,6 +25,7 @@ pub use certificate::ClientCertificate;
 pub use connection::{Connection, ConnectionSpec, RetryRule, Rule};
 pub use destination::{Destination, DestinationSpec, RateLimitPeriod};
 pub use destination_auth::{ClientCredentials, DestinationAuth};
+pub use filter::{Filter, FilterSettings};
 pub use histogram::Histogram;
 pub use report::{CircuitState, DestinationNumbers, DestinationState, Report, SourceNumbers};
 pub use source::{CustomResponse, Source, SourceAuth, SourceSpec};
@@ -40,8 +43,10 @@ pub enum ResourceKind {
     Source,
     Destination,
     Connection,
+    Filter,
     ApiKey,
     Agent,
+    Rollout,
 }
 
 impl ResourceKind {
@@ -52,8 +57,19 @@ impl ResourceKind {
             Self::Source => "source",
             Self::Destination => "destination",
             Self::Connection => "connection",
+            Self::Filter => "filter",
             Self::ApiKey => "API key",
             Self::Agent => "agent",
+            Self::Rollout => "rollout",
         }
     }
+}
+
+/// Differs whenever the resource does: its revision, told apart from the same
+/// revision of a database that was restored.
+#[must_use]
+pub fn etag(id: &str, revision: u64, updated_at: Millis) -> String {
+    use sha2::{Digest as _, Sha256};
+    let hash = Sha256::digest(format!("{id} {revision} {updated_at}"));
+    hex::encode(&hash[..8])
 }

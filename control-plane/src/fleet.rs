@@ -7,41 +7,56 @@
 //! to an agent is bounded and every wait has a deadline.
 
 mod commands;
+mod conditions;
 mod configuration;
 mod ending;
+mod frame;
 mod held;
 mod housekeeping;
 mod outbound;
+mod recorder;
 mod registry;
+pub mod relay;
+mod replicas;
 mod reports;
+mod rollouts;
 mod tail;
 mod view;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::join_all;
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::{
-    CommandStreamRequest, CommandStreamResponse, ConfigurationStreamRequest,
-    ConfigurationStreamResponse, ReportStreamRequest, ReportStreamResponse,
+    CommandStreamRequest, CommandStreamResponse, ConfigurationStreamRequest, ReportStreamRequest,
+    ReportStreamResponse,
 };
 use hookplane_proto::v1::{TailRequestsRequest, TailRequestsResponse};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
+use tonic::transport::Certificate;
 
 pub use commands::{AskError, Gathered};
+pub use conditions::{Condition, Stand, Subject};
 pub use ending::Ending;
+pub use frame::Frame;
 pub use outbound::Outgoing;
+pub use replicas::Pace;
 
 use crate::clock::SharedClock;
 use crate::domain::Agent;
 use crate::store::config::Head;
-use crate::store::{AgentStore, ConfigStore, ReportStore, StoreError};
+use crate::store::{AgentStore, ConfigStore, ReplicaStore, ReportStore, RolloutStore, StoreError};
 use commands::Commands;
 use configuration::Streams;
+use recorder::{OpenStreams, Recorder};
+use relay::Relay;
+use replicas::Replicas;
 use reports::Reports;
 
 /// What a fleet is made of.
@@ -59,6 +74,16 @@ pub struct Parts {
     /// Owns the tasks of all streams.
     pub tasks: TaskTracker,
     pub timings: Timings,
+    pub neighbours: Neighbours,
+}
+
+/// How the other replicas on the same database and this one reach each other.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbours {
+    /// Where the others reach this one's API; empty when they do not.
+    pub own_url: String,
+    /// Who vouches for their certificates; the public authorities when not given.
+    pub authority: Option<Certificate>,
 }
 
 /// How long things may take. The defaults are the contract's.
@@ -73,6 +98,18 @@ pub struct Timings {
     pub silence: Duration,
     /// For an agent to answer a command.
     pub command: Duration,
+    /// How long a stream of an agent lasts, give or take a tenth.
+    pub age: Duration,
+    /// How long changes are gathered before they are passed on together.
+    pub gather: Duration,
+    /// Snapshots that are under way at once, and how long an agent waits for its turn.
+    pub snapshots: usize,
+    pub admission: Duration,
+    /// How often changes of other replicas are looked for, should no notice come.
+    pub refresh: Duration,
+    /// How often rollouts are judged.
+    pub judge: Duration,
+    pub replicas: Pace,
 }
 
 impl Default for Timings {
@@ -83,6 +120,13 @@ impl Default for Timings {
             heartbeat: Duration::from_secs(10),
             silence: Duration::from_secs(35),
             command: Duration::from_secs(5),
+            age: Duration::from_secs(30 * 60),
+            gather: Duration::from_millis(100),
+            snapshots: 32,
+            admission: Duration::from_secs(5),
+            refresh: Duration::from_millis(500),
+            judge: Duration::from_secs(1),
+            replicas: Pace::default(),
         }
     }
 }
@@ -104,6 +148,20 @@ struct Whole {
     configuration: Arc<Streams>,
     commands: Arc<Commands>,
     reports: Arc<Reports>,
+    recorder: Arc<Recorder>,
+    replicas: Arc<Replicas>,
+    relay: Arc<Relay>,
+    rollouts: RolloutStore,
+}
+
+impl OpenStreams for Whole {
+    fn has_configuration(&self, agent_id: &str) -> bool {
+        self.configuration.open.get(agent_id).is_some()
+    }
+
+    fn has_commands(&self, agent_id: &str) -> bool {
+        self.commands.open.get(agent_id).is_some()
+    }
 }
 
 /// The state of the fleet in numbers, for metrics.
@@ -121,21 +179,34 @@ pub struct FleetGauges {
     pub reports_received: u64,
     /// Commands that an agent did not answer in time, since the start.
     pub commands_timed_out: u64,
+    /// Agents that did not hold what they acknowledged, since the start.
+    pub drifts: u64,
+    /// Whether this replica does the background work.
+    pub leads: bool,
+    /// Replicas that live, this one included.
+    pub replicas: u64,
 }
 
 impl Fleet {
     /// Makes the fleet and starts its housekeeping on the tracker.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let replicas = Replicas::new(
+            ReplicaStore::new(&parts.config),
+            parts.neighbours.own_url,
+            parts.timings.replicas,
+        );
+        let recorder = Recorder::new(parts.agents.clone(), replicas.own_id().to_owned());
         let configuration = Streams::new(
             parts.config.clone(),
-            parts.agents.clone(),
+            Arc::clone(&recorder),
             parts.ingest_base,
             Arc::clone(&parts.clock),
             parts.timings,
         );
         let reports = Reports::new(parts.reports, Arc::clone(&parts.clock), parts.timings);
         let whole = Whole {
+            rollouts: RolloutStore::new(parts.config.clone()),
             config: parts.config,
             agents: parts.agents,
             clock: parts.clock,
@@ -144,8 +215,11 @@ impl Fleet {
             tasks: parts.tasks,
             timings: parts.timings,
             configuration,
-            commands: Arc::new(Commands::new()),
+            commands: Arc::new(Commands::new(Arc::clone(&recorder), parts.timings.age)),
             reports,
+            recorder,
+            replicas,
+            relay: Relay::new(parts.neighbours.authority),
         };
         let fleet = Self {
             whole: Arc::new(whole),
@@ -166,6 +240,9 @@ impl Fleet {
             acknowledged_revision_min: whole.configuration.lowest_acknowledged(),
             reports_received: whole.reports.received(),
             commands_timed_out: whole.commands.timed_out(),
+            drifts: whole.configuration.drifts(),
+            leads: whole.replicas.leads(),
+            replicas: whole.replicas.others().len() as u64 + 1,
         }
     }
 
@@ -194,10 +271,25 @@ impl Fleet {
         &self.whole.join_token
     }
 
-    /// Whether an agent's configuration stream is open.
     #[must_use]
-    pub fn is_connected(&self, agent_id: &str) -> bool {
-        self.whole.configuration.open.get(agent_id).is_some()
+    pub fn rollouts(&self) -> &RolloutStore {
+        &self.whole.rollouts
+    }
+
+    /// What other replicas show to this one.
+    #[must_use]
+    pub fn relay_token(&self) -> &str {
+        self.whole.replicas.own_token()
+    }
+
+    /// Whether an agent's configuration stream is open, here or at another replica.
+    #[must_use]
+    pub fn is_connected(&self, agent: &Agent) -> bool {
+        let elsewhere = || {
+            let replica = agent.stream_replica.as_deref();
+            replica.is_some_and(|id| self.whole.replicas.other(id).is_some())
+        };
+        self.whole.has_configuration(&agent.id) || elsewhere()
     }
 
     /// Whether an agent holds what its pool shall hold at this head. Of an agent
@@ -207,23 +299,55 @@ impl Fleet {
         let same_content = || {
             let view = self.whole.configuration.views.built(&agent.pool);
             view.is_some_and(|view| {
-                view.head.revision >= head.revision && view.digest == agent.digest
+                view.head.revision >= head.revision && view.set.digest == agent.digest
             })
         };
         agent.epoch == head.epoch && (agent.revision >= head.revision || same_content())
     }
 
-    /// Asks one agent.
+    /// Whether a rollout keeps the newest changes from an agent.
+    #[must_use]
+    pub fn is_held_back(&self, agent: &Agent) -> bool {
+        let view = self.whole.configuration.views.built(&agent.pool);
+        view.is_some_and(|view| view.keeps_from(&agent.id, agent.revision))
+    }
+
+    /// Asks one agent, through the replica that has it if that is another one.
     ///
     /// # Errors
     /// [`AskError`] says why there is no answer.
     pub async fn ask(
         &self,
-        agent_id: &str,
+        agent: &Agent,
         team_id: &str,
         command: Command,
     ) -> Result<Answer, AskError> {
         let patience = self.whole.timings.command;
+        if !self.whole.has_commands(&agent.id) {
+            let replica = agent.commands_replica.as_deref();
+            let Some(replica) = replica.and_then(|id| self.whole.replicas.other(id)) else {
+                return Err(AskError::Away);
+            };
+            let relay = &self.whole.relay;
+            return relay
+                .ask(&replica, &agent.id, team_id, command, patience)
+                .await;
+        }
+        self.ask_here(&agent.id, team_id, command, patience).await
+    }
+
+    /// Asks an agent that is connected here.
+    ///
+    /// # Errors
+    /// [`AskError`] says why there is no answer.
+    pub async fn ask_here(
+        &self,
+        agent_id: &str,
+        team_id: &str,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Answer, AskError> {
+        let patience = patience.min(self.whole.timings.command);
         self.whole
             .commands
             .ask(agent_id, team_id, command, patience)
@@ -239,7 +363,12 @@ impl Fleet {
         team_id: &str,
         command: &Command,
     ) -> Result<Gathered, StoreError> {
-        let holders = self.whole.agents.holders().await?;
+        let mut holders = self.whole.agents.holders().await?;
+        // Who came just now may not be written down yet.
+        let known: HashSet<String> = holders.iter().map(|agent| agent.id.clone()).collect();
+        let here = self.whole.commands.open.all().into_iter();
+        let new = here.filter(|(_, link)| !known.contains(&link.agent.id));
+        holders.extend(new.map(|(_, link)| link.agent.clone()));
         Ok(self.ask_these(holders, team_id, command).await)
     }
 
@@ -250,11 +379,21 @@ impl Fleet {
         team_id: &str,
         command: &Command,
     ) -> Gathered {
-        let patience = self.whole.timings.command;
-        self.whole
-            .commands
-            .gather(agents, team_id, command, patience)
-            .await
+        let asked = agents.into_iter().map(|agent| async {
+            let outcome = self.ask(&agent, team_id, command.clone()).await;
+            (agent, outcome)
+        });
+        let mut gathered = Gathered {
+            answers: Vec::new(),
+            silent: Vec::new(),
+        };
+        for (agent, outcome) in join_all(asked).await {
+            match outcome {
+                Ok(answer) => gathered.answers.push((agent, answer)),
+                Err(error) => gathered.silent.push((agent, error)),
+            }
+        }
+        gathered
     }
 
     /// Follows what every agent stores, from now on.
@@ -265,9 +404,38 @@ impl Fleet {
         asked: TailRequestsRequest,
     ) -> Outgoing<TailRequestsResponse> {
         let whole = &self.whole;
-        let command = Command::TailRequests(asked);
+        let others = tail::Others {
+            replicas: Arc::clone(&whole.replicas),
+            relay: Arc::clone(&whole.relay),
+            look: whole.timings.replicas.beat,
+        };
+        self.follow(team_id, asked, Some(others))
+    }
+
+    /// Follows what the agents that are connected here store.
+    #[must_use]
+    pub fn tail_here(
+        &self,
+        team_id: String,
+        asked: TailRequestsRequest,
+    ) -> Outgoing<TailRequestsResponse> {
+        self.follow(team_id, asked, None)
+    }
+
+    fn follow(
+        &self,
+        team_id: String,
+        asked: TailRequestsRequest,
+        others: Option<tail::Others>,
+    ) -> Outgoing<TailRequestsResponse> {
+        let whole = &self.whole;
+        let tail = tail::Tail {
+            team_id,
+            asked,
+            others,
+        };
         let shutdown = whole.shutdown.clone();
-        tail::follow(&whole.commands, team_id, command, &whole.tasks, shutdown)
+        tail::follow(&whole.commands, tail, &whole.tasks, shutdown)
     }
 
     /// Serves an agent's configuration stream.
@@ -275,7 +443,7 @@ impl Fleet {
         &self,
         agent: Agent,
         inbound: impl Stream<Item = Result<ConfigurationStreamRequest, Status>> + Send + Unpin + 'static,
-    ) -> Outgoing<ConfigurationStreamResponse> {
+    ) -> Outgoing<Frame> {
         let whole = &self.whole;
         let shutdown = whole.shutdown.clone();
         whole

@@ -3,20 +3,28 @@
 //!
 //! Owns the wire's side of the control plane. Refuses to know SQL.
 
+pub mod apply;
 pub mod attempts;
+mod changing;
 pub mod commands;
+mod conditions;
 pub mod configuration;
 pub mod connections;
 pub mod destinations;
 pub mod enrolment;
 pub mod events;
 mod evidence;
+pub mod filters;
 pub mod fleet;
 pub mod keys;
+pub mod metrics;
+pub mod relay;
 pub mod reports;
 pub mod requests;
+pub mod rollouts;
 pub mod sources;
 pub mod status;
+pub mod watch;
 
 use tonic::{Request, Status};
 

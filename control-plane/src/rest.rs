@@ -18,11 +18,13 @@
 mod body;
 mod call;
 mod codes;
+mod conditional;
 mod events;
 mod fault;
 mod frames;
 mod gate;
 mod json;
+pub mod openapi;
 mod problem;
 mod query;
 mod request;
@@ -165,7 +167,8 @@ impl Rest {
         body: &[u8],
     ) -> Result<Bytes, Box<Problem>> {
         let query = parts.uri.query().unwrap_or_default();
-        let message = request::message(found, query, body).map_err(Problem::from_faults)?;
+        let message = request::message(found, query, body, &parts.headers);
+        let message = message.map_err(Problem::from_faults)?;
         let bytes = message.encode_to_vec();
         let frame = (bytes.len() <= self.limits.body).then(|| frames::frame(&bytes));
         let too_large = || Box::new(too_large(self.limits.body));
@@ -191,6 +194,7 @@ async fn unary(found: &Found, answer: Answer) -> Result<Response, Status> {
     }
     let json = events::to_json(&found.rule, bytes)?;
     let mut response = problem::json_response(success(found), &json);
+    response.headers_mut().extend(conditional::etag(&json));
     for (name, value) in headers {
         if let Some(name) = name {
             response.headers_mut().entry(name).or_insert(value);

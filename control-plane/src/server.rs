@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::clock::SharedClock;
-use crate::fleet::{self, Fleet};
+use crate::fleet::relay::InvalidAuthority;
+use crate::fleet::{self, Fleet, Neighbours};
 use crate::keyfile::{self, InvalidKeyFile};
 use crate::listener::{self, InvalidTls};
 use crate::rest::InvalidRules;
@@ -34,8 +35,6 @@ use crate::store::reach;
 use crate::store::{AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer, StoreError};
 use runtime::{FolderLock, RuntimeFile};
 
-/// How often changes made by another replica are looked for.
-const REFRESH: Duration = Duration::from_millis(500);
 const FIRST_KEY_NAME: &str = "first key";
 
 /// A control plane that is open but does not serve yet.
@@ -90,6 +89,8 @@ pub enum RunError {
     Rest(#[from] InvalidRules),
     #[error("TLS cannot be set up")]
     Tls(#[from] InvalidTls),
+    #[error(transparent)]
+    Authority(#[from] InvalidAuthority),
     #[error("{path} cannot be written")]
     RuntimeFile {
         path: PathBuf,
@@ -159,11 +160,10 @@ impl ControlPlane {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
         let tls = self.settings.tls.as_ref().map(listener::tls).transpose()?;
         let tasks = TaskTracker::new();
-        let fleet = self.fleet(&tasks, &shutdown);
+        let fleet = self.fleet(&tasks, &shutdown)?;
         let router = router::assemble(&self, fleet, &shutdown)?;
         let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
         tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
-        let refreshing = refresh(self.config.clone(), shutdown.clone());
         let serving = listener::serve(
             self.listener,
             tls,
@@ -176,12 +176,9 @@ impl ControlPlane {
             tasks.clone(),
             shutdown.clone(),
         );
-        let ended = tokio::select! {
-            () = serving => "listener",
-            () = refreshing => "refresh",
-        };
+        serving.await;
         if !shutdown.is_cancelled() {
-            return Err(RunError::PartEnded(ended));
+            return Err(RunError::PartEnded("listener"));
         }
         tasks.close();
         let drained = tokio::time::timeout(self.settings.drain, tasks.wait()).await;
@@ -190,8 +187,13 @@ impl ControlPlane {
         drained.map_err(|_| RunError::DrainDeadline(self.settings.drain))
     }
 
-    fn fleet(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Fleet {
-        Fleet::new(fleet::Parts {
+    fn fleet(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<Fleet, RunError> {
+        let authority = self.settings.replica_ca.as_deref();
+        let neighbours = Neighbours {
+            own_url: self.own_url(),
+            authority: authority.map(fleet::relay::authority).transpose()?,
+        };
+        Ok(Fleet::new(fleet::Parts {
             config: self.config.clone(),
             agents: AgentStore::new(self.database.clone()),
             reports: ReportStore::new(self.database.clone()),
@@ -201,7 +203,24 @@ impl ControlPlane {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
             timings: fleet::Timings::default(),
-        })
+            neighbours,
+        }))
+    }
+
+    /// Where other replicas reach this one; empty when nobody says.
+    fn own_url(&self) -> String {
+        if let Some(url) = &self.settings.replica_url {
+            return url.as_str().trim_end_matches('/').to_owned();
+        }
+        if self.api.ip().is_unspecified() {
+            return String::new();
+        }
+        let scheme = if self.settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.api)
     }
 
     fn ingest_base(&self) -> String {
@@ -251,16 +270,4 @@ async fn first_key(
     keyfile::write(&settings.admin_key_file, &new.secret)?;
     service.keep(&new).await?;
     Ok(())
-}
-
-async fn refresh(config: ConfigStore, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(REFRESH) => {}
-        }
-        if let Err(error) = config.refresh().await {
-            tracing::warn!(error = %error, "the newest revision cannot be read");
-        }
-    }
 }

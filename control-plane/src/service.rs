@@ -5,8 +5,11 @@
 //! Invariants: nothing is stored that an agent would refuse; what would change
 //! nothing takes no revision; a redacted secret that comes back keeps the stored one.
 
+mod apply;
+mod call;
 mod connection;
 mod destination;
+mod filter;
 pub mod keys;
 mod resource;
 mod source;
@@ -14,18 +17,21 @@ mod source;
 use thiserror::Error;
 
 use crate::domain::{
-    Connection, ConnectionSpec, Destination, DestinationAuth, DestinationSpec, ResourceKind,
-    Source, SourceAuth, SourceSpec, Violation,
+    Connection, ConnectionSpec, Destination, DestinationAuth, DestinationSpec, Filter,
+    FilterSettings, ResourceKind, Source, SourceAuth, SourceSpec, Violation,
 };
 use crate::store::{InvalidPage, StoreError};
 
+pub use apply::{Applied, Configuration, Planned, Snapshot, Wanted, WantedConnection};
+pub use call::{Call, Repeat};
 pub use keys::Keys;
 pub(crate) use resource::mint;
-pub use resource::{Resource, Resources};
+pub use resource::{Resource, Resources, Switchable};
 
 pub type Sources = Resources<Source>;
 pub type Destinations = Resources<Destination>;
 pub type Connections = Resources<Connection>;
+pub type Filters = Resources<Filter>;
 
 /// What is asked for a source.
 #[derive(Clone, Debug)]
@@ -41,6 +47,12 @@ pub struct DestinationDraft {
     pub spec: DestinationSpec,
     pub auth: DestinationAuth,
     pub state: State,
+}
+
+/// What is asked for a filter.
+#[derive(Clone, Debug)]
+pub struct FilterDraft {
+    pub spec: FilterSettings,
 }
 
 /// What is asked for a connection.
@@ -108,6 +120,10 @@ pub enum ServiceError {
         id: String,
         by: u64,
     },
+    #[error("the {} `{id}` was changed since it was read", .kind.noun())]
+    Changed { kind: ResourceKind, id: String },
+    #[error("another call was made with the request id `{id}`")]
+    RequestIdReused { id: String },
     #[error("`{id}` is the last API key that is not revoked")]
     LastKey { id: String },
     #[error("{}: {fault}", .fault.field())]

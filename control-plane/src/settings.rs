@@ -71,6 +71,12 @@ pub struct Options {
     /// Serve plain text on an address that is not loopback
     #[arg(long, env = "HOOKPLANE_INSECURE_API", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_api: Option<bool>,
+    /// Where other replicas on the same database reach this one's API [default: the address of the API, unless it is 0.0.0.0 or [::]]
+    #[arg(long, env = "HOOKPLANE_REPLICA_URL")]
+    pub replica_url: Option<Url>,
+    /// PEM file with the authority of the other replicas' certificates [default: the public ones]
+    #[arg(long, env = "HOOKPLANE_REPLICA_CA")]
+    pub replica_ca: Option<PathBuf>,
     /// Which log lines are written, `info` or `hookplane_control_plane=debug` for example [default: info]
     #[arg(long, env = "HOOKPLANE_LOG")]
     pub log: Option<String>,
@@ -102,6 +108,9 @@ pub struct Settings {
     pub join_token_file: PathBuf,
     pub admin_key_file: PathBuf,
     pub tls: Option<TlsFiles>,
+    /// Where other replicas reach this one; `None` for the address it has.
+    pub replica_url: Option<Url>,
+    pub replica_ca: Option<PathBuf>,
     pub log: String,
     pub log_format: LogFormat,
     pub drain: Duration,
@@ -142,6 +151,8 @@ impl Settings {
             join_token_file: data_dir.join("join.token"),
             admin_key_file: data_dir.join("admin.key"),
             tls: None,
+            replica_url: None,
+            replica_ca: None,
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,
             drain: Duration::from_secs(DEFAULT_DRAIN_SECONDS),
@@ -186,6 +197,10 @@ impl Settings {
                 "give an http or https URL without a query",
             ));
         }
+        let is_web = |url: &Url| matches!(url.scheme(), "http" | "https");
+        if !options.replica_url.as_ref().is_none_or(is_web) {
+            return Err(value("replica_url", "give an http or https URL"));
+        }
         let drain = options.drain_seconds.unwrap_or(DEFAULT_DRAIN_SECONDS);
         if drain > MAX_DRAIN_SECONDS {
             return Err(value("drain_seconds", "at most 3600 are possible"));
@@ -208,6 +223,8 @@ impl Settings {
             join_token_file: options.join_token_file.unwrap_or(defaults.join_token_file),
             admin_key_file: options.admin_key_file.unwrap_or(defaults.admin_key_file),
             tls,
+            replica_url: options.replica_url,
+            replica_ca: options.replica_ca,
             log: options.log.unwrap_or(defaults.log),
             log_format: options.log_format.unwrap_or_default(),
             drain: Duration::from_secs(drain),
@@ -230,6 +247,8 @@ impl Options {
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             insecure_api: self.insecure_api.or(below.insecure_api),
+            replica_url: self.replica_url.or(below.replica_url),
+            replica_ca: self.replica_ca.or(below.replica_ca),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),
             drain_seconds: self.drain_seconds.or(below.drain_seconds),

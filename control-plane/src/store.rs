@@ -7,17 +7,26 @@
 //! before they reach a column.
 
 pub mod agents;
+mod answers;
 pub mod change;
 pub mod config;
 mod connections;
 pub mod database;
 mod destinations;
+mod filters;
 pub mod keys;
+mod notices;
+pub mod observed;
 mod page;
+pub mod pool;
+mod pools;
 pub mod reach;
+pub mod replicas;
 pub mod reports;
+pub mod rollouts;
 pub mod seal;
 mod sources;
+pub mod watch;
 
 use std::borrow::Cow;
 
@@ -25,12 +34,16 @@ use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 
 pub use agents::AgentStore;
+pub use answers::Remembered;
 pub use change::Change;
-pub use config::{ConfigStore, PoolConfiguration, SourceGroup};
+pub use config::ConfigStore;
 pub use database::Database;
 pub use keys::KeyStore;
 pub use page::{InvalidPage, OrderBy, Page, PageRequest};
+pub use pool::{PoolConfiguration, SourceGroup};
+pub use replicas::ReplicaStore;
 pub use reports::ReportStore;
+pub use rollouts::RolloutStore;
 pub use seal::Sealer;
 
 /// Why the database did not do as asked.
@@ -42,6 +55,11 @@ pub enum StoreError {
     /// No connection came about.
     #[error("the database cannot be reached")]
     Unreachable(#[source] DbErr),
+    /// A later release made or migrated it.
+    #[error(
+        "the database was migrated by a newer release (`{0}` is not known to this one); start that release, or restore a backup of before the upgrade"
+    )]
+    Newer(String),
     /// It cannot hold or compare a value that the caller gave.
     #[error("a value of the call does not fit the database: {0}")]
     Value(String),

@@ -7,7 +7,9 @@
 pub mod api_key;
 pub mod connection;
 pub mod destination;
+pub mod filter;
 pub mod mask;
+pub mod plan;
 pub mod source;
 mod value;
 

@@ -11,6 +11,7 @@
 //! what was compiled, HTTP annotations included; messages that carry secrets
 //! print no secret with `Debug`.
 
+pub mod capability;
 mod debug;
 pub mod id;
 
@@ -38,6 +39,19 @@ pub mod agent {
             reason = "generated"
         )]
         tonic::include_proto!("hookplane.agent.v1");
+    }
+}
+
+/// What replicas of the control plane ask each other.
+pub mod replica {
+    /// First version of the protocol between replicas.
+    pub mod v1 {
+        #![expect(
+            clippy::allow_attributes,
+            clippy::large_enum_variant,
+            reason = "generated"
+        )]
+        tonic::include_proto!("hookplane.replica.v1");
     }
 }
 

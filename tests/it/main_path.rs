@@ -249,6 +249,7 @@ async fn what_is_configured_over_grpc_works_the_same() {
     };
     let asked = v1::CreateSourceRequest {
         source: Some(source),
+        ..v1::CreateSourceRequest::default()
     };
     let made = client
         .sources()
@@ -266,6 +267,7 @@ async fn what_is_configured_over_grpc_works_the_same() {
     };
     let asked = v1::CreateDestinationRequest {
         destination: Some(destination),
+        ..v1::CreateDestinationRequest::default()
     };
     let to = client
         .destinations()
@@ -280,6 +282,7 @@ async fn what_is_configured_over_grpc_works_the_same() {
     };
     let asked = v1::CreateConnectionRequest {
         connection: Some(connection),
+        ..v1::CreateConnectionRequest::default()
     };
     client
         .connections()

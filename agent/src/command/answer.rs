@@ -11,6 +11,7 @@ use prost::Message;
 
 use super::fault::Fault;
 use super::render::Share;
+use super::search::{self, Needle};
 use super::{Desk, query, render, trace};
 use crate::clock::timestamp;
 use crate::ids::Kind;
@@ -72,11 +73,22 @@ async fn list_requests(
         asked_for.limit = asked_for.limit.min(DATA_PAGE);
     }
     let (limit, range) = (asked_for.limit, range(asked_for.from, asked_for.to, now));
-    let found = desk.store.requests(asked_for, with_data).await?;
+    let (found, stopped_at) = match Needle::parse(&asked.q)? {
+        Some(needle) => {
+            let found = search::requests(desk, asked_for, &needle).await?;
+            (found.rows, found.stopped_at)
+        }
+        None => (desk.store.requests(asked_for, with_data).await?, None),
+    };
     let rows = found
         .iter()
         .map(|(record, counts)| render::request(record, *counts, &desk.agent_id, with_data));
-    let (models, pagination) = page(rows, limit, |row| &row.id);
+    let (models, mut pagination) = page(rows, limit, |row| &row.id);
+    if let Some(stopped_at) = stopped_at
+        && pagination.next.is_empty()
+    {
+        pagination.next = stopped_at;
+    }
     Ok(Answer::ListRequests(ListRequestsResponse {
         count: count(&models),
         pagination: Some(pagination),

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::fault::Fault;
 use super::render::Share;
+use super::search::Needle;
 use super::{Desk, query, render};
 use crate::store::{EventRecord, EventStatus, RequestCounts, RequestRecord, StoreEvent};
 
@@ -21,6 +22,9 @@ pub(super) struct Tail {
     source_id: Option<String>,
     /// `None` for any, true for rejected ones.
     rejected: Option<bool>,
+    event_type: Option<String>,
+    /// Only requests that contain it.
+    needle: Option<Needle>,
     agent_id: String,
 }
 
@@ -31,7 +35,10 @@ impl Tail {
         wanted: &TailRequestsRequest,
     ) -> Result<Self, Fault> {
         let source_id = (!wanted.source_id.is_empty()).then(|| wanted.source_id.clone());
+        let event_type = (!wanted.event_type.is_empty()).then(|| wanted.event_type.clone());
         Ok(Self {
+            event_type,
+            needle: Needle::parse(&wanted.q)?,
             rejected: query::rejected(wanted.status)?,
             news: desk.store.subscribe(),
             team_id,
@@ -58,11 +65,16 @@ impl Tail {
         match news {
             StoreEvent::Stored { request, events } => {
                 let rejected = request.rejection.is_some();
-                let wanted = self.wants(&request.team_id, &request.source_id, rejected);
+                let contains = |needle: &Needle| needle.is_in(request);
+                let wanted = self.wants(&request.team_id, &request.source_id, rejected)
+                    && self.is_type(request.event_type.as_deref())
+                    && self.needle.as_ref().is_none_or(contains);
                 wanted.then(|| Item::Stored(self.stored(request, events)))
             }
             StoreEvent::Completed { attempt, event } => {
-                let wanted = self.wants(&attempt.team_id, &attempt.source_id, false);
+                let wanted = self.wants(&attempt.team_id, &attempt.source_id, false)
+                    && self.is_type(event.event_type.as_deref())
+                    && self.needle.is_none();
                 wanted.then(|| {
                     Item::Attempt(AttemptEnded {
                         attempt: Some(render::attempt(attempt, Share::WithoutAnswer)),
@@ -72,6 +84,12 @@ impl Tail {
             }
             StoreEvent::Requeued(_) => None,
         }
+    }
+
+    fn is_type(&self, found: Option<&str>) -> bool {
+        self.event_type
+            .as_deref()
+            .is_none_or(|wanted| found == Some(wanted))
     }
 
     fn wants(&self, team_id: &str, source_id: &str, rejected: bool) -> bool {

@@ -13,6 +13,7 @@ use hookplane_proto::agent::v1::{
     Ack, AgentHeartbeat, ConfigurationStreamRequest, ConfigurationStreamResponse, Delta, Held,
     Hello, Nack, SnapshotChunk,
 };
+use hookplane_proto::capability;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -93,7 +94,10 @@ impl ConfigurationStream {
         let (out, rest) = mpsc::channel(OUTGOING);
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            capabilities: Vec::new(),
+            capabilities: capability::all()
+                .iter()
+                .map(|one| (*one).to_owned())
+                .collect(),
             held: self.holder.held().filter(|_| !self.resync),
         };
         if say(&out, Told::Hello(hello)).await.is_err() {

@@ -385,3 +385,50 @@ async fn a_report_tells_every_ending_and_the_latency_of_deliveries() {
     assert_eq!((received, attempts, latencies), (1, 1, 1));
     scene.agent.stop().await;
 }
+
+#[tokio::test]
+async fn free_text_finds_what_headers_and_bodies_hold_and_says_where_it_stopped() {
+    let mut scene = scene(200).await;
+    let mut questions = scene.control_plane.commands().await;
+    let first = scene.agent.accepted("src_1").await;
+    let newest = scene.agent.accepted("src_1").await;
+    let record = match questions
+        .ask(
+            TEAM,
+            Command::GetRequest(v1::GetRequestRequest { id: first.clone() }),
+        )
+        .await
+    {
+        Answer::GetRequest(found) => found,
+        other => panic!("{other:?}"),
+    };
+    let data = record.data.expect("its payload");
+    let header = data.headers.first().expect("it has headers").name.clone();
+    let body = data.body_text.to_uppercase();
+    let found = async |questions: &mut Questions, q: &str, limit: u32| {
+        let asked = v1::ListRequestsRequest {
+            q: q.to_owned(),
+            limit,
+            ..v1::ListRequestsRequest::default()
+        };
+        match questions.ask(TEAM, Command::ListRequests(asked)).await {
+            Answer::ListRequests(found) => found,
+            other => panic!("{other:?}"),
+        }
+    };
+    let ids = |found: &v1::ListRequestsResponse| {
+        let ids = found.models.iter().map(|one| one.id.clone());
+        ids.collect::<Vec<_>>()
+    };
+    let both = [newest.clone(), first.clone()];
+    assert_eq!(ids(&found(&mut questions, &header, 10).await), both);
+    let part: String = body.chars().take(20).collect();
+    assert!(ids(&found(&mut questions, &part, 10).await).contains(&first));
+    assert_eq!(ids(&found(&mut questions, &first, 10).await), [first]);
+    let none = found(&mut questions, "nobody ever sent this", 10).await;
+    assert!(none.models.is_empty());
+    assert_eq!(none.pagination.expect("a page").next, "", "all was read");
+    let one = found(&mut questions, &header, 1).await;
+    assert_eq!(ids(&one), [newest.clone()]);
+    assert_eq!(one.pagination.expect("a page").next, newest);
+}

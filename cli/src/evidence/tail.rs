@@ -52,6 +52,7 @@ pub(crate) async fn tail(
             .map(RequestStatus::from)
             .unwrap_or_default()
             .into(),
+        ..TailRequestsRequest::default()
     };
     let mut following = Following {
         names: Names::fetch(client).await,

@@ -126,10 +126,6 @@ impl Kind for Connections {
         &message.name
     }
 
-    fn revision(message: &Connection) -> u64 {
-        message.revision
-    }
-
     fn row(message: &Connection) -> Vec<String> {
         vec![
             message.id.clone(),

@@ -126,10 +126,6 @@ impl Kind for Destinations {
         &message.name
     }
 
-    fn revision(message: &Destination) -> u64 {
-        message.revision
-    }
-
     fn row(message: &Destination) -> Vec<String> {
         let config = message.config.clone().unwrap_or_default();
         vec![

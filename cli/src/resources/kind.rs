@@ -18,7 +18,6 @@ pub(crate) trait Kind {
 
     fn id(message: &Self::Message) -> &str;
     fn name(message: &Self::Message) -> &str;
-    fn revision(message: &Self::Message) -> u64;
     /// Cells for [`Self::COLUMNS`].
     fn row(message: &Self::Message) -> Vec<String>;
     /// Everything, for one.
@@ -84,6 +83,7 @@ macro_rules! calls {
         async fn create(client: &Client, message: v1::$message) -> Result<v1::$message, Failure> {
             let request = v1::$create_request {
                 $field: Some(message),
+                ..v1::$create_request::default()
             };
             Ok(Box::pin(client.$service().$create(request))
                 .await?
@@ -93,6 +93,7 @@ macro_rules! calls {
         async fn upsert(client: &Client, message: v1::$message) -> Result<v1::$message, Failure> {
             let request = v1::$upsert_request {
                 $field: Some(message),
+                ..v1::$upsert_request::default()
             };
             Ok(Box::pin(client.$service().$upsert(request))
                 .await?
@@ -109,6 +110,7 @@ macro_rules! calls {
                 id: id.to_owned(),
                 $field: Some(message),
                 update_mask: Some(prost_types::FieldMask { paths }),
+                ..v1::$patch_request::default()
             };
             Ok(Box::pin(client.$service().$patch(request))
                 .await?
@@ -116,7 +118,10 @@ macro_rules! calls {
         }
 
         async fn delete(client: &Client, id: &str) -> Result<(), Failure> {
-            let request = v1::$delete_request { id: id.to_owned() };
+            let request = v1::$delete_request {
+                id: id.to_owned(),
+                ..v1::$delete_request::default()
+            };
             client.$service().$delete(request).await?;
             Ok(())
         }
@@ -131,12 +136,18 @@ macro_rules! switchable {
                 let answer = if on {
                     client
                         .$service()
-                        .$enable(v1::$enable_request { id })
+                        .$enable(v1::$enable_request {
+                            id,
+                            ..v1::$enable_request::default()
+                        })
                         .await?
                 } else {
                     client
                         .$service()
-                        .$disable(v1::$disable_request { id })
+                        .$disable(v1::$disable_request {
+                            id,
+                            ..v1::$disable_request::default()
+                        })
                         .await?
                 };
                 Ok(answer.into_inner())

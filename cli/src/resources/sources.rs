@@ -219,10 +219,6 @@ impl Kind for Sources {
         &message.name
     }
 
-    fn revision(message: &Source) -> u64 {
-        message.revision
-    }
-
     fn row(message: &Source) -> Vec<String> {
         vec![
             message.id.clone(),
@@ -269,7 +265,7 @@ switchable! {
     enable_source EnableSourceRequest, disable_source DisableSourceRequest
 }
 
-pub(super) fn labels(labels: &std::collections::HashMap<String, String>) -> String {
+pub(super) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
     let mut pairs: Vec<String> = labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))

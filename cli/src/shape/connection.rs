@@ -51,6 +51,7 @@ pub(crate) enum RuleShape {
         body: Option<Value>,
         query: Option<Value>,
         path: Option<Value>,
+        filter_id: Option<String>,
     },
     Retry {
         strategy: Option<String>,
@@ -75,6 +76,8 @@ impl Shape for ConnectionShape {
         "created_at",
         "updated_at",
         "revision",
+        "etag",
+        "agents",
     ];
 }
 
@@ -123,11 +126,13 @@ impl RuleShape {
                 body,
                 query,
                 path,
+                filter_id,
             } => rule::Rule::Filter(FilterRule {
                 headers: headers.as_ref().map(structure::to_proto),
                 body: body.as_ref().map(structure::to_proto),
                 query: query.as_ref().map(structure::to_proto),
                 path: path.as_ref().map(structure::to_proto),
+                filter_id: filter_id.clone().unwrap_or_default(),
             }),
             Self::Retry {
                 strategy,

@@ -44,6 +44,8 @@ impl Shape for DestinationShape {
         "created_at",
         "updated_at",
         "revision",
+        "etag",
+        "agents",
     ];
 }
 

@@ -101,6 +101,8 @@ impl Shape for SourceShape {
         "created_at",
         "updated_at",
         "revision",
+        "etag",
+        "agents",
         "url",
     ];
 }

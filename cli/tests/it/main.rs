@@ -10,5 +10,6 @@ mod dev;
 mod evidence;
 mod fake;
 mod hookplane;
+mod plane;
 mod receiver;
 mod send;

@@ -27,6 +27,14 @@ pub struct Model {
     pub connected_at: Option<i64>,
     pub last_seen_at: Option<i64>,
     pub backlog: i64,
+    /// JSON array of what it said it can do.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub capabilities: Option<String>,
+    /// The replica that has its configuration stream, and its command stream.
+    pub stream_replica: Option<String>,
+    pub commands_replica: Option<String>,
+    /// Since when it holds something else than it acknowledged.
+    pub drifted_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,8 +1,9 @@
 //! Connections between a source and a destination.
 
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "connections")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

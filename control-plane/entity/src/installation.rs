@@ -10,6 +10,8 @@ pub struct Model {
     /// New for every database ever created.
     pub epoch: String,
     pub revision: i64,
+    /// Deletions up to this revision may have been forgotten.
+    pub deletions_floor: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,6 +6,8 @@ use sea_orm_migration::prelude::*;
 mod m0001_configuration;
 mod m0002_fleet;
 mod m0003_delivery;
+mod m0005_filters;
+mod m0006_replicas;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -17,6 +19,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_configuration::Migration),
             Box::new(m0002_fleet::Migration),
             Box::new(m0003_delivery::Migration),
+            Box::new(m0005_filters::Migration),
+            Box::new(m0006_replicas::Migration),
         ]
     }
 }

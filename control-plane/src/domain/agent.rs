@@ -27,6 +27,13 @@ pub struct Agent {
     pub last_seen_at: Option<Millis>,
     /// Events waiting in its store, as last reported.
     pub backlog: u64,
+    /// What it said it can do beyond what every agent can.
+    pub capabilities: Vec<String>,
+    /// The replica that has its configuration stream, and its command stream.
+    pub stream_replica: Option<String>,
+    pub commands_replica: Option<String>,
+    /// Since when it holds something else than it acknowledged.
+    pub drifted_at: Option<Millis>,
 }
 
 /// A resource that an agent would not apply, and why.
@@ -39,6 +46,9 @@ pub struct RefusedResource {
     /// Machine-readable.
     pub reason: String,
     pub message: String,
+    /// The agent never saw it: it is known that it cannot use it.
+    #[serde(default)]
+    pub unsent: bool,
 }
 
 /// Every fault of what an agent says about itself when it enrols.

@@ -1,6 +1,6 @@
 //! Connections: one source to one destination, with ordered rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookplane_rules::{Filter, FilterSpec, InvalidRule, RetryPolicy, RetrySpec, Strategy};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ const MAX_RULES_BYTES: usize = 64 * 1_024;
 pub const MAX_GROUP_BYTES: u64 = 512 * 1_024;
 
 /// A connection as stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     pub id: String,
     pub team_id: String,
@@ -45,6 +45,10 @@ pub struct ConnectionSpec {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Rule {
     Filter(FilterSpec),
+    /// Conditions that stand in a stored filter.
+    FilterRef {
+        filter_id: String,
+    },
     Retry(RetryRule),
 }
 
@@ -96,9 +100,19 @@ impl ConnectionSpec {
             ));
         }
         let mut retries = 0;
+        let mut named = BTreeSet::new();
         for (place, rule) in self.rules.iter().enumerate() {
             let fault = match rule {
                 Rule::Filter(spec) => Filter::compile(spec).err(),
+                Rule::FilterRef { filter_id } => {
+                    if !named.insert(filter_id) {
+                        found.push(Violation::new(
+                            format!("rules[{place}].filter_id"),
+                            "this filter stands in another rule of the connection",
+                        ));
+                    }
+                    None
+                }
                 Rule::Retry(rule) => {
                     retries += 1;
                     rule.policy().err()
@@ -126,6 +140,31 @@ impl ConnectionSpec {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         json_length(self) as u64
+    }
+}
+
+impl ConnectionSpec {
+    /// Stored filters that the rules refer to, with their place.
+    pub fn filter_ids(&self) -> impl Iterator<Item = (usize, &str)> {
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(|(place, rule)| match rule {
+            Rule::FilterRef { filter_id } => Some((place, filter_id.as_str())),
+            Rule::Filter(_) | Rule::Retry(_) => None,
+        })
+    }
+
+    /// Puts the conditions of stored filters in the place of references.
+    ///
+    /// # Errors
+    /// The id of a filter that `find` does not know.
+    pub fn resolve(&mut self, find: impl Fn(&str) -> Option<FilterSpec>) -> Result<(), String> {
+        for rule in &mut self.rules {
+            if let Rule::FilterRef { filter_id } = rule {
+                let conditions = find(filter_id).ok_or_else(|| filter_id.clone())?;
+                *rule = Rule::Filter(conditions);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
 use futures::{Stream, StreamExt as _};
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
@@ -22,16 +21,22 @@ use tonic::Status;
 
 use super::Ending;
 use super::outbound::{self, Outgoing};
+use super::recorder::Recorder;
 use super::registry::Registry;
 use crate::domain::Agent;
 pub(super) use link::Link;
 
 /// Commands that wait for one agent.
 const QUEUE: usize = 64;
+/// How long a stream that has lasted long enough is kept when questions are under way.
+const WHILE_BUSY: Duration = Duration::from_secs(1);
 
 /// Who can be asked. Shared by streams and questions.
 pub(super) struct Commands {
     pub(super) open: Arc<Registry<Link>>,
+    recorder: Arc<Recorder>,
+    /// How long a stream lasts, about.
+    age: Duration,
     timed_out: AtomicU64,
 }
 
@@ -60,9 +65,11 @@ pub struct Gathered {
 }
 
 impl Commands {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(recorder: Arc<Recorder>, age: Duration) -> Self {
         Self {
             open: Registry::new(),
+            recorder,
+            age,
             timed_out: AtomicU64::new(0),
         }
     }
@@ -95,33 +102,6 @@ impl Commands {
         }
     }
 
-    /// Asks several agents at once.
-    pub(super) async fn gather(
-        &self,
-        agents: Vec<Agent>,
-        team_id: &str,
-        command: &Command,
-        patience: Duration,
-    ) -> Gathered {
-        let asked = agents.into_iter().map(|agent| async {
-            let outcome = self
-                .ask(&agent.id, team_id, command.clone(), patience)
-                .await;
-            (agent, outcome)
-        });
-        let mut gathered = Gathered {
-            answers: Vec::new(),
-            silent: Vec::new(),
-        };
-        for (agent, outcome) in join_all(asked).await {
-            match outcome {
-                Ok(answer) => gathered.answers.push((agent, answer)),
-                Err(error) => gathered.silent.push((agent, error)),
-            }
-        }
-        gathered
-    }
-
     /// Serves one agent's stream until either side ends it.
     pub(super) fn serve(
         self: &Arc<Self>,
@@ -136,12 +116,23 @@ impl Commands {
             let id = agent.id.clone();
             let link = Link::new(agent, out.queue());
             let place = commands.open.register(&id, Arc::clone(&link));
+            commands.recorder.commands_changed(&id);
+            let spread = 0.9 + 0.2 * rand::random::<f64>();
+            let aged = tokio::time::sleep(commands.age.mul_f64(spread));
+            tokio::pin!(aged);
             let ending = loop {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => break Ending::Shutdown,
                     () = place.replaced.cancelled() => break Ending::Replaced,
                     () = out.closed() => break Ending::Gone,
+                    () = &mut aged => {
+                        if link.is_idle() {
+                            break Ending::Aged;
+                        }
+                        // Whoever waits for an answer gets it first.
+                        aged.as_mut().reset(tokio::time::Instant::now() + WHILE_BUSY);
+                    }
                     message = inbound.next() => match message {
                         Some(Ok(message)) => link.deliver(message),
                         Some(Err(_)) | None => break Ending::Gone,
@@ -150,6 +141,7 @@ impl Commands {
             };
             tracing::debug!(agent.id = %id, reason = %ending, "a command stream ended");
             drop(place);
+            commands.recorder.commands_changed(&id);
             link.close();
             out.end(ending);
         });

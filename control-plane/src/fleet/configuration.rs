@@ -3,27 +3,34 @@
 //! Owns the life of each stream around its conversation (`session`). Invariants:
 //! one stream per agent; a stream that the control plane ends tells why.
 
+mod aim;
 mod deliver;
+mod hello;
+mod refusals;
 mod session;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::Stream;
-use hookplane_proto::agent::v1::{ConfigurationStreamRequest, ConfigurationStreamResponse};
+use hookplane_proto::agent::v1::ConfigurationStreamRequest;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::held::Versions;
+use super::frame::Frame;
+use super::held::Set;
 use super::outbound::{self, Outgoing};
+use super::recorder::Recorder;
 use super::registry::Registry;
 use super::view::Views;
 use super::{Ending, Timings};
 use crate::clock::SharedClock;
 use crate::domain::Agent;
-use crate::store::{AgentStore, ConfigStore};
+use crate::store::ConfigStore;
 use session::Session;
 
 /// Messages that wait for a slow agent. Few: a snapshot's chunks are large.
@@ -32,13 +39,18 @@ const QUEUE: usize = 4;
 /// Everything that the streams share.
 pub(super) struct Streams {
     pub(super) config: ConfigStore,
-    pub(super) agents: AgentStore,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) views: Views,
     pub(super) clock: SharedClock,
     pub(super) timings: Timings,
     pub(super) open: Arc<Registry<Presence>>,
     /// What agents hold that refused something: no view ever had that set.
     apart: Mutex<HashMap<String, Apart>>,
+    /// The newest revision, told at most so often: what comes meanwhile goes together.
+    pulse: watch::Sender<u64>,
+    /// Snapshots that may be under way at once.
+    snapshots: Arc<Semaphore>,
+    drifts: AtomicU64,
 }
 
 /// An open stream, as others see it.
@@ -50,14 +62,13 @@ pub(super) struct Presence {
 #[derive(Clone)]
 struct Apart {
     epoch: String,
-    digest: String,
-    versions: Arc<Versions>,
+    set: Arc<Set>,
 }
 
 impl Streams {
     pub(super) fn new(
         config: ConfigStore,
-        agents: AgentStore,
+        recorder: Arc<Recorder>,
         ingest_base: String,
         clock: SharedClock,
         timings: Timings,
@@ -65,11 +76,14 @@ impl Streams {
         Arc::new(Self {
             views: Views::new(config.clone(), ingest_base),
             config,
-            agents,
+            recorder,
             clock,
             timings,
             open: Registry::new(),
             apart: Mutex::new(HashMap::new()),
+            pulse: watch::Sender::new(0),
+            snapshots: Arc::new(Semaphore::new(timings.snapshots)),
+            drifts: AtomicU64::new(0),
         })
     }
 
@@ -80,7 +94,7 @@ impl Streams {
         inbound: impl Stream<Item = Result<ConfigurationStreamRequest, Status>> + Send + Unpin + 'static,
         tasks: &TaskTracker,
         shutdown: CancellationToken,
-    ) -> Outgoing<ConfigurationStreamResponse> {
+    ) -> Outgoing<Frame> {
         let (out, outgoing) = outbound::channel(QUEUE);
         let streams = Arc::clone(self);
         tasks.spawn(async move {
@@ -103,9 +117,35 @@ impl Streams {
             };
             tracing::info!(agent.id = %id, agent.name = %name, reason = %ending, "a configuration stream ended");
             drop(place);
+            streams.recorder.stream_ended(&id);
             out.end(ending);
         });
         outgoing
+    }
+
+    /// Passes changes on to the streams, several together when they come fast.
+    pub(super) async fn pass_on(&self) {
+        let mut changes = self.config.changes();
+        while changes.changed().await.is_ok() {
+            let newest = *changes.borrow_and_update();
+            self.pulse.send_replace(newest);
+            tokio::time::sleep(self.timings.gather).await;
+        }
+    }
+
+    /// How long a stream lasts: the fleet spreads over the replicas again, and not at once.
+    fn age(&self) -> Duration {
+        let spread = 0.9 + 0.2 * rand::random::<f64>();
+        self.timings.age.mul_f64(spread)
+    }
+
+    fn count_drift(&self) {
+        self.drifts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Agents that did not hold what they acknowledged, since the start.
+    pub(super) fn drifts(&self) -> u64 {
+        self.drifts.load(Ordering::Relaxed)
     }
 
     /// The lowest revision that a connected agent acknowledged last.
@@ -115,12 +155,12 @@ impl Streams {
     }
 
     /// The set behind a digest that an agent of the pool named.
-    fn known(&self, agent: &Agent, epoch: &str, digest: &str) -> Option<Arc<Versions>> {
+    fn known(&self, agent: &Agent, epoch: &str, digest: &str) -> Option<Arc<Set>> {
         let remembered = self.views.remembered(&agent.pool, epoch, digest);
         remembered.or_else(|| {
             let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
             let own = apart.get(&agent.id)?;
-            (own.epoch == epoch && own.digest == digest).then(|| Arc::clone(&own.versions))
+            (own.epoch == epoch && own.set.digest == digest).then(|| Arc::clone(&own.set))
         })
     }
 

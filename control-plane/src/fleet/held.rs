@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -27,11 +28,35 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) kind: Kind,
-    pub(super) id: String,
+    /// Shared: the same keys stand in many sets.
+    pub(super) id: Arc<str>,
 }
 
-/// A held set.
+impl Key {
+    #[must_use]
+    pub(super) fn new(kind: Kind, id: &str) -> Self {
+        let id = id.into();
+        Self { kind, id }
+    }
+}
+
+/// Versions by key.
 pub(super) type Versions = BTreeMap<Key, u64>;
+
+/// A held set with its digest, which takes a while to compute.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Set {
+    pub(super) versions: Versions,
+    pub(super) digest: String,
+}
+
+impl Set {
+    #[must_use]
+    pub(super) fn new(versions: Versions) -> Arc<Self> {
+        let digest = digest(&versions);
+        Arc::new(Self { versions, digest })
+    }
+}
 
 /// SHA-256, hex, over the lines `<kind> <id> <version>`.
 #[must_use]
@@ -115,8 +140,7 @@ mod tests {
     use super::*;
 
     fn key(kind: Kind, id: &str) -> Key {
-        let id = id.to_owned();
-        Key { kind, id }
+        Key::new(kind, id)
     }
 
     fn set(rows: &[(Kind, &str, u64)]) -> Versions {

@@ -55,6 +55,12 @@ impl Reports {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// How long a stream lasts, so that the fleet spreads over the replicas again.
+    fn age(&self) -> std::time::Duration {
+        let spread = 0.9 + 0.2 * rand::random::<f64>();
+        self.timings.age.mul_f64(spread)
+    }
+
     /// Serves one agent's stream until either side ends it.
     pub(super) fn serve(
         self: &Arc<Self>,
@@ -72,6 +78,8 @@ impl Reports {
                 () = shutdown.cancelled() => Ending::Shutdown,
                 () = place.replaced.cancelled() => Ending::Replaced,
                 () = out.closed() => Ending::Gone,
+                // A report in hand is counted or comes again.
+                () = tokio::time::sleep(reports.age()) => Ending::Aged,
                 ending = reports.take(&agent, inbound, &out) => ending,
             };
             tracing::debug!(agent.id = %agent.id, reason = %ending, "a report stream ended");

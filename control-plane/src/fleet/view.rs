@@ -1,38 +1,40 @@
 //! What the agents of a pool shall hold, built once per revision for all of them.
 //!
-//! Owns the newest view of every pool and the sets of older ones, so that a
-//! returning agent gets a delta. Refuses to know streams. Invariants: a view
-//! holds its pool's resources only; at most one build per pool is under way.
+//! Owns the newest view of every pool, what a rollout keeps most agents at, and
+//! the way back to older sets, so that a returning agent gets a delta. Refuses to
+//! know streams. Invariants: a view holds its pool's resources only; at most one
+//! build per pool is under way; a build costs by what changed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod moves;
+mod past;
+mod resource;
 
-use hookplane_proto::agent::v1::{Resource, ResourceKey, ResourceKind, SourceGroup, resource};
-use prost::Message as _;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::held::{self, Key, Kind, Versions};
-use crate::store::config::{DeletedConnection, Head};
-use crate::store::{self, ConfigStore, PoolConfiguration, StoreError};
-use crate::wire::{Secrets, connection, destination, source};
-
-/// Older sets that are remembered per pool.
-const REMEMBERED: usize = 64;
+use super::held::{Key, Kind, Set, Versions};
+use crate::store::config::Head;
+use crate::store::pool::{DeletedConnection, Known, PoolChanges};
+use crate::store::rollouts::Staged;
+use crate::store::{ConfigStore, PoolConfiguration, StoreError};
+pub(super) use moves::{Chunk, Move};
+use past::Past;
+use resource::Prepared;
+pub(super) use resource::{read_key, wire_key};
 
 /// Everything the agents of one pool shall hold, at one revision.
 pub(super) struct PoolView {
     pub(super) head: Head,
-    pub(super) digest: String,
-    pub(super) versions: Arc<Versions>,
+    pub(super) set: Arc<Set>,
     resources: BTreeMap<Key, Arc<Prepared>>,
+    /// Resources that not every agent can use.
+    pub(super) demanding: Vec<Key>,
     deleted: Vec<DeletedConnection>,
-}
-
-/// A resource in its wire form, secrets revealed. Has no `Debug` on purpose.
-pub(super) struct Prepared {
-    pub(super) resource: Resource,
-    /// Bytes on the wire.
-    pub(super) size: usize,
+    staged: Option<Arc<Staged>>,
+    chunks: OnceLock<Arc<[Chunk]>>,
+    moves: moves::Moves,
 }
 
 /// The views of all pools.
@@ -46,14 +48,15 @@ pub(super) struct Views {
 struct Pool {
     /// Held over the read of the database, so that agents that come at once share one build.
     build: AsyncMutex<()>,
-    known: Mutex<Known>,
+    known: Mutex<Recent>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Recent {
     newest: Option<Arc<PoolView>>,
-    /// Newest last.
-    older: VecDeque<(String, Arc<Versions>)>,
+    /// What the agents outside a rollout's share keep, by the rollout's id.
+    held_back: Option<(String, Arc<PoolView>)>,
+    past: Past,
 }
 
 impl Views {
@@ -62,6 +65,37 @@ impl Views {
             config,
             ingest_base,
             pools: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// What one agent shall hold: the newest view of its pool, or what was before
+    /// the rollout that leaves it out. Who has more than that already keeps it.
+    pub(super) async fn for_agent(
+        &self,
+        pool_name: &str,
+        agent_id: &str,
+        has: u64,
+    ) -> Result<Arc<PoolView>, StoreError> {
+        let newest = self.newest(pool_name).await?;
+        let Some(staged) = newest.staged.clone() else {
+            return Ok(newest);
+        };
+        if !newest.keeps_from(agent_id, has) {
+            return Ok(newest);
+        }
+        let pool = self.pool(pool_name);
+        let _turn = pool.build.lock().await;
+        if let Some(view) = pool.held_back(&staged.id) {
+            return Ok(view);
+        }
+        match self.config.pool_before(pool_name, &staged.id).await? {
+            Some(read) => {
+                let view = Arc::new(PoolView::build(read, Some(&newest), &self.ingest_base));
+                locked(&pool.known).held_back = Some((staged.id.clone(), Arc::clone(&view)));
+                Ok(view)
+            }
+            // It ended just now; the revision that ended it is on its way here.
+            None => Ok(newest),
         }
     }
 
@@ -78,10 +112,24 @@ impl Views {
         if let Some(view) = before.clone().filter(fresh) {
             return Ok(view);
         }
-        let read = self.config.pool(pool_name).await?;
-        let view = Arc::new(PoolView::build(read, before.as_deref(), &self.ingest_base));
+        let view = Arc::new(self.read(pool_name, before.as_deref()).await?);
         pool.keep(&view);
         Ok(view)
+    }
+
+    async fn read(&self, pool: &str, before: Option<&PoolView>) -> Result<PoolView, StoreError> {
+        if let Some(before) = before {
+            let known = Known {
+                head: &before.head,
+                sources: &|| before.source_ids(),
+                has_destination: &|id| before.has_destination(id),
+            };
+            if let Some(changes) = self.config.pool_since(pool, known).await? {
+                return Ok(PoolView::advance(changes, before, &self.ingest_base));
+            }
+        }
+        let read = self.config.pool(pool).await?;
+        Ok(PoolView::build(read, before, &self.ingest_base))
     }
 
     /// The newest view that was built, without asking the database.
@@ -91,23 +139,18 @@ impl Views {
     }
 
     /// A set that this pool had in this lineage, by its digest.
-    pub(super) fn remembered(
-        &self,
-        pool: &str,
-        epoch: &str,
-        digest: &str,
-    ) -> Option<Arc<Versions>> {
+    pub(super) fn remembered(&self, pool: &str, epoch: &str, digest: &str) -> Option<Arc<Set>> {
         let pool = self.pool(pool);
         let known = locked(&pool.known);
         let newest = known.newest.as_ref()?;
         if newest.head.epoch != epoch {
             return None;
         }
-        if newest.digest == digest {
-            return Some(Arc::clone(&newest.versions));
+        let held_back = known.held_back.as_ref().map(|(_, view)| &view.set);
+        if let Some(set) = held_back.filter(|set| set.digest == digest) {
+            return Some(Arc::clone(set));
         }
-        let found = known.older.iter().rev().find(|(older, _)| older == digest);
-        found.map(|(_, versions)| Arc::clone(versions))
+        known.past.find(&newest.set, digest)
     }
 
     fn pool(&self, name: &str) -> Arc<Pool> {
@@ -121,18 +164,27 @@ impl Pool {
         locked(&self.known).newest.clone()
     }
 
+    fn held_back(&self, rollout: &str) -> Option<Arc<PoolView>> {
+        let known = locked(&self.known);
+        let (id, view) = known.held_back.as_ref()?;
+        (id == rollout).then(|| Arc::clone(view))
+    }
+
     fn keep(&self, view: &Arc<PoolView>) {
         let mut known = locked(&self.known);
-        if let Some(before) = known.newest.replace(Arc::clone(view)) {
-            if before.head.epoch != view.head.epoch {
-                known.older.clear();
-            } else if before.digest != view.digest {
-                let set = (before.digest.clone(), Arc::clone(&before.versions));
-                known.older.push_back(set);
+        let before = known.newest.replace(Arc::clone(view));
+        match before {
+            Some(before) if before.head.epoch == view.head.epoch => {
+                known.past.add(&before.set, &view.set);
             }
+            Some(_) => known.past.clear(),
+            None => {}
         }
-        while known.older.len() > REMEMBERED {
-            known.older.pop_front();
+        // Its end is a step from what it kept back; agents may still say that they hold it.
+        if view.staged.is_none()
+            && let Some((_, kept)) = known.held_back.take()
+        {
+            known.past.also(&kept.set, &view.set);
         }
     }
 }
@@ -142,99 +194,112 @@ impl PoolView {
         let mut resources = BTreeMap::new();
         let known = |key: &Key, version: u64| {
             let same = before?.resources.get(key)?;
-            (same.resource.version == version).then(|| Arc::clone(same))
+            (same.version == version).then(|| Arc::clone(same))
         };
         for to in &read.destinations {
-            let key = key(Kind::Destination, &to.id);
-            let prepared = known(&key, to.revision).unwrap_or_else(|| {
-                let message = destination::message(to, Secrets::Revealed);
-                Prepared::new(&key, to.revision, resource::Body::Destination(message))
-            });
-            resources.insert(key, prepared);
+            let key = Key::new(Kind::Destination, &to.id);
+            let one = known(&key, to.revision).unwrap_or_else(|| Prepared::destination(&key, to));
+            resources.insert(key, one);
         }
         for group in &read.sources {
-            let key = key(Kind::Source, &group.source.id);
-            let prepared = known(&key, group.version).unwrap_or_else(|| {
-                let body = resource::Body::Source(group_message(group, ingest_base));
-                Prepared::new(&key, group.version, body)
-            });
-            resources.insert(key, prepared);
+            let key = Key::new(Kind::Source, &group.source.id);
+            let one = known(&key, group.version)
+                .unwrap_or_else(|| Prepared::source(&key, group, ingest_base));
+            resources.insert(key, one);
         }
-        let version = |(key, one): (&Key, &Arc<Prepared>)| (key.clone(), one.resource.version);
+        Self::new(read.head, resources, read.deleted, read.staged)
+    }
+
+    /// The view after a few changes. Shares all that is as it was.
+    fn advance(changes: PoolChanges, before: &Self, ingest_base: &str) -> Self {
+        let mut resources = before.resources.clone();
+        let mut moved = !changes.gone.is_empty();
+        for id in &changes.gone {
+            resources.remove(&Key::new(Kind::Source, id));
+        }
+        for group in &changes.sources {
+            let key = Key::new(Kind::Source, &group.source.id);
+            let one = Prepared::source(&key, group, ingest_base);
+            resources.insert(key, one);
+            moved = true;
+        }
+        let mut candidates: BTreeMap<Key, Arc<Prepared>> = BTreeMap::new();
+        for to in &changes.destinations {
+            let key = Key::new(Kind::Destination, &to.id);
+            let one = Prepared::destination(&key, to);
+            match resources.get_mut(&key) {
+                Some(known) => *known = one,
+                None => drop(candidates.insert(key, one)),
+            }
+        }
+        if moved {
+            let wanted: HashSet<Arc<str>> = resources
+                .values()
+                .flat_map(|one| one.refers.iter().cloned())
+                .collect();
+            candidates.retain(|key, _| wanted.contains(&key.id));
+            resources.append(&mut candidates);
+            resources.retain(|key, _| key.kind == Kind::Source || wanted.contains(&key.id));
+        }
+        let mut deleted = before.deleted.clone();
+        deleted.extend(changes.deleted);
+        Self::new(changes.head, resources, deleted, changes.staged)
+    }
+
+    fn new(
+        head: Head,
+        resources: BTreeMap<Key, Arc<Prepared>>,
+        deleted: Vec<DeletedConnection>,
+        staged: Option<Staged>,
+    ) -> Self {
+        let version = |(key, one): (&Key, &Arc<Prepared>)| (key.clone(), one.version);
         let versions: Versions = resources.iter().map(version).collect();
+        let demanding = resources
+            .iter()
+            .filter(|(_, one)| !one.needs.is_empty())
+            .map(|(key, _)| key.clone())
+            .collect();
         Self {
-            head: read.head,
-            digest: held::digest(&versions),
-            versions: Arc::new(versions),
+            head,
+            set: Set::new(versions),
             resources,
-            deleted: read.deleted,
+            demanding,
+            deleted,
+            staged: staged.map(Arc::new),
+            chunks: OnceLock::new(),
+            moves: moves::Moves::default(),
         }
     }
 
+    /// What of a resource's needs an agent with these capabilities lacks.
+    pub(super) fn lacking(&self, key: &Key, capabilities: &[String]) -> Option<&'static str> {
+        let one = self.resources.get(key)?;
+        let lacks = |need: &&&'static str| !capabilities.iter().any(|has| has == **need);
+        one.needs.iter().find(lacks).copied()
+    }
+
     /// Connections that a person deleted after a revision; 0 for all that are remembered.
-    pub(super) fn deleted_since(&self, revision: u64) -> Vec<String> {
+    fn deleted_since(&self, revision: u64) -> Vec<String> {
         let since = self.deleted.iter().filter(|one| one.revision > revision);
         since.map(|one| one.id.clone()).collect()
     }
 
-    /// One resource by its key.
-    pub(super) fn resource(&self, key: &Key) -> Option<&Prepared> {
-        self.resources.get(key).map(AsRef::as_ref)
+    /// Whether a rollout keeps this view from an agent that has so much already.
+    pub(super) fn keeps_from(&self, agent_id: &str, has: u64) -> bool {
+        let staged = self.staged.as_ref();
+        staged
+            .is_some_and(|staged| !staged.agents.contains(agent_id) && has <= staged.base_revision)
     }
 
-    pub(super) fn resources(&self) -> impl Iterator<Item = &Prepared> {
-        self.resources.values().map(AsRef::as_ref)
+    fn source_ids(&self) -> HashSet<String> {
+        let sources = self.resources.keys().filter(|key| key.kind == Kind::Source);
+        sources.map(|key| key.id.to_string()).collect()
     }
-}
 
-impl Prepared {
-    fn new(key: &Key, version: u64, body: resource::Body) -> Arc<Self> {
-        let resource = Resource {
-            key: Some(wire_key(key)),
-            version,
-            body: Some(body),
-        };
-        let size = resource.encoded_len();
-        Arc::new(Self { resource, size })
+    fn has_destination(&self, id: &str) -> bool {
+        self.resources
+            .contains_key(&Key::new(Kind::Destination, id))
     }
-}
-
-fn group_message(group: &store::SourceGroup, ingest_base: &str) -> SourceGroup {
-    SourceGroup {
-        source: Some(source::message(
-            &group.source,
-            ingest_base,
-            Secrets::Revealed,
-        )),
-        connections: group.connections.iter().map(connection::message).collect(),
-    }
-}
-
-fn key(kind: Kind, id: &str) -> Key {
-    let id = id.to_owned();
-    Key { kind, id }
-}
-
-/// A key in its wire form.
-pub(super) fn wire_key(key: &Key) -> ResourceKey {
-    let kind = match key.kind {
-        Kind::Destination => ResourceKind::Destination,
-        Kind::Source => ResourceKind::Source,
-    };
-    ResourceKey {
-        kind: kind.into(),
-        id: key.id.clone(),
-    }
-}
-
-/// A key from its wire form; `None` for a kind that is not known.
-pub(super) fn read_key(wire: &ResourceKey) -> Option<Key> {
-    let kind = match wire.kind() {
-        ResourceKind::Destination => Kind::Destination,
-        ResourceKind::Source => Kind::Source,
-        ResourceKind::Unspecified => return None,
-    };
-    Some(key(kind, &wire.id))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

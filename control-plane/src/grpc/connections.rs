@@ -1,11 +1,16 @@
 //! `hookplane.v1.ConnectionService`.
 
+use futures::stream::BoxStream;
 use hookplane_proto::v1;
 use hookplane_proto::v1::connection_service_server::ConnectionService;
+use hookplane_proto::v1::watch_connections_response::Item;
 use tonic::{Request, Response, Status};
 
-use super::{caller, required, wanted};
+use super::changing::parts;
+use super::watch::{Resume, Told, Watches};
+use super::{caller, conditions, evidence, required, wanted};
 use crate::domain::{Connection, ResourceKind};
+use crate::fleet::Fleet;
 use crate::service::{ConnectionDraft, Connections, ServiceError};
 use crate::store::PageRequest;
 use crate::store::config::ConnectionFilter;
@@ -16,14 +21,23 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct ConnectionApi {
     connections: Connections,
     ingest_base: String,
+    fleet: Fleet,
+    watches: Watches,
 }
 
 impl ConnectionApi {
     #[must_use]
-    pub const fn new(connections: Connections, ingest_base: String) -> Self {
+    pub const fn new(
+        connections: Connections,
+        ingest_base: String,
+        fleet: Fleet,
+        watches: Watches,
+    ) -> Self {
         Self {
             connections,
             ingest_base,
+            fleet,
+            watches,
         }
     }
 
@@ -79,14 +93,16 @@ fn patched(
 
 #[tonic::async_trait]
 impl ConnectionService for ConnectionApi {
+    type WatchConnectionsStream = BoxStream<'static, Result<v1::WatchConnectionsResponse, Status>>;
+
     async fn create_connection(
         &self,
         request: Request<v1::CreateConnectionRequest>,
     ) -> Reply<v1::Connection> {
-        let team = caller(&request)?.team_id;
-        let message = required("connection", request.into_inner().connection)?;
+        let (call, asked) = parts(request)?;
+        let message = required("connection", asked.connection)?;
         let draft = connection::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(self.connections.create(&team, draft).await?)
+        self.reply(self.connections.create(&call, draft).await?)
             .await
     }
 
@@ -94,10 +110,10 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::UpsertConnectionRequest>,
     ) -> Reply<v1::Connection> {
-        let team = caller(&request)?.team_id;
-        let message = required("connection", request.into_inner().connection)?;
+        let (call, asked) = parts(request)?;
+        let message = required("connection", asked.connection)?;
         let draft = connection::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(self.connections.upsert(&team, draft).await?)
+        self.reply(self.connections.upsert(&call, draft).await?)
             .await
     }
 
@@ -135,19 +151,37 @@ impl ConnectionService for ConnectionApi {
         let id = request.into_inner().id;
         let found = self.connections.store().connection(&team, &id).await?;
         let kind = ResourceKind::Connection;
-        self.reply(found.ok_or(ServiceError::NotFound { kind, id })?)
-            .await
+        let found = found.ok_or(ServiceError::NotFound { kind, id })?;
+        let source = self.connections.store().source(&team, &found.source_id);
+        let subject = source
+            .await?
+            .map(|source| conditions::of_connection(&found, &source));
+        let mut reply = self.reply(found).await?;
+        reply.get_mut().agents = conditions::of(&self.fleet, &subject.unwrap_or_default()).await?;
+        Ok(reply)
+    }
+
+    async fn get_latest_input(
+        &self,
+        request: Request<v1::GetLatestInputRequest>,
+    ) -> Reply<v1::LatestInput> {
+        let team = caller(&request)?.team_id;
+        let id = request.into_inner().id;
+        let found = self.connections.store().connection(&team, &id).await?;
+        let kind = ResourceKind::Connection;
+        let found = found.ok_or(ServiceError::NotFound { kind, id })?;
+        let newest = evidence::newest_of(&self.fleet, &team, found.source_id).await?;
+        Ok(Response::new(newest))
     }
 
     async fn replace_connection(
         &self,
         request: Request<v1::ReplaceConnectionRequest>,
     ) -> Reply<v1::Connection> {
-        let team = caller(&request)?.team_id;
-        let asked = request.into_inner();
+        let (call, asked) = parts(request)?;
         let message = required("connection", asked.connection)?;
         let draft = connection::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(self.connections.replace(&team, &asked.id, draft).await?)
+        self.reply(self.connections.replace(&call, &asked.id, draft).await?)
             .await
     }
 
@@ -155,11 +189,10 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::PatchConnectionRequest>,
     ) -> Reply<v1::Connection> {
-        let team = caller(&request)?.team_id;
-        let mut asked = request.into_inner();
+        let (call, mut asked) = parts(request)?;
         let patch = required("connection", asked.connection.take())?;
         let edit = |stored: &Connection| patched(stored, &asked, &patch);
-        self.reply(self.connections.patch(&team, &asked.id, edit).await?)
+        self.reply(self.connections.patch(&call, &asked.id, edit).await?)
             .await
     }
 
@@ -167,9 +200,9 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::DeleteConnectionRequest>,
     ) -> Reply<v1::DeleteConnectionResponse> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.connections.delete(&team, &id).await?;
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.connections.delete(&call, &id).await?;
         Ok(Response::new(v1::DeleteConnectionResponse { id }))
     }
 
@@ -177,9 +210,9 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::EnableConnectionRequest>,
     ) -> Reply<v1::Connection> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.reply(self.connections.set_enabled(&team, &id, true).await?)
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.reply(self.connections.set_enabled(&call, &id, true).await?)
             .await
     }
 
@@ -187,9 +220,32 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::DisableConnectionRequest>,
     ) -> Reply<v1::Connection> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.reply(self.connections.set_enabled(&team, &id, false).await?)
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.reply(self.connections.set_enabled(&call, &id, false).await?)
             .await
+    }
+
+    async fn watch_connections(
+        &self,
+        request: Request<v1::WatchConnectionsRequest>,
+    ) -> Reply<Self::WatchConnectionsStream> {
+        let team_id = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let from = Resume {
+            team_id,
+            epoch: asked.epoch,
+            revision: asked.after_revision,
+        };
+
+        let items = self.watches.follow(from, move |told: Told<Connection>| {
+            let item = match told {
+                Told::Changed(it) => Item::Changed(connection::with_ends(&it, None, None, "")),
+                Told::Deleted(id) => Item::DeletedId(id),
+                Told::Mark(mark) => Item::Mark(mark),
+            };
+            v1::WatchConnectionsResponse { item: Some(item) }
+        })?;
+        Ok(Response::new(items))
     }
 }

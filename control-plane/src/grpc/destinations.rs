@@ -1,11 +1,16 @@
 //! `hookplane.v1.DestinationService`.
 
+use futures::stream::BoxStream;
 use hookplane_proto::v1;
 use hookplane_proto::v1::destination_service_server::DestinationService;
+use hookplane_proto::v1::watch_destinations_response::Item;
 use tonic::{Request, Response, Status};
 
-use super::{caller, required, wanted};
+use super::changing::parts;
+use super::watch::{Resume, Told, Watches};
+use super::{caller, conditions, required, wanted};
 use crate::domain::{Destination, ResourceKind};
+use crate::fleet::Fleet;
 use crate::service::{DestinationDraft, Destinations, ServiceError};
 use crate::store::PageRequest;
 use crate::wire::{Secrets, destination, mask, pagination};
@@ -14,12 +19,18 @@ type Reply<T> = Result<Response<T>, Status>;
 
 pub struct DestinationApi {
     destinations: Destinations,
+    fleet: Fleet,
+    watches: Watches,
 }
 
 impl DestinationApi {
     #[must_use]
-    pub const fn new(destinations: Destinations) -> Self {
-        Self { destinations }
+    pub const fn new(destinations: Destinations, fleet: Fleet, watches: Watches) -> Self {
+        Self {
+            destinations,
+            fleet,
+            watches,
+        }
     }
 
     fn message(&self, destination: &Destination) -> v1::Destination {
@@ -49,24 +60,27 @@ impl DestinationApi {
 
 #[tonic::async_trait]
 impl DestinationService for DestinationApi {
+    type WatchDestinationsStream =
+        BoxStream<'static, Result<v1::WatchDestinationsResponse, Status>>;
+
     async fn create_destination(
         &self,
         request: Request<v1::CreateDestinationRequest>,
     ) -> Reply<v1::Destination> {
-        let team = caller(&request)?.team_id;
-        let message = required("destination", request.into_inner().destination)?;
+        let (call, asked) = parts(request)?;
+        let message = required("destination", asked.destination)?;
         let draft = destination::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(&self.destinations.create(&team, draft).await?)
+        self.reply(&self.destinations.create(&call, draft).await?)
     }
 
     async fn upsert_destination(
         &self,
         request: Request<v1::UpsertDestinationRequest>,
     ) -> Reply<v1::Destination> {
-        let team = caller(&request)?.team_id;
-        let message = required("destination", request.into_inner().destination)?;
+        let (call, asked) = parts(request)?;
+        let message = required("destination", asked.destination)?;
         let draft = destination::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(&self.destinations.upsert(&team, draft).await?)
+        self.reply(&self.destinations.upsert(&call, draft).await?)
     }
 
     async fn list_destinations(
@@ -104,38 +118,40 @@ impl DestinationService for DestinationApi {
         let id = request.into_inner().id;
         let found = self.destinations.store().destination(&team, &id).await?;
         let kind = ResourceKind::Destination;
-        self.reply(&found.ok_or(ServiceError::NotFound { kind, id })?)
+        let found = found.ok_or(ServiceError::NotFound { kind, id })?;
+        let mut message = self.message(&found);
+        let subject = conditions::of_destination(&self.fleet, &found).await?;
+        message.agents = conditions::of(&self.fleet, &subject).await?;
+        Ok(Response::new(message))
     }
 
     async fn replace_destination(
         &self,
         request: Request<v1::ReplaceDestinationRequest>,
     ) -> Reply<v1::Destination> {
-        let team = caller(&request)?.team_id;
-        let asked = request.into_inner();
+        let (call, asked) = parts(request)?;
         let message = required("destination", asked.destination)?;
         let draft = destination::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(&self.destinations.replace(&team, &asked.id, draft).await?)
+        self.reply(&self.destinations.replace(&call, &asked.id, draft).await?)
     }
 
     async fn patch_destination(
         &self,
         request: Request<v1::PatchDestinationRequest>,
     ) -> Reply<v1::Destination> {
-        let team = caller(&request)?.team_id;
-        let mut asked = request.into_inner();
+        let (call, mut asked) = parts(request)?;
         let patch = required("destination", asked.destination.take())?;
         let edit = |stored: &Destination| self.patched(stored, &asked, &patch);
-        self.reply(&self.destinations.patch(&team, &asked.id, edit).await?)
+        self.reply(&self.destinations.patch(&call, &asked.id, edit).await?)
     }
 
     async fn delete_destination(
         &self,
         request: Request<v1::DeleteDestinationRequest>,
     ) -> Reply<v1::DeleteDestinationResponse> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.destinations.delete(&team, &id).await?;
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.destinations.delete(&call, &id).await?;
         Ok(Response::new(v1::DeleteDestinationResponse { id }))
     }
 
@@ -143,17 +159,40 @@ impl DestinationService for DestinationApi {
         &self,
         request: Request<v1::EnableDestinationRequest>,
     ) -> Reply<v1::Destination> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.reply(&self.destinations.set_enabled(&team, &id, true).await?)
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.reply(&self.destinations.set_enabled(&call, &id, true).await?)
     }
 
     async fn disable_destination(
         &self,
         request: Request<v1::DisableDestinationRequest>,
     ) -> Reply<v1::Destination> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.reply(&self.destinations.set_enabled(&team, &id, false).await?)
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.reply(&self.destinations.set_enabled(&call, &id, false).await?)
+    }
+
+    async fn watch_destinations(
+        &self,
+        request: Request<v1::WatchDestinationsRequest>,
+    ) -> Reply<Self::WatchDestinationsStream> {
+        let team_id = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let from = Resume {
+            team_id,
+            epoch: asked.epoch,
+            revision: asked.after_revision,
+        };
+
+        let items = self.watches.follow(from, move |told: Told<Destination>| {
+            let item = match told {
+                Told::Changed(it) => Item::Changed(destination::message(&it, Secrets::Redacted)),
+                Told::Deleted(id) => Item::DeletedId(id),
+                Told::Mark(mark) => Item::Mark(mark),
+            };
+            v1::WatchDestinationsResponse { item: Some(item) }
+        })?;
+        Ok(Response::new(items))
     }
 }

@@ -10,6 +10,7 @@ pub(super) mod query;
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::id::{Id, Kind};
+use hookplane_proto::v1;
 use hookplane_proto::v1::UnreachableAgent;
 use tonic::{Code, Status};
 
@@ -46,6 +47,31 @@ pub(super) async fn holder_of<T>(
     let holder = fleet.agents().by_store(id.store()).await?;
     let agents = holder.into_iter().collect();
     collect(fleet.ask_these(agents, team_id, &command).await, pick)
+}
+
+/// The newest request of a source, with its payload.
+pub(super) async fn newest_of(
+    fleet: &Fleet,
+    team_id: &str,
+    source_id: String,
+) -> Result<v1::LatestInput, Status> {
+    let command = Command::ListRequests(v1::ListRequestsRequest {
+        source_id,
+        limit: 1,
+        include: "data".to_owned(),
+        ..v1::ListRequestsRequest::default()
+    });
+    let found = everyone(fleet, team_id, command, |answer| match answer {
+        Answer::ListRequests(found) => Some(found),
+        _ => None,
+    })
+    .await?;
+    let rows = found.parts.into_iter().flat_map(|part| part.models);
+    Ok(v1::LatestInput {
+        request: rows.max_by(|one, other| one.id.cmp(&other.id)),
+        partial: !found.unreachable.is_empty(),
+        unreachable: found.unreachable,
+    })
 }
 
 /// What the one agent that holds something said, if it said anything.
@@ -86,7 +112,7 @@ pub(super) async fn from_holder<T>(
             "list what there is, and check that the id is whole",
         ));
     };
-    match fleet.ask(&agent.id, team_id, command).await {
+    match fleet.ask(&agent, team_id, command).await {
         Ok(answer) => Ok(match pick(answer) {
             Some(found) => FromHolder::Answered(found),
             None => FromHolder::Away(Box::new((agent, AskError::Mismatch))),

@@ -36,8 +36,12 @@ impl FleetApi {
     }
 
     fn message(&self, agent: Agent, head: &Head) -> v1::Agent {
-        let connected = self.fleet.is_connected(&agent.id);
-        let config_state = if !self.fleet.is_current(&agent, head) {
+        let connected = self.fleet.is_connected(&agent);
+        let config_state = if agent.drifted_at.is_some() {
+            v1::ConfigState::Drifted
+        } else if self.fleet.is_held_back(&agent) {
+            v1::ConfigState::HeldBack
+        } else if !self.fleet.is_current(&agent, head) {
             v1::ConfigState::Pending
         } else if agent.refused.is_empty() {
             v1::ConfigState::Current
@@ -72,6 +76,8 @@ impl FleetApi {
             refused: agent.refused.into_iter().map(refused).collect(),
             backlog: agent.backlog,
             created_at: Some(timestamp(agent.created_at)),
+            capabilities: agent.capabilities,
+            drifted_at: agent.drifted_at.map(timestamp),
         }
     }
 
@@ -157,9 +163,7 @@ impl FleetService for FleetApi {
         let page = PageRequest::parse("name", "asc", STATUS_AGENTS, "")
             .map_err(|fault| status::page(&fault))?;
         let agents = self.fleet.agents().list(None, &page).await?.rows;
-        let connected = agents
-            .iter()
-            .filter(|agent| self.fleet.is_connected(&agent.id));
+        let connected = agents.iter().filter(|agent| self.fleet.is_connected(agent));
         let backlog = connected
             .map(|agent| agent.backlog)
             .fold(0, u64::saturating_add);

@@ -68,6 +68,7 @@ impl RequestService for RequestApi {
         check.text("message_id", &asked.message_id);
         check.text("event_type", &asked.event_type);
         check.include(&asked.include);
+        check.text("q", &asked.q);
         check.done()?;
         let limit = asked.limit;
         let command = Command::ListRequests(asked);
@@ -137,6 +138,8 @@ impl RequestService for RequestApi {
         let mut check = Check::default();
         check.id("source_id", Kind::Source, &asked.source_id);
         check.status::<v1::RequestStatus>(asked.status);
+        check.text("event_type", &asked.event_type);
+        check.text("q", &asked.q);
         check.done()?;
         let items = self.fleet.tail(team, asked);
         let items = items.map(|item| item.map_err(Status::from));

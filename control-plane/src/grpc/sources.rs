@@ -1,11 +1,16 @@
 //! `hookplane.v1.SourceService`.
 
+use futures::stream::BoxStream;
 use hookplane_proto::v1;
 use hookplane_proto::v1::source_service_server::SourceService;
+use hookplane_proto::v1::watch_sources_response::Item;
 use tonic::{Request, Response, Status};
 
-use super::{caller, required, wanted};
+use super::changing::parts;
+use super::watch::{Resume, Told, Watches};
+use super::{caller, conditions, required, wanted};
 use crate::domain::{ResourceKind, Source};
+use crate::fleet::Fleet;
 use crate::service::{ServiceError, SourceDraft, Sources};
 use crate::store::PageRequest;
 use crate::wire::{Secrets, mask, pagination, source};
@@ -15,14 +20,23 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct SourceApi {
     sources: Sources,
     ingest_base: String,
+    fleet: Fleet,
+    watches: Watches,
 }
 
 impl SourceApi {
     #[must_use]
-    pub const fn new(sources: Sources, ingest_base: String) -> Self {
+    pub const fn new(
+        sources: Sources,
+        ingest_base: String,
+        fleet: Fleet,
+        watches: Watches,
+    ) -> Self {
         Self {
             sources,
             ingest_base,
+            fleet,
+            watches,
         }
     }
 
@@ -58,18 +72,20 @@ impl SourceApi {
 
 #[tonic::async_trait]
 impl SourceService for SourceApi {
+    type WatchSourcesStream = BoxStream<'static, Result<v1::WatchSourcesResponse, Status>>;
+
     async fn create_source(&self, request: Request<v1::CreateSourceRequest>) -> Reply<v1::Source> {
-        let team = caller(&request)?.team_id;
-        let message = required("source", request.into_inner().source)?;
+        let (call, asked) = parts(request)?;
+        let message = required("source", asked.source)?;
         let draft = source::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(&self.sources.create(&team, draft).await?)
+        self.reply(&self.sources.create(&call, draft).await?)
     }
 
     async fn upsert_source(&self, request: Request<v1::UpsertSourceRequest>) -> Reply<v1::Source> {
-        let team = caller(&request)?.team_id;
-        let message = required("source", request.into_inner().source)?;
+        let (call, asked) = parts(request)?;
+        let message = required("source", asked.source)?;
         let draft = source::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(&self.sources.upsert(&team, draft).await?)
+        self.reply(&self.sources.upsert(&call, draft).await?)
     }
 
     async fn list_sources(
@@ -100,50 +116,76 @@ impl SourceService for SourceApi {
         let id = request.into_inner().id;
         let found = self.sources.store().source(&team, &id).await?;
         let kind = ResourceKind::Source;
-        self.reply(&found.ok_or(ServiceError::NotFound { kind, id })?)
+        let found = found.ok_or(ServiceError::NotFound { kind, id })?;
+        let mut message = self.message(&found);
+        message.agents = conditions::of(&self.fleet, &conditions::of_source(&found)).await?;
+        Ok(Response::new(message))
     }
 
     async fn replace_source(
         &self,
         request: Request<v1::ReplaceSourceRequest>,
     ) -> Reply<v1::Source> {
-        let team = caller(&request)?.team_id;
-        let asked = request.into_inner();
+        let (call, asked) = parts(request)?;
         let message = required("source", asked.source)?;
         let draft = source::draft(message).map_err(ServiceError::Invalid)?;
-        self.reply(&self.sources.replace(&team, &asked.id, draft).await?)
+        self.reply(&self.sources.replace(&call, &asked.id, draft).await?)
     }
 
     async fn patch_source(&self, request: Request<v1::PatchSourceRequest>) -> Reply<v1::Source> {
-        let team = caller(&request)?.team_id;
-        let mut asked = request.into_inner();
+        let (call, mut asked) = parts(request)?;
         let patch = required("source", asked.source.take())?;
         let edit = |stored: &Source| self.patched(stored, &asked, &patch);
-        self.reply(&self.sources.patch(&team, &asked.id, edit).await?)
+        self.reply(&self.sources.patch(&call, &asked.id, edit).await?)
     }
 
     async fn delete_source(
         &self,
         request: Request<v1::DeleteSourceRequest>,
     ) -> Reply<v1::DeleteSourceResponse> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.sources.delete(&team, &id).await?;
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.sources.delete(&call, &id).await?;
         Ok(Response::new(v1::DeleteSourceResponse { id }))
     }
 
     async fn enable_source(&self, request: Request<v1::EnableSourceRequest>) -> Reply<v1::Source> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.reply(&self.sources.set_enabled(&team, &id, true).await?)
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.reply(&self.sources.set_enabled(&call, &id, true).await?)
     }
 
     async fn disable_source(
         &self,
         request: Request<v1::DisableSourceRequest>,
     ) -> Reply<v1::Source> {
-        let team = caller(&request)?.team_id;
-        let id = request.into_inner().id;
-        self.reply(&self.sources.set_enabled(&team, &id, false).await?)
+        let (call, asked) = parts(request)?;
+        let id = asked.id;
+        self.reply(&self.sources.set_enabled(&call, &id, false).await?)
+    }
+
+    async fn watch_sources(
+        &self,
+        request: Request<v1::WatchSourcesRequest>,
+    ) -> Reply<Self::WatchSourcesStream> {
+        let team_id = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let from = Resume {
+            team_id,
+            epoch: asked.epoch,
+            revision: asked.after_revision,
+        };
+        let ingest_base = self.ingest_base.clone();
+        let items = self.watches.follow(from, move |told: Told<Source>| {
+            let item = match told {
+                Told::Changed(it) => {
+                    Item::Changed(source::message(&it, &ingest_base, Secrets::Redacted))
+                }
+                Told::Deleted(id) => Item::DeletedId(id),
+                Told::Mark(mark) => Item::Mark(mark),
+            };
+            v1::WatchSourcesResponse { item: Some(item) }
+        })?;
+        Ok(Response::new(items))
     }
 }

@@ -49,10 +49,21 @@ pub fn invalid(faults: &[Violation]) -> Status {
 /// UNAVAILABLE, worth trying again after a few seconds.
 #[must_use]
 pub fn unavailable(reason: &str, message: impl Into<String>, hint: &str) -> Status {
+    unavailable_for(reason, message, hint, RETRY)
+}
+
+/// UNAVAILABLE, worth trying again after so long.
+#[must_use]
+pub fn unavailable_for(
+    reason: &str,
+    message: impl Into<String>,
+    hint: &str,
+    after: Duration,
+) -> Status {
     let mut details = ErrorDetails::new();
     details
         .set_error_info(reason, DOMAIN, metadata(hint, &[]))
-        .set_retry_info(Some(RETRY));
+        .set_retry_info(Some(after));
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
@@ -93,6 +104,22 @@ impl From<ServiceError> for Status {
                 &[("id", &id), ("resource_type", kind.noun())],
                 Vec::new(),
             ),
+            ServiceError::Changed { kind, id } => status(
+                Code::Aborted,
+                "RESOURCE_CHANGED",
+                message,
+                "read it again, and make the change on top of what it is now",
+                &[("id", &id), ("resource_type", kind.noun())],
+                Vec::new(),
+            ),
+            ServiceError::RequestIdReused { id } => status(
+                Code::AlreadyExists,
+                "REQUEST_ID_REUSED",
+                message,
+                "take a new request id for every new call; the old one is free after a day",
+                &[("request_id", &shown(&id))],
+                Vec::new(),
+            ),
             ServiceError::LastKey { id } => status(
                 Code::FailedPrecondition,
                 "LAST_API_KEY",
@@ -125,7 +152,7 @@ impl From<StoreError> for Status {
                 "the database did not answer",
                 "try again; if it lasts, look at the database and the control plane's log",
             ),
-            StoreError::Value(_) | StoreError::Broken { .. } => refused(
+            StoreError::Value(_) | StoreError::Newer(_) | StoreError::Broken { .. } => refused(
                 Code::Internal,
                 "INTERNAL",
                 "a stored value cannot be read",

@@ -41,6 +41,10 @@ impl Collector for FleetCollector {
                 gauges.head_revision,
             ),
         ];
+        let help = "Control planes on this database that live";
+        levels.push(("replicas", help, gauges.replicas));
+        let help = "1 when this control plane does the background work";
+        levels.push(("leader", help, u64::from(gauges.leads)));
         if let Some(lowest) = gauges.acknowledged_revision_min {
             let help = "Lowest revision that a connected agent acknowledged";
             levels.push(("configuration_acknowledged_revision_min", help, lowest));
@@ -52,6 +56,11 @@ impl Collector for FleetCollector {
             })?;
         }
         for (name, help, value) in [
+            (
+                "configuration_drifts",
+                "Agents that did not hold what they acknowledged",
+                gauges.drifts,
+            ),
             (
                 "reports_received",
                 "Reports of agents that were counted",

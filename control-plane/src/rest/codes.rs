@@ -55,7 +55,7 @@ const fn row(code: Code) -> Row {
         ),
         Code::Aborted => (
             "ABORTED",
-            409,
+            412,
             "Somebody else changed it meanwhile: read it again, then repeat the change.",
         ),
         Code::OutOfRange => ("OUT_OF_RANGE", 400, "Ask for less, or within the range."),

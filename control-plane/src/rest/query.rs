@@ -42,7 +42,8 @@ pub(crate) fn read(rule: &Rule, query: &str, message: &mut DynamicMessage, fault
     }
 }
 
-fn settable(rule: &Rule) -> Vec<FieldDescriptor> {
+/// Fields that neither path nor body fill.
+pub(crate) fn settable(rule: &Rule) -> Vec<FieldDescriptor> {
     let in_path = |name: &str| {
         rule.path
             .iter()

@@ -3,9 +3,11 @@
 //! Invariants: what the path says wins; every part of the call that is not
 //! understood is a fault; a patch carries the mask of what its body holds.
 
+use http::HeaderMap;
 use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, Value as Field};
 use serde_json::Value;
 
+use super::conditional;
 use super::fault::{Faults, FieldFault, Path};
 use super::json::{parse, read};
 use super::query;
@@ -21,11 +23,13 @@ pub(crate) fn message(
     found: &Found,
     query: &str,
     body: &[u8],
+    headers: &HeaderMap,
 ) -> Result<DynamicMessage, Vec<FieldFault>> {
     let rule = &found.rule;
     let mut faults = Faults::default();
     let mut message = with_body(&rule.method.input(), &rule.body, body, &mut faults);
     query::read(rule, query, &mut message, &mut faults);
+    conditional::read(headers, &mut message, &mut faults);
     for (name, text) in &found.captured {
         message.set_field_by_name(name, Field::String(text.clone()));
     }

@@ -77,6 +77,7 @@ pub(crate) fn read(
 /// Turns the proto's form into what callers see.
 pub(crate) fn write(descriptor: &MessageDescriptor, object: &mut Object) {
     list::write_cursor(descriptor, object);
+    list::write_agents(object);
     if let Some(shape) = of(descriptor) {
         (shape.write)(object);
     }
@@ -92,6 +93,25 @@ pub(crate) fn names(descriptor: &MessageDescriptor) -> Vec<String> {
         .filter(|name| !hidden.contains(&name.as_str()))
         .chain(extra.iter().map(|&name| name.to_owned()))
         .collect()
+}
+
+/// Members of a union whose `type` stands among the fields of the member.
+pub(crate) fn union(descriptor: &MessageDescriptor) -> Option<&'static [&'static str]> {
+    (descriptor.full_name() == connection::RULE.message).then_some(&connection::RULES)
+}
+
+/// Whether a message is a union of schemes that `auth_type` names.
+pub(crate) fn is_scheme_union(descriptor: &MessageDescriptor) -> bool {
+    FLATTENED.contains(&descriptor.full_name()) && union(descriptor).is_none()
+}
+
+/// The schema of a key that is no field of the message.
+pub(crate) fn extra(descriptor: &MessageDescriptor, key: &str) -> Value {
+    match (descriptor.name(), key) {
+        ("SourceConfig", _) => auth::choice(&source::SCHEMES),
+        ("DestinationConfig", _) => auth::choice(&destination::SCHEMES),
+        _ => serde_json::json!({ "type": "string" }),
+    }
 }
 
 /// True for a field that callers do not see as a level of its own.

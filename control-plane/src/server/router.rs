@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hookplane_proto::{DESCRIPTORS, agent, v1};
+use hookplane_proto::{DESCRIPTORS, agent, replica, v1};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -13,10 +13,12 @@ use super::door::Door;
 use super::health::Health;
 use crate::auth::{self, Authenticator};
 use crate::fleet::Fleet;
+use crate::fleet::relay::MAX_MESSAGE;
 use crate::grpc;
+use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
 use crate::rest::{self, InvalidRules};
-use crate::service::{Connections, Destinations, Keys, Sources};
+use crate::service::{Configuration, Connections, Destinations, Filters, Keys, Sources};
 use crate::store::AgentStore;
 
 /// Largest message of a method that needs no key.
@@ -33,7 +35,8 @@ pub(super) fn assemble(
     });
     let agents = AgentStore::new(plane.database.clone());
     let authenticator = Authenticator::new(plane.keys.clone(), agents);
-    let routes = with_configuration(plane, Routes::default());
+    let watches = Watches::new(plane.config.clone(), shutdown.clone());
+    let routes = with_configuration(plane, (fleet.clone(), watches), Routes::default());
     let routes = with_standard_services(with_fleet(fleet, routes));
     let grpc = routes
         .into_axum_router()
@@ -60,42 +63,64 @@ pub(super) fn assemble(
         call: within,
         ..rest::Limits::default()
     };
-    let served = rest::router(grpc, pool, door, limits)?.merge(health.router());
+    let described = rest::openapi::router(&pool)?;
+    let served = rest::router(grpc, pool, door, limits)?
+        .merge(health.router())
+        .merge(described);
     Ok(served.layer(axum::middleware::from_fn_with_state(calls, calls::bound)))
 }
 
 /// What people and programs configure.
-fn with_configuration(plane: &ControlPlane, routes: Routes) -> Routes {
+fn with_configuration(
+    plane: &ControlPlane,
+    (fleet, watches): (Fleet, Watches),
+    routes: Routes,
+) -> Routes {
     use v1::api_key_service_server::ApiKeyServiceServer;
+    use v1::configuration_service_server::ConfigurationServiceServer;
     use v1::connection_service_server::ConnectionServiceServer;
     use v1::destination_service_server::DestinationServiceServer;
+    use v1::filter_service_server::FilterServiceServer;
     use v1::source_service_server::SourceServiceServer;
 
     let (config, base) = (&plane.config, plane.ingest_base());
     let sources = Sources::new(config.clone(), Arc::clone(&plane.clock));
     let destinations = Destinations::new(config.clone(), Arc::clone(&plane.clock));
     let connections = Connections::new(config.clone(), Arc::clone(&plane.clock));
+    let filters = Filters::new(config.clone(), Arc::clone(&plane.clock));
     let keys = Keys::new(plane.keys.clone(), Arc::clone(&plane.clock));
-    let sources = grpc::sources::SourceApi::new(sources, base.clone());
-    let destinations = grpc::destinations::DestinationApi::new(destinations);
-    let connections = grpc::connections::ConnectionApi::new(connections, base);
+    let own = || (fleet.clone(), watches.clone());
+    let (of, by) = own();
+    let sources = grpc::sources::SourceApi::new(sources, base.clone(), of, by);
+    let (of, by) = own();
+    let destinations = grpc::destinations::DestinationApi::new(destinations, of, by);
+    let (of, by) = own();
+    let filters = grpc::filters::FilterApi::new(filters, of, by);
+    let whole = Configuration::new(config.clone(), Arc::clone(&plane.clock));
+    let within = calls::deadline(plane.settings.drain);
+    let whole = grpc::apply::ConfigurationApi::new(whole, fleet.clone(), within);
+    let connections = grpc::connections::ConnectionApi::new(connections, base, fleet, watches);
     routes
         .add_service(SourceServiceServer::new(sources))
         .add_service(DestinationServiceServer::new(destinations))
         .add_service(ConnectionServiceServer::new(connections))
+        .add_service(FilterServiceServer::new(filters))
+        .add_service(ConfigurationServiceServer::new(whole))
         .add_service(ApiKeyServiceServer::new(grpc::keys::KeyApi::new(keys)))
 }
 
 /// What agents open, and what people ask about them and of them.
 fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use agent::v1::command_service_server::CommandServiceServer;
-    use agent::v1::configuration_service_server::ConfigurationServiceServer;
     use agent::v1::enrolment_service_server::EnrolmentServiceServer;
     use agent::v1::report_service_server::ReportServiceServer;
+    use replica::v1::relay_service_server::RelayServiceServer;
     use v1::attempt_service_server::AttemptServiceServer;
     use v1::event_service_server::EventServiceServer;
     use v1::fleet_service_server::FleetServiceServer;
+    use v1::metrics_service_server::MetricsServiceServer;
     use v1::request_service_server::RequestServiceServer;
+    use v1::rollout_service_server::RolloutServiceServer;
 
     let enrolment = grpc::enrolment::Enrolment::new(fleet.clone());
     let configuration = grpc::configuration::ConfigurationStreams::new(fleet.clone());
@@ -104,14 +129,25 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     let requests = grpc::requests::RequestApi::new(fleet.clone());
     let events = grpc::events::EventApi::new(fleet.clone());
     let attempts = grpc::attempts::AttemptApi::new(fleet.clone());
+    let metrics = grpc::metrics::MetricsApi::new(fleet.clone());
     routes
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(OPEN_MESSAGE))
-        .add_service(ConfigurationServiceServer::new(configuration))
+        .add_service(configuration)
         .add_service(CommandServiceServer::new(commands))
         .add_service(ReportServiceServer::new(reports))
         .add_service(RequestServiceServer::new(requests))
         .add_service(EventServiceServer::new(events))
         .add_service(AttemptServiceServer::new(attempts))
+        .add_service(
+            RelayServiceServer::new(grpc::relay::RelayApi::new(fleet.clone()))
+                // Questions are small, and read before it is known who asks.
+                .max_decoding_message_size(4 * OPEN_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(RolloutServiceServer::new(grpc::rollouts::RolloutApi::new(
+            fleet.clone(),
+        )))
+        .add_service(MetricsServiceServer::new(metrics))
         .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
 }
 

@@ -2,10 +2,10 @@
 
 use hookplane_proto::id::Kind;
 
-use super::resource::{Resource, Stamp, not_found};
+use super::resource::{Resource, Stamp, Switchable, not_found};
 use super::{ConnectionDraft, ServiceError};
 use crate::domain::connection::group_fault;
-use crate::domain::{Connection, Millis, ResourceKind, Violation};
+use crate::domain::{Connection, Millis, ResourceKind, Violation, etag};
 use crate::store::{Change, StoreError};
 
 impl Resource for Connection {
@@ -20,6 +20,10 @@ impl Resource for Connection {
 
     fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    fn etag(&self) -> String {
+        etag(&self.id, self.revision, self.updated_at)
     }
 
     async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
@@ -79,7 +83,11 @@ impl Resource for Connection {
         let others = change
             .connection_bytes_of_source(&draft.source_id, own)
             .await?;
-        faults.extend(group_fault(others.saturating_add(draft.spec.bytes())));
+        let filters = filter_bytes(change, team_id, &draft, &mut faults).await?;
+        let bytes = others
+            .saturating_add(filters)
+            .saturating_add(draft.spec.bytes());
+        faults.extend(group_fault(bytes));
         if !faults.is_empty() {
             return Err(faults.into());
         }
@@ -111,14 +119,6 @@ impl Resource for Connection {
         self.revision = revision;
     }
 
-    fn set_disabled_at(&mut self, at: Option<Millis>) {
-        self.disabled_at = at;
-    }
-
-    fn disabled_at(&self) -> Option<Millis> {
-        self.disabled_at
-    }
-
     async fn insert(&self, change: &Change) -> Result<(), StoreError> {
         change.insert_connection(self).await
     }
@@ -135,6 +135,33 @@ impl Resource for Connection {
         // Nothing refers to a connection; its events in the agents are cancelled there.
         Ok(0)
     }
+}
+
+impl Switchable for Connection {
+    fn set_disabled_at(&mut self, at: Option<Millis>) {
+        self.disabled_at = at;
+    }
+
+    fn disabled_at(&self) -> Option<Millis> {
+        self.disabled_at
+    }
+}
+
+/// Bytes of the stored filters that the rules refer to; unknown ones are faults.
+async fn filter_bytes(
+    change: &Change,
+    team_id: &str,
+    draft: &ConnectionDraft,
+    faults: &mut Vec<Violation>,
+) -> Result<u64, StoreError> {
+    let mut bytes = 0;
+    for (place, id) in draft.spec.filter_ids() {
+        match change.filter(team_id, id).await? {
+            Some(filter) => bytes = filter.spec.bytes().saturating_add(bytes),
+            None => faults.push(missing(&format!("rules[{place}].filter_id"), "filter", id)),
+        }
+    }
+    Ok(bytes)
 }
 
 fn missing(field: &str, noun: &str, id: &str) -> Violation {

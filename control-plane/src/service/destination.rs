@@ -2,9 +2,9 @@
 
 use hookplane_proto::id::Kind;
 
-use super::resource::{Resource, Stamp};
+use super::resource::{Resource, Stamp, Switchable};
 use super::{DestinationDraft, ServiceError};
-use crate::domain::{Destination, DestinationAuth, Millis, ResourceKind, Violation};
+use crate::domain::{Destination, DestinationAuth, Millis, ResourceKind, Violation, etag};
 use crate::store::{Change, StoreError};
 
 impl Resource for Destination {
@@ -19,6 +19,10 @@ impl Resource for Destination {
 
     fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    fn etag(&self) -> String {
+        etag(&self.id, self.revision, self.updated_at)
     }
 
     async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
@@ -80,14 +84,6 @@ impl Resource for Destination {
         self.revision = revision;
     }
 
-    fn set_disabled_at(&mut self, at: Option<Millis>) {
-        self.disabled_at = at;
-    }
-
-    fn disabled_at(&self) -> Option<Millis> {
-        self.disabled_at
-    }
-
     async fn insert(&self, change: &Change) -> Result<(), StoreError> {
         change.insert_destination(self).await
     }
@@ -96,11 +92,21 @@ impl Resource for Destination {
         change.update_destination(self).await
     }
 
-    async fn delete(&self, change: &Change, _now: Millis) -> Result<(), StoreError> {
-        change.delete_destination(&self.id).await
+    async fn delete(&self, change: &Change, now: Millis) -> Result<(), StoreError> {
+        change.delete_destination(self, now).await
     }
 
     async fn users(&self, change: &Change) -> Result<u64, StoreError> {
         change.connections_of_destination(&self.id).await
+    }
+}
+
+impl Switchable for Destination {
+    fn set_disabled_at(&mut self, at: Option<Millis>) {
+        self.disabled_at = at;
+    }
+
+    fn disabled_at(&self) -> Option<Millis> {
+        self.disabled_at
     }
 }

@@ -4,14 +4,22 @@
 use std::future::Future;
 
 use hookplane_proto::id::{Id, Kind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::ServiceError;
+use super::{Call, ServiceError};
 use crate::clock::SharedClock;
 use crate::domain::{Millis, ResourceKind};
 use crate::store::{Change, ConfigStore, StoreError};
 
+pub(super) mod steps;
+
+use steps::{Effect, Step};
+
 /// A kind of resource. Methods take the change they are part of.
-pub trait Resource: Clone + PartialEq + Send + Sync + Sized + 'static {
+pub trait Resource:
+    Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + Sized + 'static
+{
     /// What is asked for.
     type Draft: Send + Sync + 'static;
 
@@ -20,6 +28,8 @@ pub trait Resource: Clone + PartialEq + Send + Sync + Sized + 'static {
 
     fn id(&self) -> &str;
     fn name(&self) -> &str;
+    /// Differs whenever the resource does.
+    fn etag(&self) -> String;
     fn find(
         change: &Change,
         team_id: &str,
@@ -49,8 +59,6 @@ pub trait Resource: Clone + PartialEq + Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Self, ServiceError>> + Send;
     /// Sets when it was changed last, and by which revision.
     fn touch(&mut self, now: Millis, revision: u64);
-    fn set_disabled_at(&mut self, at: Option<Millis>);
-    fn disabled_at(&self) -> Option<Millis>;
     fn insert(&self, change: &Change) -> impl Future<Output = Result<(), StoreError>> + Send;
     fn update(&self, change: &Change) -> impl Future<Output = Result<(), StoreError>> + Send;
     fn delete(
@@ -70,11 +78,10 @@ pub struct Stamp {
     pub revision: u64,
 }
 
-/// What an upsert or a patch came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    Created,
-    Changed,
+/// A kind that can be taken out and put back.
+pub trait Switchable: Resource {
+    fn set_disabled_at(&mut self, at: Option<Millis>);
+    fn disabled_at(&self) -> Option<Millis>;
 }
 
 /// The operations on one kind. Cheap to clone.
@@ -83,6 +90,12 @@ pub struct Resources<R> {
     store: ConfigStore,
     clock: SharedClock,
     kind: std::marker::PhantomData<fn() -> R>,
+}
+
+/// A change that has begun, or the answer of the same call before.
+enum Begun<A> {
+    Fresh(Change, Millis),
+    Answered(A),
 }
 
 impl<R: Resource> Resources<R> {
@@ -101,128 +114,119 @@ impl<R: Resource> Resources<R> {
         &self.store
     }
 
-    pub async fn create(&self, team_id: &str, draft: R::Draft) -> Result<R, ServiceError> {
-        let change = self.store.change().await?;
-        let taken = R::namesake(&change, team_id, &draft).await?;
-        let stamp = self.stamp(&change);
-        let made = R::admit(&change, team_id, draft, None, stamp).await?;
-        if let Some(taken) = taken {
-            return Err(exists(&taken));
-        }
-        self.finish(change, made, Effect::Created).await
+    pub async fn create(&self, call: &Call, draft: R::Draft) -> Result<R, ServiceError> {
+        let (change, now) = match self.begin(call).await? {
+            Begun::Fresh(change, now) => (change, now),
+            Begun::Answered(made) => return Ok(made),
+        };
+        let step = steps::create(&change, &call.team_id, draft, now).await?;
+        finish(call, change, step, now).await
     }
 
     /// Creates, or replaces the one that is meant.
-    pub async fn upsert(&self, team_id: &str, draft: R::Draft) -> Result<R, ServiceError> {
-        let change = self.store.change().await?;
-        match R::meant(&change, team_id, &draft).await? {
-            Some(stored) => self.put(change, team_id, draft, stored).await,
-            None => {
-                let stamp = self.stamp(&change);
-                let made = R::admit(&change, team_id, draft, None, stamp).await?;
-                self.finish(change, made, Effect::Created).await
+    pub async fn upsert(&self, call: &Call, draft: R::Draft) -> Result<R, ServiceError> {
+        let (change, now) = match self.begin(call).await? {
+            Begun::Fresh(change, now) => (change, now),
+            Begun::Answered(made) => return Ok(made),
+        };
+        let step = match R::meant(&change, &call.team_id, &draft).await? {
+            Some(stored) => {
+                unchanged_since(call, &stored)?;
+                steps::put(&change, &call.team_id, draft, stored, now).await?
             }
-        }
+            None => steps::create(&change, &call.team_id, draft, now).await?,
+        };
+        finish(call, change, step, now).await
     }
 
-    pub async fn replace(
-        &self,
-        team_id: &str,
-        id: &str,
-        draft: R::Draft,
-    ) -> Result<R, ServiceError> {
-        let change = self.store.change().await?;
-        let stored = self.stored(&change, team_id, id).await?;
-        self.put(change, team_id, draft, stored).await
+    pub async fn replace(&self, call: &Call, id: &str, draft: R::Draft) -> Result<R, ServiceError> {
+        self.patch(call, id, |_: &R| Ok(draft)).await
     }
 
     /// Replaces it by what `edit` makes of it.
-    pub async fn patch<F>(&self, team_id: &str, id: &str, edit: F) -> Result<R, ServiceError>
+    pub async fn patch<F>(&self, call: &Call, id: &str, edit: F) -> Result<R, ServiceError>
     where
         F: FnOnce(&R) -> Result<R::Draft, ServiceError> + Send,
     {
-        let change = self.store.change().await?;
-        let stored = self.stored(&change, team_id, id).await?;
+        let (change, now) = match self.begin(call).await? {
+            Begun::Fresh(change, now) => (change, now),
+            Begun::Answered(made) => return Ok(made),
+        };
+        let stored: R = stored(&change, call, id).await?;
         let draft = edit(&stored)?;
-        self.put(change, team_id, draft, stored).await
-    }
-
-    /// Enables or disables. Doing it again changes nothing.
-    pub async fn set_enabled(
-        &self,
-        team_id: &str,
-        id: &str,
-        enabled: bool,
-    ) -> Result<R, ServiceError> {
-        let change = self.store.change().await?;
-        let stored = self.stored(&change, team_id, id).await?;
-        if stored.disabled_at().is_none() == enabled {
-            return Ok(stored);
-        }
-        let mut made = stored;
-        let now = self.clock.now_millis();
-        made.set_disabled_at((!enabled).then_some(now));
-        made.touch(now, change.revision());
-        self.finish(change, made, Effect::Changed).await
+        let step = steps::put(&change, &call.team_id, draft, stored, now).await?;
+        finish(call, change, step, now).await
     }
 
     /// Refused while connections refer to it.
-    pub async fn delete(&self, team_id: &str, id: &str) -> Result<(), ServiceError> {
-        let change = self.store.change().await?;
-        let stored = self.stored(&change, team_id, id).await?;
-        let by = stored.users(&change).await?;
-        if by > 0 {
-            return Err(ServiceError::InUse {
-                kind: R::KIND,
-                id: id.to_owned(),
-                by,
-            });
-        }
-        stored.delete(&change, self.clock.now_millis()).await?;
-        Ok(change.commit().await?)
+    pub async fn delete(&self, call: &Call, id: &str) -> Result<(), ServiceError> {
+        let (change, now) = match self.begin::<()>(call).await? {
+            Begun::Fresh(change, now) => (change, now),
+            Begun::Answered(()) => return Ok(()),
+        };
+        let stored: R = stored(&change, call, id).await?;
+        steps::delete(&change, &stored, now).await?;
+        call.finish(change, &(), true, now).await
     }
 
-    async fn stored(&self, change: &Change, team_id: &str, id: &str) -> Result<R, ServiceError> {
-        let found = R::find(change, team_id, id).await?;
-        found.ok_or_else(|| not_found::<R>(id))
-    }
-
-    async fn put(
-        &self,
-        change: Change,
-        team_id: &str,
-        draft: R::Draft,
-        stored: R,
-    ) -> Result<R, ServiceError> {
-        let namesake = R::namesake(&change, team_id, &draft).await?;
-        let stamp = self.stamp(&change);
-        let mut made = R::admit(&change, team_id, draft, Some(&stored), stamp).await?;
-        if let Some(taken) = namesake.filter(|taken| taken.id() != stored.id()) {
-            return Err(exists(&taken));
-        }
-        if made == stored {
-            return Ok(stored);
-        }
-        made.touch(self.clock.now_millis(), change.revision());
-        self.finish(change, made, Effect::Changed).await
-    }
-
-    async fn finish(&self, change: Change, made: R, effect: Effect) -> Result<R, ServiceError> {
-        match effect {
-            Effect::Created => made.insert(&change).await?,
-            Effect::Changed => made.update(&change).await?,
-        }
-        change.commit().await?;
-        Ok(made)
-    }
-
-    fn stamp(&self, change: &Change) -> Stamp {
+    async fn begin<A: DeserializeOwned>(&self, call: &Call) -> Result<Begun<A>, ServiceError> {
         let now = self.clock.now_millis();
-        Stamp {
-            id: mint(R::PREFIX, now),
-            now,
-            revision: change.revision(),
+        let change = self.store.change().await?;
+        Ok(match call.answered(&change, now).await? {
+            Some(answer) => Begun::Answered(answer),
+            None => Begun::Fresh(change, now),
+        })
+    }
+}
+
+impl<R: Switchable> Resources<R> {
+    /// Enables or disables. Doing it again changes nothing.
+    pub async fn set_enabled(
+        &self,
+        call: &Call,
+        id: &str,
+        enabled: bool,
+    ) -> Result<R, ServiceError> {
+        let (change, now) = match self.begin(call).await? {
+            Begun::Fresh(change, now) => (change, now),
+            Begun::Answered(made) => return Ok(made),
+        };
+        let stored: R = stored(&change, call, id).await?;
+        let mut made = stored.clone();
+        if stored.disabled_at().is_none() != enabled {
+            made.set_disabled_at((!enabled).then_some(now));
         }
+        let step = steps::keep(&change, made, stored, now).await?;
+        finish(call, change, step, now).await
+    }
+}
+
+async fn stored<R: Resource>(change: &Change, call: &Call, id: &str) -> Result<R, ServiceError> {
+    let found = R::find(change, &call.team_id, id).await?;
+    let found = found.ok_or_else(|| not_found::<R>(id))?;
+    unchanged_since(call, &found)?;
+    Ok(found)
+}
+
+async fn finish<R: Resource>(
+    call: &Call,
+    change: Change,
+    step: Step<R>,
+    now: Millis,
+) -> Result<R, ServiceError> {
+    let changed = step.effect != Effect::None;
+    call.finish(change, &step.made, changed, now).await?;
+    Ok(step.made)
+}
+
+/// Whether the resource is still the one that the caller read, if that matters.
+fn unchanged_since<R: Resource>(call: &Call, stored: &R) -> Result<(), ServiceError> {
+    match &call.etag {
+        Some(etag) if *etag != stored.etag() => Err(ServiceError::Changed {
+            kind: R::KIND,
+            id: stored.id().to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -236,13 +240,5 @@ pub(crate) fn not_found<R: Resource>(id: &str) -> ServiceError {
     ServiceError::NotFound {
         kind: R::KIND,
         id: id.chars().take(64).collect(),
-    }
-}
-
-fn exists<R: Resource>(taken: &R) -> ServiceError {
-    ServiceError::Exists {
-        kind: R::KIND,
-        id: taken.id().to_owned(),
-        name: taken.name().to_owned(),
     }
 }

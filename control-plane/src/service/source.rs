@@ -2,9 +2,9 @@
 
 use hookplane_proto::id::Kind;
 
-use super::resource::{Resource, Stamp};
+use super::resource::{Resource, Stamp, Switchable};
 use super::{ServiceError, SourceDraft};
-use crate::domain::{Millis, ResourceKind, Source};
+use crate::domain::{Millis, ResourceKind, Source, etag};
 use crate::store::{Change, StoreError};
 
 impl Resource for Source {
@@ -19,6 +19,10 @@ impl Resource for Source {
 
     fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    fn etag(&self) -> String {
+        etag(&self.id, self.revision, self.updated_at)
     }
 
     async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
@@ -72,14 +76,6 @@ impl Resource for Source {
         self.revision = revision;
     }
 
-    fn set_disabled_at(&mut self, at: Option<Millis>) {
-        self.disabled_at = at;
-    }
-
-    fn disabled_at(&self) -> Option<Millis> {
-        self.disabled_at
-    }
-
     async fn insert(&self, change: &Change) -> Result<(), StoreError> {
         change.insert_source(self).await
     }
@@ -88,11 +84,21 @@ impl Resource for Source {
         change.update_source(self).await
     }
 
-    async fn delete(&self, change: &Change, _now: Millis) -> Result<(), StoreError> {
-        change.delete_source(&self.id).await
+    async fn delete(&self, change: &Change, now: Millis) -> Result<(), StoreError> {
+        change.delete_source(self, now).await
     }
 
     async fn users(&self, change: &Change) -> Result<u64, StoreError> {
         change.connections_of_source(&self.id).await
+    }
+}
+
+impl Switchable for Source {
+    fn set_disabled_at(&mut self, at: Option<Millis>) {
+        self.disabled_at = at;
+    }
+
+    fn disabled_at(&self) -> Option<Millis> {
+        self.disabled_at
     }
 }

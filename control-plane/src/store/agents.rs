@@ -5,16 +5,14 @@ use hookplane_entity::installation;
 use hookplane_proto::id::MAX_STORE;
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
 };
 use thiserror::Error;
 
 use super::database::INSTALLATION;
 use super::page::Place;
-use super::{
-    Database, Page, PageRequest, StoreError, broken, can_be_stored, signed, storable, unsigned,
-};
+use super::{Database, Page, PageRequest, StoreError, broken, can_be_stored, unsigned};
 use crate::domain::{Agent, Millis, RefusedResource};
 
 const TABLE: &str = "agents";
@@ -26,7 +24,7 @@ const MAX_POOLS: u64 = 100;
 /// A handle; clones share the database.
 #[derive(Clone, Debug)]
 pub struct AgentStore {
-    database: Database,
+    pub(super) database: Database,
 }
 
 /// An agent that asks to be enrolled.
@@ -65,6 +63,8 @@ impl From<sea_orm::DbErr> for EnrolError {
 /// What an agent's configuration stream showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
+    pub capabilities: Vec<String>,
+    pub drifted_at: Option<Millis>,
     pub version: String,
     pub epoch: String,
     pub revision: u64,
@@ -131,6 +131,10 @@ impl AgentStore {
             connected_at: Set(None),
             last_seen_at: Set(None),
             backlog: Set(0),
+            capabilities: Set(None),
+            stream_replica: Set(None),
+            commands_replica: Set(None),
+            drifted_at: Set(None),
         };
         let row = row.insert(&tx).await?;
         tx.commit().await?;
@@ -179,6 +183,16 @@ impl AgentStore {
         }))
     }
 
+    /// The agents of some pools, by name.
+    pub async fn of_pools(&self, pools: &[String]) -> Result<Vec<Agent>, StoreError> {
+        let select = Entity::find()
+            .filter(Column::Pool.is_in(pools))
+            .order_by_asc(Column::Name)
+            .limit(MAX_FLEET);
+        let rows = select.all(self.database.read()).await?;
+        rows.into_iter().map(domain).collect()
+    }
+
     /// Every agent that may hold evidence: those that ever connected, by store number.
     pub async fn holders(&self) -> Result<Vec<Agent>, StoreError> {
         let select = Entity::find()
@@ -187,6 +201,16 @@ impl AgentStore {
             .limit(MAX_FLEET);
         let rows = select.all(self.database.read()).await?;
         rows.into_iter().map(domain).collect()
+    }
+
+    /// Ids of the agents of a pool.
+    pub async fn of_pool(&self, pool: &str) -> Result<Vec<String>, StoreError> {
+        let select = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::Pool.eq(pool))
+            .limit(MAX_FLEET);
+        Ok(select.into_tuple().all(self.database.read()).await?)
     }
 
     /// Pools of a team's enabled sources that no agent is in, by name.
@@ -204,26 +228,6 @@ impl AgentStore {
             .order_by_asc(source::Column::Pool)
             .limit(MAX_POOLS);
         Ok(pools.into_tuple().all(self.database.read()).await?)
-    }
-
-    /// Keeps what an agent's stream showed; an unknown agent is left out.
-    pub async fn observe(&self, id: &str, observed: &Observed) -> Result<(), StoreError> {
-        let refused =
-            serde_json::to_string(&observed.refused).map_err(|fault| broken(TABLE, id, fault))?;
-        let tx = self.database.write().await?;
-        let Some(row) = Entity::find_by_id(id).one(&tx).await? else {
-            return Ok(());
-        };
-        let mut row = row.into_active_model();
-        row.version = Set(storable(&observed.version).into_owned());
-        row.epoch = Set(storable(&observed.epoch).into_owned());
-        row.revision = Set(signed(observed.revision));
-        row.digest = Set(storable(&observed.digest).into_owned());
-        row.refused = Set(refused);
-        row.connected_at = Set(Some(observed.connected_at));
-        row.last_seen_at = Set(Some(observed.last_seen_at));
-        row.update(&tx).await?;
-        Ok(tx.commit().await?)
     }
 
     async fn one(
@@ -252,6 +256,9 @@ fn domain(row: Model) -> Result<Agent, StoreError> {
     let refused =
         serde_json::from_str(&row.refused).map_err(|fault| broken(TABLE, &row.id, fault))?;
     let store = u32::try_from(row.store).map_err(|fault| broken(TABLE, &row.id, fault))?;
+    let capabilities = row.capabilities.as_deref().unwrap_or("[]");
+    let capabilities =
+        serde_json::from_str(capabilities).map_err(|fault| broken(TABLE, &row.id, fault))?;
     Ok(Agent {
         id: row.id,
         name: row.name,
@@ -266,5 +273,9 @@ fn domain(row: Model) -> Result<Agent, StoreError> {
         connected_at: row.connected_at,
         last_seen_at: row.last_seen_at,
         backlog: unsigned(row.backlog),
+        capabilities,
+        stream_replica: row.stream_replica,
+        commands_replica: row.commands_replica,
+        drifted_at: row.drifted_at,
     })
 }

@@ -3,24 +3,36 @@
 
 use std::sync::Arc;
 
-use hookplane_entity::{connection, deleted_connection, destination, installation, source};
+use hookplane_entity::{
+    connection, deleted_connection, deletion, destination, filter, installation, source,
+};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, DatabaseTransaction, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction,
+    EntityTrait as _, ExprTrait as _, QueryFilter as _, Set, Statement,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::database::INSTALLATION;
-use super::{Sealer, StoreError, connections, destinations, signed, sources, unsigned};
-use crate::domain::{Connection, Destination, Millis, Source};
+use super::rollouts::Staging;
+use super::watch::{Cursor, Watched};
+use super::{
+    Remembered, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
+    sources, unsigned,
+};
+use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
 
 /// A change under way. Changes of one database run one after the other.
 pub struct Change {
     tx: DatabaseTransaction,
     sealer: Arc<Sealer>,
     head: watch::Sender<u64>,
+    /// The newest revision that this process made.
+    own: watch::Sender<u64>,
     revision: u64,
+    staging: Staging,
 }
 
 impl Change {
@@ -28,27 +40,37 @@ impl Change {
     pub(super) async fn begin(
         tx: DatabaseTransaction,
         sealer: Arc<Sealer>,
-        head: watch::Sender<u64>,
+        (head, own): (watch::Sender<u64>, watch::Sender<u64>),
     ) -> Result<Self, StoreError> {
         // The row stays locked until the end, so that revisions commit in their order.
-        installation::Entity::update_many()
-            .col_expr(
-                installation::Column::Revision,
-                Expr::col(installation::Column::Revision).add(1),
-            )
-            .filter(installation::Column::Id.eq(INSTALLATION))
-            .exec(&tx)
-            .await?;
-        let row = installation::Entity::find_by_id(INSTALLATION)
-            .one(&tx)
-            .await?;
-        let revision = row.map_or(0, |row| unsigned(row.revision));
+        // One statement: everybody else waits behind it.
+        let next = Statement::from_sql_and_values(
+            tx.get_database_backend(),
+            "UPDATE installation SET revision = revision + 1 WHERE id = $1 RETURNING revision, \
+             EXISTS (SELECT 1 FROM rollout_policies) \
+             OR EXISTS (SELECT 1 FROM rollouts WHERE state = 'holding') AS staged",
+            [INSTALLATION.into()],
+        );
+        let row = tx.query_one_raw(next).await?;
+        let row = row.ok_or_else(|| broken("installation", "1", "it is missing"))?;
+        let revision = unsigned(row.try_get("", "revision")?);
+        let staging = if row.try_get("", "staged")? {
+            Staging::read(&tx).await?
+        } else {
+            Staging::default()
+        };
         Ok(Self {
             tx,
             sealer,
             head,
+            own,
             revision,
+            staging,
         })
+    }
+
+    pub(super) const fn tx(&self) -> &DatabaseTransaction {
+        &self.tx
     }
 
     /// The revision that everything written here belongs to.
@@ -63,6 +85,7 @@ impl Change {
     /// [`StoreError::Unavailable`]: then nothing happened.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await?;
+        self.own.send_replace(self.revision);
         self.head.send_if_modified(|head| {
             let newer = self.revision > *head;
             if newer {
@@ -71,6 +94,62 @@ impl Change {
             newer
         });
         Ok(())
+    }
+
+    /// Keeps what was written without taking a revision: nothing that agents or
+    /// watchers see has changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: then nothing happened.
+    pub async fn commit_unrevised(self) -> Result<(), StoreError> {
+        installation::Entity::update_many()
+            .col_expr(
+                installation::Column::Revision,
+                Expr::col(installation::Column::Revision).sub(1),
+            )
+            .filter(installation::Column::Id.eq(INSTALLATION))
+            .exec(&self.tx)
+            .await?;
+        Ok(self.tx.commit().await?)
+    }
+
+    /// The answer that a call of this team had, if it was made lately.
+    pub async fn recall<A: DeserializeOwned>(
+        &self,
+        team_id: &str,
+        request_id: &str,
+        now: Millis,
+    ) -> Result<Option<Remembered<A>>, StoreError> {
+        answers::recall(&self.tx, &self.sealer, (team_id, request_id), now).await
+    }
+
+    pub async fn remember<A: Serialize>(
+        &self,
+        team_id: &str,
+        request_id: &str,
+        answer: &Remembered<A>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        answers::remember(&self.tx, &self.sealer, (team_id, request_id), answer, now).await
+    }
+
+    /// Every resource of a team that is wanted, read by pages: for changes of a whole
+    /// configuration.
+    pub async fn all_where<R: Watched>(
+        &self,
+        team_id: &str,
+        wanted: impl Fn(&R) -> bool + Send,
+    ) -> Result<Vec<R>, StoreError> {
+        let mut found = Vec::new();
+        let mut cursor = Cursor::behind(0);
+        loop {
+            let page = R::after(&self.tx, &self.sealer, team_id, &cursor).await?;
+            let Some(last) = page.last() else {
+                return Ok(found);
+            };
+            cursor = last.cursor();
+            found.extend(page.into_iter().filter(|one| wanted(one)));
+        }
     }
 
     /// Begins another lineage of revisions, unless the one it is to end has ended already.
@@ -97,18 +176,34 @@ impl Change {
     }
 
     pub async fn insert_source(&self, source: &Source) -> Result<(), StoreError> {
+        self.before_source(source).await?;
         sources::row(source, &self.sealer)?.insert(&self.tx).await?;
         Ok(())
     }
 
     pub async fn update_source(&self, source: &Source) -> Result<(), StoreError> {
+        self.before_source(source).await?;
         sources::row(source, &self.sealer)?.update(&self.tx).await?;
         Ok(())
     }
 
-    pub async fn delete_source(&self, id: &str) -> Result<(), StoreError> {
-        source::Entity::delete_by_id(id).exec(&self.tx).await?;
-        Ok(())
+    pub async fn delete_source(&self, gone: &Source, now: Millis) -> Result<(), StoreError> {
+        let revision = self.revision;
+        self.staging
+            .before_source(&self.tx, revision, &gone.id, None)
+            .await?;
+        source::Entity::delete_by_id(&gone.id)
+            .exec(&self.tx)
+            .await?;
+        self.note_deletion(ResourceKind::Source, (&gone.team_id, &gone.id), now)
+            .await
+    }
+
+    async fn before_source(&self, source: &Source) -> Result<(), StoreError> {
+        let (id, pool) = (&source.id, Some(source.spec.pool.as_str()));
+        self.staging
+            .before_source(&self.tx, self.revision, id, pool)
+            .await
     }
 
     /// How many connections refer to a source.
@@ -116,13 +211,16 @@ impl Change {
         connections::of_source(&self.tx, id).await
     }
 
-    /// Bytes that the settings of a source's connections have, but for one of them.
+    /// Bytes that the settings of a source's connections have, but for one of them,
+    /// stored filters included.
     pub async fn connection_bytes_of_source(
         &self,
         id: &str,
         except: &str,
     ) -> Result<u64, StoreError> {
-        connections::bytes_of_source(&self.tx, id, except).await
+        let own = connections::bytes_of_source(&self.tx, id, except).await?;
+        let filters = filters::bytes_of_source(&self.tx, id, except).await?;
+        Ok(own.saturating_add(filters))
     }
 
     pub async fn destination(
@@ -142,6 +240,7 @@ impl Change {
     }
 
     pub async fn insert_destination(&self, destination: &Destination) -> Result<(), StoreError> {
+        self.before_destination(&destination.id).await?;
         destinations::row(destination, &self.sealer)?
             .insert(&self.tx)
             .await?;
@@ -149,15 +248,87 @@ impl Change {
     }
 
     pub async fn update_destination(&self, destination: &Destination) -> Result<(), StoreError> {
+        self.before_destination(&destination.id).await?;
         destinations::row(destination, &self.sealer)?
             .update(&self.tx)
             .await?;
         Ok(())
     }
 
-    pub async fn delete_destination(&self, id: &str) -> Result<(), StoreError> {
-        destination::Entity::delete_by_id(id).exec(&self.tx).await?;
+    pub async fn delete_destination(
+        &self,
+        gone: &Destination,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.before_destination(&gone.id).await?;
+        destination::Entity::delete_by_id(&gone.id)
+            .exec(&self.tx)
+            .await?;
+        self.note_deletion(ResourceKind::Destination, (&gone.team_id, &gone.id), now)
+            .await
+    }
+
+    pub async fn filter(&self, team_id: &str, id: &str) -> Result<Option<Filter>, StoreError> {
+        filters::get(&self.tx, team_id, id).await
+    }
+
+    pub async fn filter_named(
+        &self,
+        team_id: &str,
+        name: &str,
+    ) -> Result<Option<Filter>, StoreError> {
+        filters::by_name(&self.tx, team_id, name).await
+    }
+
+    pub async fn insert_filter(&self, filter: &Filter) -> Result<(), StoreError> {
+        filters::row(filter)?.insert(&self.tx).await?;
         Ok(())
+    }
+
+    /// Also marks the connections that use it, and their sources' groups, as changed.
+    pub async fn update_filter(&self, filter: &Filter) -> Result<(), StoreError> {
+        self.before_filter(&filter.id).await?;
+        filters::row(filter)?.update(&self.tx).await?;
+        filters::touch_users(&self.tx, &filter.id, self.revision).await
+    }
+
+    pub async fn delete_filter(&self, gone: &Filter, now: Millis) -> Result<(), StoreError> {
+        self.before_filter(&gone.id).await?;
+        filter::Entity::delete_by_id(&gone.id)
+            .exec(&self.tx)
+            .await?;
+        self.note_deletion(ResourceKind::Filter, (&gone.team_id, &gone.id), now)
+            .await
+    }
+
+    /// How many connections refer to a filter.
+    pub async fn connections_of_filter(&self, id: &str) -> Result<u64, StoreError> {
+        let found = filters::uses(&self.tx, vec![id.to_owned()]).await?;
+        Ok(found.get(id).map_or(0, |found| found.connections))
+    }
+
+    /// The most that connections and filters of one source come to, over the
+    /// sources that use a filter, if that grows by so many bytes.
+    pub async fn largest_group_with(&self, id: &str, growth: u64) -> Result<u64, StoreError> {
+        filters::largest_group(&self.tx, id, growth).await
+    }
+
+    async fn before_destination(&self, id: &str) -> Result<(), StoreError> {
+        let revision = self.revision;
+        self.staging
+            .before_destination(&self.tx, revision, id)
+            .await
+    }
+
+    async fn before_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.staging
+            .before_connection(&self.tx, self.revision, connection)
+            .await
+    }
+
+    async fn before_filter(&self, id: &str) -> Result<(), StoreError> {
+        let revision = self.revision;
+        self.staging.before_filter(&self.tx, revision, id).await
     }
 
     /// How many connections refer to a destination.
@@ -184,13 +355,18 @@ impl Change {
 
     /// Also marks the source's group as changed.
     pub async fn insert_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.before_connection(connection).await?;
         connections::row(connection)?.insert(&self.tx).await?;
+        filters::note_uses(&self.tx, connection).await?;
         self.touch(&connection.source_id).await
     }
 
     /// Also marks the source's group as changed.
     pub async fn update_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.before_connection(connection).await?;
         connections::row(connection)?.update(&self.tx).await?;
+        filters::forget_uses(&self.tx, &connection.id).await?;
+        filters::note_uses(&self.tx, connection).await?;
         self.touch(&connection.source_id).await
     }
 
@@ -200,6 +376,7 @@ impl Change {
         connection: &Connection,
         now: Millis,
     ) -> Result<(), StoreError> {
+        self.before_connection(connection).await?;
         let from = source::Entity::find_by_id(&connection.source_id)
             .one(&self.tx)
             .await?;
@@ -210,10 +387,31 @@ impl Change {
             deleted_at: Set(now),
         };
         note.insert(&self.tx).await?;
+        filters::forget_uses(&self.tx, &connection.id).await?;
+        let gone = (connection.team_id.as_str(), connection.id.as_str());
+        self.note_deletion(ResourceKind::Connection, gone, now)
+            .await?;
         connection::Entity::delete_by_id(&connection.id)
             .exec(&self.tx)
             .await?;
         self.touch(&connection.source_id).await
+    }
+
+    async fn note_deletion(
+        &self,
+        kind: ResourceKind,
+        (team_id, id): (&str, &str),
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let note = deletion::ActiveModel {
+            id: Set(id.to_owned()),
+            team_id: Set(team_id.to_owned()),
+            kind: Set(kind.noun().to_owned()),
+            revision: Set(signed(self.revision)),
+            deleted_at: Set(now),
+        };
+        note.insert(&self.tx).await?;
+        Ok(())
     }
 
     async fn touch(&self, source_id: &str) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! The connection to SQLite or PostgreSQL, and the only ways into a transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookplane_entity::{installation, team};
@@ -13,6 +14,7 @@ use sea_orm_migration::MigratorTrait as _;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
 use super::StoreError;
+use super::notices::{CHANNEL, Notices};
 
 const ACQUIRE: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(10);
@@ -27,6 +29,8 @@ pub(super) const INSTALLATION: i32 = 1;
 pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    /// Where a listener connects; `None` for SQLite, which has one process.
+    postgres: Option<Arc<str>>,
 }
 
 /// What a brand-new database is given.
@@ -51,13 +55,18 @@ impl Database {
             let write = sea_orm::Database::connect(sqlite(url, 1)).await?;
             migrate(&write).await?;
             let read = sea_orm::Database::connect(sqlite(url, READERS)).await?;
-            Self { write, read }
+            Self {
+                write,
+                read,
+                postgres: None,
+            }
         } else {
             let both = sea_orm::Database::connect(options(url, POSTGRES_CONNECTIONS)).await?;
             migrate(&both).await?;
             Self {
                 write: both.clone(),
                 read: both,
+                postgres: Some(url.into()),
             }
         };
         database.give_birth(birth).await?;
@@ -92,6 +101,31 @@ impl Database {
         Ok(self.write.begin_with_options(options).await?)
     }
 
+    /// Whether other processes may use it too.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// Tells the other replicas of a revision.
+    pub(crate) async fn announce(&self, revision: u64) -> Result<(), StoreError> {
+        if self.postgres.is_none() {
+            return Ok(());
+        }
+        let statement = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT pg_notify($1, $2)",
+            [CHANNEL.into(), revision.to_string().into()],
+        );
+        self.write.execute_raw(statement).await?;
+        Ok(())
+    }
+
+    /// Hears of the changes that other replicas commit.
+    #[must_use]
+    pub(crate) fn notices(&self) -> Notices {
+        Notices::new(self.postgres.clone())
+    }
+
     /// Whether it answers.
     ///
     /// # Errors
@@ -124,6 +158,7 @@ impl Database {
                 id: Set(INSTALLATION),
                 epoch: Set(birth.epoch.clone()),
                 revision: Set(0),
+                deletions_floor: Set(0),
             };
             row.insert(&tx).await?;
             let first = team::ActiveModel {
@@ -139,6 +174,7 @@ impl Database {
 
 async fn migrate(connection: &DatabaseConnection) -> Result<(), StoreError> {
     if connection.get_database_backend() != DbBackend::Postgres {
+        refuse_newer(connection).await?;
         return Ok(Migrator::up(connection, None).await?);
     }
     // Held by this transaction until every migration has run on other connections.
@@ -151,8 +187,24 @@ async fn migrate(connection: &DatabaseConnection) -> Result<(), StoreError> {
         [MIGRATION_LOCK.into()],
     );
     lock.execute_raw(statement).await?;
+    refuse_newer(connection).await?;
     Migrator::up(connection, None).await?;
     Ok(lock.commit().await?)
+}
+
+/// A migration that this program does not know was made by a later one, which may
+/// have given columns a meaning that this one would break.
+async fn refuse_newer(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    Migrator::install(connection).await?;
+    let applied = Migrator::get_migration_models(connection).await?;
+    let newer = applied
+        .into_iter()
+        .find(|one| !known.contains(&one.version));
+    newer.map_or(Ok(()), |one| Err(StoreError::Newer(one.version)))
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {

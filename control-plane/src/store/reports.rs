@@ -1,6 +1,8 @@
 //! Reports: each counted exactly once, kept by the minute, summed over a window.
 
 mod rows;
+pub mod series;
+mod signals;
 mod standings;
 mod sums;
 
@@ -16,6 +18,7 @@ use sea_orm::{
 use super::{Database, StoreError, can_be_stored, signed, storable, unsigned};
 use crate::domain::{Millis, Report};
 
+pub use signals::{Signals, next_minute};
 pub use standings::Standing;
 pub use sums::{DestinationSum, SourceSum, Totals};
 

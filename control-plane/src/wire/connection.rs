@@ -6,7 +6,9 @@ use hookplane_rules::FilterSpec;
 
 use super::{Secrets, destination, source, timestamp, value};
 use crate::domain::connection::RetryStrategy;
-use crate::domain::{Connection, ConnectionSpec, Destination, RetryRule, Rule, Source, Violation};
+use crate::domain::{
+    Connection, ConnectionSpec, Destination, RetryRule, Rule, Source, Violation, etag,
+};
 use crate::service::{ConnectionDraft, State};
 
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
@@ -28,8 +30,7 @@ pub fn message(connection: &Connection) -> v1::Connection {
         created_at: Some(timestamp(connection.created_at)),
         updated_at: Some(timestamp(connection.updated_at)),
         revision: connection.revision,
-        source: None,
-        destination: None,
+        ..v1::Connection::default()
     }
 }
 
@@ -56,6 +57,7 @@ pub fn with_ends(
             }
             message
         }),
+        etag: etag(&connection.id, connection.revision, connection.updated_at),
         ..self::message(connection)
     }
 }
@@ -115,12 +117,7 @@ fn end(id: String, nested: Option<String>, field: &str, faults: &mut Vec<Violati
 
 fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Rule> {
     match wire.rule {
-        Some(Wire::Filter(filter)) => Some(Rule::Filter(FilterSpec {
-            headers: filter.headers.map(value::json),
-            body: filter.body.map(value::json),
-            query: filter.query.map(value::json),
-            path: filter.path.map(value::json),
-        })),
+        Some(Wire::Filter(filter)) => filter_rule(place, filter, faults),
         Some(Wire::Retry(retry)) => {
             let strategy = match v1::RetryStrategy::try_from(retry.strategy) {
                 Ok(v1::RetryStrategy::Unspecified | v1::RetryStrategy::Exponential) => {
@@ -160,8 +157,35 @@ fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Ru
     }
 }
 
+/// Conditions of its own, or the name of stored ones.
+fn filter_rule(place: usize, rule: v1::FilterRule, faults: &mut Vec<Violation>) -> Option<Rule> {
+    let spec = FilterSpec {
+        headers: rule.headers.map(value::json),
+        body: rule.body.map(value::json),
+        query: rule.query.map(value::json),
+        path: rule.path.map(value::json),
+    };
+    if rule.filter_id.is_empty() {
+        return Some(Rule::Filter(spec));
+    }
+    if spec != FilterSpec::default() {
+        faults.push(Violation::new(
+            format!("rules[{place}].filter_id"),
+            "a rule has conditions or names a stored filter; give one of the two",
+        ));
+        return None;
+    }
+    Some(Rule::FilterRef {
+        filter_id: rule.filter_id,
+    })
+}
+
 fn rule(rule: &Rule) -> v1::Rule {
     let wire = match rule {
+        Rule::FilterRef { filter_id } => Wire::Filter(v1::FilterRule {
+            filter_id: filter_id.clone(),
+            ..v1::FilterRule::default()
+        }),
         Rule::Filter(filter) => {
             let part = |json: &Option<serde_json::Value>| json.clone().map(value::wire);
             Wire::Filter(v1::FilterRule {
@@ -169,6 +193,7 @@ fn rule(rule: &Rule) -> v1::Rule {
                 body: part(&filter.body),
                 query: part(&filter.query),
                 path: part(&filter.path),
+                filter_id: String::new(),
             })
         }
         Rule::Retry(retry) => Wire::Retry(v1::RetryRule {

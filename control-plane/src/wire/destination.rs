@@ -8,7 +8,7 @@ use super::{Secrets, timestamp};
 use crate::domain::destination::{DEFAULT_IN_FLIGHT, DEFAULT_TIMEOUT_MS};
 use crate::domain::{
     ClientCertificate, ClientCredentials, Destination, DestinationAuth, DestinationSpec,
-    RateLimitPeriod, Violation,
+    RateLimitPeriod, Violation, etag,
 };
 use crate::service::{DestinationDraft, State};
 
@@ -43,6 +43,16 @@ pub fn message(destination: &Destination, secrets: Secrets) -> v1::Destination {
         created_at: Some(timestamp(destination.created_at)),
         updated_at: Some(timestamp(destination.updated_at)),
         revision: destination.revision,
+        // Agents know a resource by its version.
+        etag: match secrets {
+            Secrets::Revealed => String::new(),
+            Secrets::Redacted => etag(
+                &destination.id,
+                destination.revision,
+                destination.updated_at,
+            ),
+        },
+        agents: Vec::new(),
     }
 }
 

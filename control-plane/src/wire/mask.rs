@@ -17,6 +17,15 @@ const SET_BY_SERVER: [&str; 6] = [
     "revision",
 ];
 
+/// Fields that the server sets and that may have changed since they were read:
+/// what they say is checked elsewhere or not at all.
+const SAID_ONLY: [&str; 4] = [
+    "etag",
+    "agents",
+    "connections_count",
+    "sample_connection_id",
+];
+
 /// `current` with the named fields of `patch`; a field that `patch` lacks is cleared.
 ///
 /// # Errors
@@ -42,6 +51,9 @@ pub fn merge<M: Message + Default>(
     let mut faults = Vec::new();
     for path in paths {
         let segments: Vec<&str> = path.split('.').collect();
+        if SAID_ONLY.contains(&path.as_str()) && descriptor.get_field_by_name(path).is_some() {
+            continue;
+        }
         let message = if SET_BY_SERVER.contains(&segments[0]) {
             let same = segments.len() == 1
                 && target.get_field_by_name(path) == patch.get_field_by_name(path);

@@ -9,7 +9,9 @@ use crate::domain::source::{
     DEFAULT_BODY_BYTES, DEFAULT_DEDUPE_SECONDS, DEFAULT_METHODS, DEFAULT_TOLERANCE_SECONDS,
     HmacAlgorithm, SignatureEncoding,
 };
-use crate::domain::{CustomResponse, DEFAULT_POOL, Source, SourceAuth, SourceSpec, Violation};
+use crate::domain::{
+    CustomResponse, DEFAULT_POOL, Source, SourceAuth, SourceSpec, Violation, etag,
+};
 use crate::service::{SourceDraft, State};
 
 const TYPE_PREFIX: &str = "SOURCE_TYPE_";
@@ -58,6 +60,12 @@ pub fn message(source: &Source, ingest_base: &str, secrets: Secrets) -> v1::Sour
         created_at: Some(timestamp(source.created_at)),
         updated_at: Some(timestamp(source.updated_at)),
         revision: source.revision,
+        // Agents know a resource by its version.
+        etag: match secrets {
+            Secrets::Revealed => String::new(),
+            Secrets::Redacted => etag(&source.id, source.revision, source.updated_at),
+        },
+        agents: Vec::new(),
     }
 }
 

@@ -42,6 +42,7 @@ async fn a_source_is_created_read_changed_and_deleted() {
             update_mask: Some(FieldMask {
                 paths: vec!["description".to_owned()],
             }),
+            ..v1::PatchSourceRequest::default()
         };
         let patched = plane
             .sources()
@@ -61,7 +62,10 @@ async fn a_source_is_created_read_changed_and_deleted() {
 
         let gone = plane
             .sources()
-            .delete_source(v1::DeleteSourceRequest { id: id.clone() })
+            .delete_source(v1::DeleteSourceRequest {
+                id: id.clone(),
+                ..v1::DeleteSourceRequest::default()
+            })
             .await;
         assert_eq!(gone.expect("nothing refers to it").into_inner().id, id);
         let got = plane
@@ -79,7 +83,10 @@ async fn an_upsert_creates_once_and_then_replaces_and_what_changes_nothing_takes
             let source = Some(source);
             let done = plane
                 .sources()
-                .upsert_source(v1::UpsertSourceRequest { source })
+                .upsert_source(v1::UpsertSourceRequest {
+                    source,
+                    ..v1::UpsertSourceRequest::default()
+                })
                 .await;
             done.expect("it is right").into_inner()
         };
@@ -110,7 +117,10 @@ async fn applying_again_does_not_enable_what_an_operator_disabled() {
     let id = made.id.clone();
     let off = plane
         .sources()
-        .disable_source(v1::DisableSourceRequest { id: id.clone() })
+        .disable_source(v1::DisableSourceRequest {
+            id: id.clone(),
+            ..v1::DisableSourceRequest::default()
+        })
         .await;
     let off = off.expect("it exists").into_inner();
     assert!(off.disabled_at.is_some());
@@ -118,7 +128,10 @@ async fn applying_again_does_not_enable_what_an_operator_disabled() {
     let source = Some(clerk("Clerk"));
     let applied = plane
         .sources()
-        .upsert_source(v1::UpsertSourceRequest { source })
+        .upsert_source(v1::UpsertSourceRequest {
+            source,
+            ..v1::UpsertSourceRequest::default()
+        })
         .await;
     assert!(
         applied
@@ -129,7 +142,10 @@ async fn applying_again_does_not_enable_what_an_operator_disabled() {
     );
     let on = plane
         .sources()
-        .enable_source(v1::EnableSourceRequest { id: id.clone() })
+        .enable_source(v1::EnableSourceRequest {
+            id: id.clone(),
+            ..v1::EnableSourceRequest::default()
+        })
         .await;
     assert!(on.expect("it exists").into_inner().disabled_at.is_none());
     let patch = v1::PatchSourceRequest {
@@ -141,6 +157,7 @@ async fn applying_again_does_not_enable_what_an_operator_disabled() {
         update_mask: Some(FieldMask {
             paths: vec!["status".to_owned()],
         }),
+        ..v1::PatchSourceRequest::default()
     };
     let patched = plane
         .sources()
@@ -208,6 +225,7 @@ async fn a_connection_shows_its_ends_and_keeps_them_from_being_deleted() {
         let wanted = connection("users", &source.id, &to.id);
         let asked = v1::CreateConnectionRequest {
             connection: Some(wanted),
+            ..v1::CreateConnectionRequest::default()
         };
         let made = plane
             .connections()
@@ -227,14 +245,20 @@ async fn a_connection_shows_its_ends_and_keeps_them_from_being_deleted() {
         let id = source.id.clone();
         let used = plane
             .sources()
-            .delete_source(v1::DeleteSourceRequest { id })
+            .delete_source(v1::DeleteSourceRequest {
+                id,
+                ..v1::DeleteSourceRequest::default()
+            })
             .await;
         assert_eq!(
             used.expect_err("it is used").code(),
             Code::FailedPrecondition
         );
         let id = to.id.clone();
-        let asked = v1::DeleteDestinationRequest { id };
+        let asked = v1::DeleteDestinationRequest {
+            id,
+            ..v1::DeleteDestinationRequest::default()
+        };
         let used = plane.destinations().delete_destination(asked.clone()).await;
         assert_eq!(
             used.expect_err("it is used").code(),
@@ -244,7 +268,10 @@ async fn a_connection_shows_its_ends_and_keeps_them_from_being_deleted() {
         let id = made.id;
         let gone = plane
             .connections()
-            .delete_connection(v1::DeleteConnectionRequest { id })
+            .delete_connection(v1::DeleteConnectionRequest {
+                id,
+                ..v1::DeleteConnectionRequest::default()
+            })
             .await;
         gone.expect("nothing refers to a connection");
         plane
@@ -269,7 +296,10 @@ async fn connections_are_upserted_by_source_and_name_or_by_id() {
     let to = plane.create_destination("users").await;
     let upsert = async |connection: v1::Connection| {
         let connection = Some(connection);
-        let asked = v1::UpsertConnectionRequest { connection };
+        let asked = v1::UpsertConnectionRequest {
+            connection,
+            ..v1::UpsertConnectionRequest::default()
+        };
         plane
             .connections()
             .upsert_connection(asked)
@@ -322,6 +352,7 @@ async fn configuration_survives_a_restart() {
         assert_eq!(got.expect("it is kept").into_inner(), source);
         let taken = v1::CreateDestinationRequest {
             destination: Some(destination("users")),
+            ..v1::CreateDestinationRequest::default()
         };
         let refused = plane.destinations().create_destination(taken).await;
         assert_eq!(
@@ -339,7 +370,10 @@ async fn many_writers_at_once_all_succeed_with_revisions_of_their_own() {
             async move {
                 let source = Some(clerk(&format!("source {number}")));
                 client
-                    .create_source(v1::CreateSourceRequest { source })
+                    .create_source(v1::CreateSourceRequest {
+                        source,
+                        ..v1::CreateSourceRequest::default()
+                    })
                     .await
             }
         });
@@ -364,7 +398,10 @@ async fn a_patch_of_disabled_at_disables_and_enables_every_kind() {
     let source = plane.create_source(clerk("Clerk")).await.expect("right");
     let to = plane.create_destination("users").await;
     let connection = Some(connection("users", &source.id, &to.id));
-    let asked = v1::CreateConnectionRequest { connection };
+    let asked = v1::CreateConnectionRequest {
+        connection,
+        ..v1::CreateConnectionRequest::default()
+    };
     let made = plane.connections().create_connection(asked).await;
     let made = made.expect("right").into_inner();
     let mask = || {
@@ -380,6 +417,7 @@ async fn a_patch_of_disabled_at_disables_and_enables_every_kind() {
                 ..v1::Source::default()
             }),
             update_mask: mask(),
+            ..v1::PatchSourceRequest::default()
         };
         let patched = plane.sources().patch_source(asked).await.expect("right");
         let patched = patched.into_inner();
@@ -395,6 +433,7 @@ async fn a_patch_of_disabled_at_disables_and_enables_every_kind() {
                 ..v1::Destination::default()
             }),
             update_mask: mask(),
+            ..v1::PatchDestinationRequest::default()
         };
         let patched = plane.destinations().patch_destination(asked).await;
         let patched = patched.expect("right").into_inner();
@@ -406,6 +445,7 @@ async fn a_patch_of_disabled_at_disables_and_enables_every_kind() {
                 ..v1::Connection::default()
             }),
             update_mask: mask(),
+            ..v1::PatchConnectionRequest::default()
         };
         let patched = plane.connections().patch_connection(asked).await;
         let patched = patched.expect("right").into_inner();
@@ -421,6 +461,7 @@ async fn a_patch_of_disabled_at_disables_and_enables_every_kind() {
         update_mask: Some(FieldMask {
             paths: vec!["status".to_owned(), "disabled_at".to_owned()],
         }),
+        ..v1::PatchSourceRequest::default()
     };
     let patched = plane.sources().patch_source(asked).await.expect("right");
     assert!(patched.into_inner().disabled_at.is_some());

@@ -22,6 +22,7 @@ fn proven_by(scheme: Scheme) -> v1::Destination {
 async fn create(plane: &Plane, wanted: v1::Destination) -> Result<v1::Destination, tonic::Status> {
     let asked = v1::CreateDestinationRequest {
         destination: Some(wanted),
+        ..v1::CreateDestinationRequest::default()
     };
     let made = plane.destinations().create_destination(asked).await?;
     Ok(made.into_inner())
@@ -87,6 +88,7 @@ async fn a_list_of_delays_and_a_rate_are_kept_as_written() {
     };
     let asked = v1::CreateConnectionRequest {
         connection: Some(wanted),
+        ..v1::CreateConnectionRequest::default()
     };
     let made = plane.connections().create_connection(asked).await;
     let made = made.expect("it is right").into_inner();
@@ -106,6 +108,7 @@ async fn several_secrets_are_redacted_restored_and_turned_over() {
     let asked = v1::ReplaceDestinationRequest {
         id: made.id.clone(),
         destination: Some(changed),
+        ..v1::ReplaceDestinationRequest::default()
     };
     let turned = plane.destinations().replace_destination(asked).await;
     assert_eq!(
@@ -137,6 +140,7 @@ async fn clients_and_certificates_show_everything_but_their_secret() {
     let asked = v1::ReplaceDestinationRequest {
         id: made.id.clone(),
         destination: Some(made.clone()),
+        ..v1::ReplaceDestinationRequest::default()
     };
     let again = plane.destinations().replace_destination(asked).await;
     assert_eq!(

@@ -93,7 +93,10 @@ async fn callers() -> Vec<(Caller, Vec<String>)> {
         let source = plane.create_source(clerk("Clerk")).await.expect("right");
         let to = plane.create_destination("users").await;
         let connection = Some(connection("users", &source.id, &to.id));
-        let asked = hookplane_proto::v1::CreateConnectionRequest { connection };
+        let asked = hookplane_proto::v1::CreateConnectionRequest {
+            connection,
+            ..Default::default()
+        };
         let made = plane.connections().create_connection(asked).await;
         let made = made.expect("right").into_inner();
         let mut real: Vec<String> = NOUNS.iter().map(|noun| format!("/v1/{noun}")).collect();
@@ -150,6 +153,7 @@ async fn control_characters_are_refused_by_the_field_that_has_them() {
             ("/v1/sources/src_%00", 404),
             ("/v1/destinations/%00", 404),
             ("/v1/connections/%00", 404),
+            ("/v1/filters/%00", 404),
             ("/v1/agents/%00", 404),
             ("/v1/project-api-keys/%00", 404),
             ("/v1/sources?name=%00", 400),

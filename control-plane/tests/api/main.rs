@@ -1,15 +1,21 @@
 //! The API for configuration, through a real server on loopback and real databases.
 
+mod apply;
 mod authorisation;
 mod calls;
+mod conditional;
 mod configuration;
 mod connections;
 mod delivery;
+mod filters;
 mod fuzz;
+mod http;
 #[path = "../rest/inputs.rs"]
 mod inputs;
+mod metrics;
 mod plane;
 mod postgres;
 mod refusals;
 mod secrets;
 mod start;
+mod watch;

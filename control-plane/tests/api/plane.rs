@@ -7,8 +7,10 @@ use hookplane_control_plane::clock::SystemClock;
 use hookplane_control_plane::server::ControlPlane;
 use hookplane_control_plane::settings::Settings;
 use hookplane_proto::v1::api_key_service_client::ApiKeyServiceClient;
+use hookplane_proto::v1::configuration_service_client::ConfigurationServiceClient;
 use hookplane_proto::v1::connection_service_client::ConnectionServiceClient;
 use hookplane_proto::v1::destination_service_client::DestinationServiceClient;
+use hookplane_proto::v1::filter_service_client::FilterServiceClient;
 use hookplane_proto::v1::source_service_client::SourceServiceClient;
 use hookplane_proto::v1::{self};
 use tempfile::TempDir;
@@ -157,6 +159,14 @@ impl Plane {
         ConnectionServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
     }
 
+    pub(crate) fn filters(&self) -> FilterServiceClient<Authorised> {
+        FilterServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
+    }
+
+    pub(crate) fn configuration(&self) -> ConfigurationServiceClient<Authorised> {
+        ConfigurationServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
+    }
+
     pub(crate) fn keys(&self) -> ApiKeyServiceClient<Authorised> {
         ApiKeyServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
     }
@@ -165,14 +175,20 @@ impl Plane {
         let source = Some(source);
         let made = self
             .sources()
-            .create_source(v1::CreateSourceRequest { source })
+            .create_source(v1::CreateSourceRequest {
+                source,
+                ..v1::CreateSourceRequest::default()
+            })
             .await?;
         Ok(made.into_inner())
     }
 
     pub(crate) async fn create_destination(&self, name: &str) -> v1::Destination {
         let destination = Some(destination(name));
-        let asked = v1::CreateDestinationRequest { destination };
+        let asked = v1::CreateDestinationRequest {
+            destination,
+            ..v1::CreateDestinationRequest::default()
+        };
         let made = self.destinations().create_destination(asked).await;
         made.expect("the destination is right").into_inner()
     }
@@ -227,5 +243,34 @@ pub(crate) fn secrets_of(source: &v1::Source) -> Vec<String> {
             signature.webhook_signing_secrets
         }
         other => panic!("the source has no provider signature but {other:?}"),
+    }
+}
+
+/// A filter that lets this path through.
+pub(crate) fn filter(name: &str, path: &str) -> v1::Filter {
+    v1::Filter {
+        name: name.to_owned(),
+        conditions: Some(v1::FilterConditions {
+            path: Some(text(path)),
+            ..v1::FilterConditions::default()
+        }),
+        ..v1::Filter::default()
+    }
+}
+
+pub(crate) fn text(text: &str) -> prost_types::Value {
+    prost_types::Value {
+        kind: Some(prost_types::value::Kind::StringValue(text.to_owned())),
+    }
+}
+
+/// A rule that refers to a stored filter.
+pub(crate) fn filtered_by(filter_id: &str) -> v1::Rule {
+    let rule = v1::FilterRule {
+        filter_id: filter_id.to_owned(),
+        ..v1::FilterRule::default()
+    };
+    v1::Rule {
+        rule: Some(v1::rule::Rule::Filter(rule)),
     }
 }

@@ -157,6 +157,7 @@ async fn urls_that_cannot_be_delivered_to_are_refused_with_the_fault() {
         wanted.config.get_or_insert_default().url = url.to_owned();
         let asked = v1::CreateDestinationRequest {
             destination: Some(wanted),
+            ..v1::CreateDestinationRequest::default()
         };
         let refused = plane.destinations().create_destination(asked).await;
         assert_refuses(&refused.expect_err("it is no receiver"), "config.url", says);
@@ -193,6 +194,7 @@ async fn rules_are_refused_by_their_place_and_path() {
     };
     let asked = v1::CreateConnectionRequest {
         connection: Some(wanted),
+        ..v1::CreateConnectionRequest::default()
     };
     let refused = plane
         .connections()
@@ -227,7 +229,10 @@ async fn rules_are_bounded_alone_per_connection_and_per_source() {
                 rules,
                 ..connection(name, &source.id, &to.id)
             });
-            let asked = v1::CreateConnectionRequest { connection };
+            let asked = v1::CreateConnectionRequest {
+                connection,
+                ..v1::CreateConnectionRequest::default()
+            };
             let made = plane.connections().create_connection(asked).await;
             made.map(tonic::Response::into_inner)
         };
@@ -254,6 +259,7 @@ async fn rules_are_bounded_alone_per_connection_and_per_source() {
         let mut replace = v1::ReplaceConnectionRequest {
             id: last.id.clone(),
             connection: Some(last),
+            ..v1::ReplaceConnectionRequest::default()
         };
         let replaced = plane
             .connections()
@@ -261,6 +267,8 @@ async fn rules_are_bounded_alone_per_connection_and_per_source() {
             .await;
         replaced.expect("its own bytes do not count twice");
         if let Some(connection) = &mut replace.connection {
+            // Of the version before.
+            connection.etag.clear();
             connection.rules = nearly();
         }
         let refused = plane.connections().replace_connection(replace).await;
@@ -279,7 +287,10 @@ async fn credentials_have_a_bound() {
         scheme: Some(v1::destination_auth::Scheme::BearerToken(bearer)),
     });
     let destination = Some(wanted);
-    let asked = v1::CreateDestinationRequest { destination };
+    let asked = v1::CreateDestinationRequest {
+        destination,
+        ..v1::CreateDestinationRequest::default()
+    };
     let refused = plane.destinations().create_destination(asked).await;
     assert_refuses(&refused.expect_err("too long"), "config.auth", "16384");
 }
@@ -289,6 +300,7 @@ async fn ends_that_do_not_exist_are_named() {
     let plane = Plane::on_sqlite().await;
     let asked = v1::CreateConnectionRequest {
         connection: Some(connection("users", "src_nothing", "")),
+        ..v1::CreateConnectionRequest::default()
     };
     let refused = plane
         .connections()

@@ -23,6 +23,7 @@ async fn no_answer_and_no_file_holds_a_secret_in_clear() {
     });
     let asked = v1::CreateDestinationRequest {
         destination: Some(wanted),
+        ..v1::CreateDestinationRequest::default()
     };
     plane
         .destinations()
@@ -56,6 +57,7 @@ async fn a_redacted_secret_sent_back_keeps_the_stored_one() {
     let asked = v1::ReplaceSourceRequest {
         id: made.id.clone(),
         source: Some(made),
+        ..v1::ReplaceSourceRequest::default()
     };
     let rotated = plane
         .sources()
@@ -74,6 +76,7 @@ async fn a_redacted_secret_sent_back_keeps_the_stored_one() {
     let asked = v1::ReplaceSourceRequest {
         id: source.id.clone(),
         source: Some(source),
+        ..v1::ReplaceSourceRequest::default()
     };
     let refused = plane
         .sources()

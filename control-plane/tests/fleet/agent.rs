@@ -75,11 +75,17 @@ impl TestAgent {
     }
 
     /// Opens its configuration stream with what it holds; nothing on first contact.
+    /// Speaks as the minor release before: it names no capabilities.
     pub(crate) async fn configuration(&self, held: Holding) -> Talk {
+        self.capable(held, &[]).await
+    }
+
+    /// The same, of a release that can do more.
+    pub(crate) async fn capable(&self, held: Holding, capabilities: &[&str]) -> Talk {
         let (say, said) = mpsc::channel(16);
         let hello = Said::Hello(Hello {
             version: "0.1.0".to_owned(),
-            capabilities: Vec::new(),
+            capabilities: capabilities.iter().map(|one| (*one).to_owned()).collect(),
             held: (!held.epoch.is_empty()).then(|| held.held()),
         });
         let bearer = Bearer(self.credential.clone());

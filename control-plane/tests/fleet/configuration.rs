@@ -229,6 +229,33 @@ async fn an_agent_that_does_not_acknowledge_is_cut_off() {
     let (got, _) = talk.take().await;
     assert!(matches!(got, Got::Snapshot(..)));
     assert_eq!(talk.ending().await.code(), Code::DeadlineExceeded);
+    // Whether it had applied it is not known, so it starts over with everything.
+    let mut talk = agent.configuration(Holding::default()).await;
+    assert!(matches!(talk.apply().await, Got::Snapshot(..)));
+}
+
+#[tokio::test]
+async fn a_source_that_moves_takes_its_secrets_from_the_agents_that_lost_it() {
+    let plane = Plane::start().await;
+    let source = plane.source("ours", "default").await;
+    let (to, _) = plane.connect(&source, "billing").await;
+    let loser = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let winner = TestAgent::enrolled(&plane, "edge-2", "elsewhere").await;
+    let mut loses = loser.configuration(Holding::default()).await;
+    let mut wins = winner.configuration(Holding::default()).await;
+    loses.apply().await;
+    wins.apply().await;
+    plane.move_to(&source, "elsewhere").await;
+    let gone = sorted(&[&source.id, &to.id]);
+    assert_eq!(loses.apply().await, Got::Delta(Vec::new(), gone.clone()));
+    assert_eq!(wins.apply().await, Got::Delta(gone, Vec::new()));
+    assert!(loses.held.resources.is_empty(), "secrets included");
+    let again = loser.configuration(Holding::default()).await.apply().await;
+    assert_eq!(
+        again,
+        Got::Snapshot(Vec::new(), 1),
+        "nor when it starts over"
+    );
 }
 
 #[tokio::test]
@@ -272,8 +299,33 @@ async fn an_agent_that_drifted_is_sent_away_to_resume_by_snapshot() {
     drifted.resources.clear();
     talk.heartbeat(drifted.held()).await;
     assert_eq!(talk.ending().await.code(), Code::Aborted);
+    let shown = plane
+        .shows(&agent.id, "the drift", |agent| agent.drifted_at.is_some())
+        .await;
+    assert_eq!(shown.config_state(), ConfigState::Drifted);
+    assert_eq!(plane.fleet.gauges().drifts, 1);
     let mut talk = agent.configuration(drifted).await;
     assert_eq!(talk.apply().await, Got::Snapshot(vec![source.id], 1));
+    let shown = plane
+        .shows(&agent.id, "no drift", |agent| agent.drifted_at.is_none())
+        .await;
+    assert_eq!(shown.config_state(), ConfigState::Current);
+}
+
+#[tokio::test]
+async fn an_agent_that_tells_of_another_revision_than_it_acknowledged_drifted() {
+    let plane = Plane::start().await;
+    plane.source("ours", "default").await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    plane
+        .shows(&agent.id, "acknowledged", |agent| agent.revision > 0)
+        .await;
+    let mut older = talk.held.held();
+    older.revision -= 1;
+    talk.heartbeat(older).await;
+    assert_eq!(talk.ending().await.code(), Code::Aborted);
 }
 
 #[tokio::test]
@@ -301,4 +353,35 @@ async fn shutdown_ends_streams_at_once_with_a_hint() {
     let (ending, ()) = tokio::join!(talk.ending(), plane.stop());
     assert_eq!(ending.code(), Code::Unavailable, "{ending:?}");
     assert!(!ending.details().is_empty(), "with details");
+}
+
+#[tokio::test]
+async fn a_stored_filter_reaches_agents_as_conditions_and_its_change_as_a_new_version() {
+    let plane = Plane::start().await;
+    let source = plane.source("ours", "default").await;
+    let (_, connection) = plane.connect(&source, "billing").await;
+    let filter = plane.filter("invoices", "/invoices").await;
+    plane.filter_by(&connection, &filter).await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    let condition = |talk: &crate::agent::Talk| {
+        let group = &talk.held.resources[&("source", source.id.clone())];
+        let Some(Body::Source(group)) = &group.body else {
+            panic!("a source comes as a group");
+        };
+        let rule = group.connections[0].rules[0].rule.clone();
+        let Some(hookplane_proto::v1::rule::Rule::Filter(rule)) = rule else {
+            panic!("the rule is a filter");
+        };
+        assert_eq!(rule.filter_id, "", "agents know no stored filters");
+        rule.path.and_then(|path| path.kind)
+    };
+    let is = |path: &str| Some(prost_types::value::Kind::StringValue(path.to_owned()));
+    assert_eq!(condition(&talk), is("/invoices"));
+
+    plane.filter("invoices", "/paid").await;
+    let got = talk.apply().await;
+    assert_eq!(got, Got::Delta(vec![source.id.clone()], Vec::new()));
+    assert_eq!(condition(&talk), is("/paid"));
 }

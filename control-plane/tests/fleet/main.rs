@@ -5,7 +5,16 @@ mod commands;
 mod configuration;
 mod enrolment;
 mod evidence;
+mod on_postgres;
 mod plane;
+#[path = "../api/postgres.rs"]
+mod postgres;
 mod refusals;
+mod replicas;
 mod reports;
+mod restore;
+mod rollouts;
+mod skew;
+mod stampede;
 mod tail;
+mod waiting;

@@ -11,18 +11,21 @@ use std::time::Duration;
 
 use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::clock::{Clock, SharedClock};
-use hookplane_control_plane::domain::{Connection, Destination, Source};
-use hookplane_control_plane::fleet::{Fleet, Parts, Timings};
-use hookplane_control_plane::grpc::{attempts, commands, configuration, enrolment};
-use hookplane_control_plane::grpc::{events, fleet, reports, requests};
+use hookplane_control_plane::domain::{Connection, Destination, Filter, Source};
+use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
+use hookplane_control_plane::grpc::{apply, attempts, commands, configuration, enrolment};
+use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
 use hookplane_control_plane::listener;
-use hookplane_control_plane::service::{Connections, Destinations, Keys, Sources};
+use hookplane_control_plane::service::{
+    Call, Configuration, Connections, Destinations, Filters, Keys, Sources,
+};
 use hookplane_control_plane::store::database::Birth;
 use hookplane_control_plane::store::{
     AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
 };
-use hookplane_control_plane::wire::{connection, destination, source};
+use hookplane_control_plane::wire::{connection, destination, filter, source};
 use hookplane_proto::agent::v1 as agent_v1;
+use hookplane_proto::replica::v1 as replica_v1;
 use hookplane_proto::v1;
 use sea_orm::ConnectionTrait as _;
 use tokio::net::TcpListener;
@@ -102,6 +105,23 @@ impl Plane {
         Self::open(self.url, self.folder, self.clock, self.timings).await
     }
 
+    /// Another control plane on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
+        Self::open(self.url.clone(), folder, clock, self.timings).await
+    }
+
+    /// One on a database of somebody's choice.
+    pub(crate) async fn on(url: &str, timings: Timings) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder for the test"));
+        let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+        Self::open(url.to_owned(), folder, clock, timings).await
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) async fn stop(&self) {
         self.shutdown.cancel();
         self.tasks.close();
@@ -129,6 +149,8 @@ impl Plane {
         let api_key = made.create("tm_first", "test").await.expect("a key").secret;
         let agents = AgentStore::new(database.clone());
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
         let fleet = Fleet::new(Parts {
             config: config.clone(),
             agents: agents.clone(),
@@ -139,9 +161,11 @@ impl Plane {
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
             timings,
+            neighbours: Neighbours {
+                own_url: format!("http://{address}"),
+                authority: None,
+            },
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
         let authenticator = Authenticator::new(keys, agents);
         let router = router(&fleet, authenticator);
         let serving = listener::serve(
@@ -192,6 +216,18 @@ impl Plane {
         v1::attempt_service_client::AttemptServiceClient::with_interceptor(channel, key)
     }
 
+    pub(crate) fn rollouts(&self) -> v1::rollout_service_client::RolloutServiceClient<Authed> {
+        let (channel, key) = self.authed();
+        v1::rollout_service_client::RolloutServiceClient::with_interceptor(channel, key)
+    }
+
+    pub(crate) fn configuration(
+        &self,
+    ) -> v1::configuration_service_client::ConfigurationServiceClient<Authed> {
+        let (channel, key) = self.authed();
+        v1::configuration_service_client::ConfigurationServiceClient::with_interceptor(channel, key)
+    }
+
     pub(crate) fn fleet_api(&self) -> v1::fleet_service_client::FleetServiceClient<Authed> {
         let (channel, key) = self.authed();
         v1::fleet_service_client::FleetServiceClient::with_interceptor(channel, key)
@@ -233,6 +269,10 @@ impl Plane {
         Sources::new(self.config.clone(), self.shared_clock())
     }
 
+    fn call(&self) -> Call {
+        Call::of_team(&self.team)
+    }
+
     /// A Clerk source of a pool.
     pub(crate) async fn source(&self, name: &str, pool: &str) -> Source {
         let auth = v1::source_auth::Scheme::ProviderSignature(v1::ProviderSignature {
@@ -252,34 +292,65 @@ impl Plane {
         };
         let draft = source::draft(message).expect("a valid source");
         self.sources()
-            .create(&self.team, draft)
+            .create(&self.call(), draft)
             .await
             .expect("a source")
     }
 
     /// Changes a source in a way that nobody notices but the revision.
     pub(crate) async fn touch(&self, source: &Source, description: &str) {
+        let with = |message: &mut v1::Source| message.description = description.to_owned();
+        self.change(source, with).await;
+    }
+
+    /// Moves a source to another pool.
+    pub(crate) async fn move_to(&self, source: &Source, pool: &str) {
+        self.change(source, |message| message.pool = pool.to_owned())
+            .await;
+    }
+
+    async fn change(&self, source: &Source, with: impl FnOnce(&mut v1::Source)) {
         let mut message =
             source::message(source, "", hookplane_control_plane::wire::Secrets::Revealed);
-        message.description = description.to_owned();
+        with(&mut message);
         let draft = source::draft(message).expect("a valid source");
-        let changed = self.sources().replace(&self.team, &source.id, draft).await;
+        let changed = self
+            .sources()
+            .replace(&self.call(), &source.id, draft)
+            .await;
         changed.expect("a changed source");
     }
 
     /// A destination and the connection of a source to it.
     pub(crate) async fn connect(&self, from: &Source, name: &str) -> (Destination, Connection) {
-        let message = v1::Destination {
-            name: name.to_owned(),
-            config: Some(v1::DestinationConfig {
-                url: "https://receiver.test/hook".to_owned(),
-                ..v1::DestinationConfig::default()
-            }),
-            ..v1::Destination::default()
-        };
+        self.connect_limited(from, name, 0).await
+    }
+
+    fn destinations(&self) -> Destinations {
+        Destinations::new(self.config.clone(), self.shared_clock())
+    }
+
+    /// Changes the rate limit of a destination; 0 for none.
+    pub(crate) async fn limit(&self, to: &Destination, rate_limit: u32) {
+        let draft = destination::draft(receiver(&to.spec.name, rate_limit));
+        let draft = draft.expect("a valid destination");
+        let changed = self
+            .destinations()
+            .replace(&self.call(), &to.id, draft)
+            .await;
+        changed.expect("a changed destination");
+    }
+
+    /// The same as `connect`, with a rate limit, which agents of the minor before do not know.
+    pub(crate) async fn connect_limited(
+        &self,
+        from: &Source,
+        name: &str,
+        rate_limit: u32,
+    ) -> (Destination, Connection) {
+        let message = receiver(name, rate_limit);
         let draft = destination::draft(message).expect("a valid destination");
-        let destinations = Destinations::new(self.config.clone(), self.shared_clock());
-        let to = destinations.create(&self.team, draft).await;
+        let to = self.destinations().create(&self.call(), draft).await;
         let to = to.expect("a destination");
         let message = v1::Connection {
             name: name.to_owned(),
@@ -289,14 +360,60 @@ impl Plane {
         };
         let draft = connection::draft(message).expect("a valid connection");
         let connections = Connections::new(self.config.clone(), self.shared_clock());
-        let made = connections.create(&self.team, draft).await;
+        let made = connections.create(&self.call(), draft).await;
         (to, made.expect("a connection"))
+    }
+
+    /// Lets a stored filter decide what passes a connection.
+    pub(crate) async fn filter_by(&self, connection: &Connection, filter: &Filter) {
+        let mut message = connection::message(connection);
+        let rule = v1::FilterRule {
+            filter_id: filter.id.clone(),
+            ..v1::FilterRule::default()
+        };
+        message.rules = vec![v1::Rule {
+            rule: Some(v1::rule::Rule::Filter(rule)),
+        }];
+        let draft = connection::draft(message).expect("a valid connection");
+        let connections = Connections::new(self.config.clone(), self.shared_clock());
+        let changed = connections
+            .replace(&self.call(), &connection.id, draft)
+            .await;
+        changed.expect("a changed connection");
+    }
+
+    /// A stored filter that lets this path through; made, or changed to it.
+    pub(crate) async fn filter(&self, name: &str, path: &str) -> Filter {
+        let text = prost_types::value::Kind::StringValue(path.to_owned());
+        let message = v1::Filter {
+            name: name.to_owned(),
+            conditions: Some(v1::FilterConditions {
+                path: Some(prost_types::Value { kind: Some(text) }),
+                ..v1::FilterConditions::default()
+            }),
+            ..v1::Filter::default()
+        };
+        let filters = Filters::new(self.config.clone(), self.shared_clock());
+        let made = filters.upsert(&self.call(), filter::draft(message)).await;
+        made.expect("a filter")
     }
 
     pub(crate) async fn disconnect(&self, connection: &Connection) {
         let connections = Connections::new(self.config.clone(), self.shared_clock());
-        let deleted = connections.delete(&self.team, &connection.id).await;
+        let deleted = connections.delete(&self.call(), &connection.id).await;
         deleted.expect("a deleted connection");
+    }
+}
+
+fn receiver(name: &str, rate_limit: u32) -> v1::Destination {
+    v1::Destination {
+        name: name.to_owned(),
+        config: Some(v1::DestinationConfig {
+            url: "https://receiver.test/hook".to_owned(),
+            rate_limit,
+            ..v1::DestinationConfig::default()
+        }),
+        ..v1::Destination::default()
     }
 }
 
@@ -317,11 +434,13 @@ fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
                 enrolment::Enrolment::new(handle()),
             ),
         )
-        .add_service(
-            agent_v1::configuration_service_server::ConfigurationServiceServer::new(
-                configuration::ConfigurationStreams::new(handle()),
-            ),
-        )
+        .add_service(configuration::ConfigurationStreams::new(handle()))
+        .add_service(replica_v1::relay_service_server::RelayServiceServer::new(
+            relay::RelayApi::new(handle()),
+        ))
+        .add_service(v1::rollout_service_server::RolloutServiceServer::new(
+            rollouts::RolloutApi::new(handle()),
+        ))
         .add_service(agent_v1::command_service_server::CommandServiceServer::new(
             commands::CommandStreams::new(handle()),
         ))
@@ -337,6 +456,15 @@ fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
         .add_service(v1::attempt_service_server::AttemptServiceServer::new(
             attempts::AttemptApi::new(handle()),
         ))
+        .add_service(
+            v1::configuration_service_server::ConfigurationServiceServer::new(
+                apply::ConfigurationApi::new(
+                    Configuration::new(fleet.config().clone(), Arc::clone(fleet.clock())),
+                    handle(),
+                    PATIENCE,
+                ),
+            ),
+        )
         .add_service(v1::fleet_service_server::FleetServiceServer::new(
             fleet::FleetApi::new(handle()),
         ));

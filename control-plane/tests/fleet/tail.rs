@@ -19,7 +19,7 @@ fn is_cancel(command: &Command) -> bool {
     matches!(command, Command::Cancel(_))
 }
 
-fn stored(id: &str) -> Answer {
+pub(crate) fn stored(id: &str) -> Answer {
     let request = v1::Request {
         id: id.to_owned(),
         ..v1::Request::default()
@@ -32,7 +32,7 @@ fn stored(id: &str) -> Answer {
     })
 }
 
-async fn open(plane: &Plane) -> Streaming<v1::TailRequestsResponse> {
+pub(crate) async fn open(plane: &Plane) -> Streaming<v1::TailRequestsResponse> {
     let tail = plane
         .requests()
         .tail_requests(v1::TailRequestsRequest::default())
@@ -48,7 +48,7 @@ async fn next(tail: &mut Streaming<v1::TailRequestsResponse>) -> Item {
         .expect("content")
 }
 
-async fn next_id(tail: &mut Streaming<v1::TailRequestsResponse>) -> String {
+pub(crate) async fn next_id(tail: &mut Streaming<v1::TailRequestsResponse>) -> String {
     match next(tail).await {
         Item::Stored(stored) => stored.request.expect("a request").id,
         other => panic!("{other:?} instead of a request"),

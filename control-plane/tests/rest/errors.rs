@@ -32,7 +32,7 @@ async fn each_code_has_its_http_status_and_its_name() {
         (Code::PermissionDenied, 403, "PERMISSION_DENIED"),
         (Code::ResourceExhausted, 429, "RESOURCE_EXHAUSTED"),
         (Code::FailedPrecondition, 409, "FAILED_PRECONDITION"),
-        (Code::Aborted, 409, "ABORTED"),
+        (Code::Aborted, 412, "ABORTED"),
         (Code::OutOfRange, 400, "OUT_OF_RANGE"),
         (Code::Unimplemented, 501, "UNIMPLEMENTED"),
         (Code::Unavailable, 503, "UNAVAILABLE"),

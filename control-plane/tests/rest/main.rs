@@ -8,6 +8,7 @@ mod errors;
 mod fuzz;
 mod inputs;
 mod limits;
+mod openapi;
 mod patches;
 mod services;
 mod streams;

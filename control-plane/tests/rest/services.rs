@@ -137,10 +137,20 @@ impl Gate for Judge {
     }
 }
 
+type Silent<M> = stream::BoxStream<'static, Result<M, Status>>;
 type Answer<M> = Result<Response<M>, Status>;
 
 #[tonic::async_trait]
 impl SourceService for Echo {
+    type WatchSourcesStream = Silent<v1::WatchSourcesResponse>;
+
+    async fn watch_sources(
+        &self,
+        r: Request<v1::WatchSourcesRequest>,
+    ) -> Answer<Self::WatchSourcesStream> {
+        self.take(r).await?;
+        Ok(Response::new(stream::empty().boxed()))
+    }
     async fn create_source(&self, r: Request<v1::CreateSourceRequest>) -> Answer<v1::Source> {
         let message = self.take(r).await?;
         self.source("src_1", message.source)
@@ -196,6 +206,22 @@ impl SourceService for Echo {
 
 #[tonic::async_trait]
 impl ConnectionService for Echo {
+    type WatchConnectionsStream = Silent<v1::WatchConnectionsResponse>;
+
+    async fn watch_connections(
+        &self,
+        r: Request<v1::WatchConnectionsRequest>,
+    ) -> Answer<Self::WatchConnectionsStream> {
+        self.take(r).await?;
+        Ok(Response::new(stream::empty().boxed()))
+    }
+    async fn get_latest_input(
+        &self,
+        r: Request<v1::GetLatestInputRequest>,
+    ) -> Answer<v1::LatestInput> {
+        self.take(r).await?;
+        Ok(Response::new(v1::LatestInput::default()))
+    }
     async fn create_connection(
         &self,
         r: Request<v1::CreateConnectionRequest>,

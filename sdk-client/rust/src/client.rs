@@ -10,11 +10,14 @@ use crate::key::BearerKey;
 use crate::settings::{InvalidSettings, Settings};
 use crate::v1::api_key_service_client::ApiKeyServiceClient;
 use crate::v1::attempt_service_client::AttemptServiceClient;
+use crate::v1::configuration_service_client::ConfigurationServiceClient;
 use crate::v1::connection_service_client::ConnectionServiceClient;
 use crate::v1::destination_service_client::DestinationServiceClient;
 use crate::v1::event_service_client::EventServiceClient;
+use crate::v1::filter_service_client::FilterServiceClient;
 use crate::v1::fleet_service_client::FleetServiceClient;
 use crate::v1::request_service_client::RequestServiceClient;
+use crate::v1::rollout_service_client::RolloutServiceClient;
 use crate::v1::source_service_client::SourceServiceClient;
 
 /// Largest answer read: a request of 16 MiB comes as bytes and as text.
@@ -49,6 +52,10 @@ services! {
     destinations: DestinationServiceClient,
     /// Which source feeds which destination, and by what rules.
     connections: ConnectionServiceClient,
+    /// Stored conditions that connections refer to.
+    filters: FilterServiceClient,
+    /// The configuration as a whole: applied, awaited.
+    configuration: ConfigurationServiceClient,
     /// Inbound calls, their traces, the live tail.
     requests: RequestServiceClient,
     /// Requests on one connection, and their retries.
@@ -57,6 +64,8 @@ services! {
     attempts: AttemptServiceClient,
     /// Agents and the state of the whole.
     fleet: FleetServiceClient,
+    /// Changes that reach a share of a pool first.
+    rollouts: RolloutServiceClient,
     /// Keys of people and programs.
     api_keys: ApiKeyServiceClient,
 }

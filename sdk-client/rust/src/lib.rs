@@ -21,7 +21,7 @@
 //! };
 //! let created = client
 //!     .sources()
-//!     .create_source(CreateSourceRequest { source: Some(source) })
+//!     .create_source(CreateSourceRequest { source: Some(source), ..CreateSourceRequest::default() })
 //!     .await
 //!     .map_err(Error::from);
 //! if let Err(error) = created {

@@ -5,6 +5,7 @@ use hookplane_client::v1::destination_service_server::DestinationService;
 use hookplane_client::v1::source_service_server::SourceService;
 use hookplane_client::v1::{self, Connection, Destination, Source, source_auth};
 use prost_types::Timestamp;
+use tokio_stream::Empty;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Fake, State, not_found, refused};
@@ -217,10 +218,13 @@ macro_rules! service {
         $list:ident $list_request:ident $list_response:ident, $get:ident $get_request:ident,
         $replace:ident $replace_request:ident, $patch:ident $patch_request:ident,
         $delete:ident $delete_request:ident $delete_response:ident,
-        $enable:ident $enable_request:ident, $disable:ident $disable_request:ident
+        $enable:ident $enable_request:ident, $disable:ident $disable_request:ident;
+        $($more:tt)*
     )?) => {$(
         #[tonic::async_trait]
         impl $service for Fake {
+            $($more)*
+
             async fn $create(&self, request: Request<v1::$create_request>) -> Result<Response<$kind>, Status> {
                 let wanted = request.into_inner().$field.unwrap();
                 create(&mut self.state(), wanted).map(Response::new)
@@ -285,19 +289,53 @@ service! { SourceService, Source, source:
     list_sources ListSourcesRequest ListSourcesResponse, get_source GetSourceRequest,
     replace_source ReplaceSourceRequest, patch_source PatchSourceRequest,
     delete_source DeleteSourceRequest DeleteSourceResponse,
-    enable_source EnableSourceRequest, disable_source DisableSourceRequest
+    enable_source EnableSourceRequest, disable_source DisableSourceRequest;
+
+    type WatchSourcesStream = Empty<Result<v1::WatchSourcesResponse, Status>>;
+
+    async fn watch_sources(
+        &self,
+        _: Request<v1::WatchSourcesRequest>,
+    ) -> Result<Response<Self::WatchSourcesStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
 }
 service! { DestinationService, Destination, destination:
     create_destination CreateDestinationRequest, upsert_destination UpsertDestinationRequest,
     list_destinations ListDestinationsRequest ListDestinationsResponse, get_destination GetDestinationRequest,
     replace_destination ReplaceDestinationRequest, patch_destination PatchDestinationRequest,
     delete_destination DeleteDestinationRequest DeleteDestinationResponse,
-    enable_destination EnableDestinationRequest, disable_destination DisableDestinationRequest
+    enable_destination EnableDestinationRequest, disable_destination DisableDestinationRequest;
+
+    type WatchDestinationsStream = Empty<Result<v1::WatchDestinationsResponse, Status>>;
+
+    async fn watch_destinations(
+        &self,
+        _: Request<v1::WatchDestinationsRequest>,
+    ) -> Result<Response<Self::WatchDestinationsStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
 }
 service! { ConnectionService, Connection, connection:
     create_connection CreateConnectionRequest, upsert_connection UpsertConnectionRequest,
     list_connections ListConnectionsRequest ListConnectionsResponse, get_connection GetConnectionRequest,
     replace_connection ReplaceConnectionRequest, patch_connection PatchConnectionRequest,
     delete_connection DeleteConnectionRequest DeleteConnectionResponse,
-    enable_connection EnableConnectionRequest, disable_connection DisableConnectionRequest
+    enable_connection EnableConnectionRequest, disable_connection DisableConnectionRequest;
+
+    type WatchConnectionsStream = Empty<Result<v1::WatchConnectionsResponse, Status>>;
+
+    async fn watch_connections(
+        &self,
+        _: Request<v1::WatchConnectionsRequest>,
+    ) -> Result<Response<Self::WatchConnectionsStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn get_latest_input(
+        &self,
+        _: Request<v1::GetLatestInputRequest>,
+    ) -> Result<Response<v1::LatestInput>, Status> {
+        Ok(Response::new(v1::LatestInput::default()))
+    }
 }

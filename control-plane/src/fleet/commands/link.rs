@@ -141,6 +141,11 @@ impl Link {
         }
     }
 
+    /// Whether nobody waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting().as_ref().is_none_or(HashMap::is_empty)
+    }
+
     /// Lets everyone who waits know that no answer comes.
     pub(super) fn close(&self) {
         drop(self.waiting().take());

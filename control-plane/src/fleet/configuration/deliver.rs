@@ -4,125 +4,102 @@ use std::sync::Arc;
 
 use futures::Stream;
 use hookplane_proto::agent::v1::configuration_stream_response::Message as Told;
-use hookplane_proto::agent::v1::{
-    ConfigurationStreamRequest, Current, Delta, Held, Resource, SnapshotChunk,
-};
-use tokio::time::Instant;
+use hookplane_proto::agent::v1::{ConfigurationStreamRequest, Current};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 
+use super::aim::Aim;
 use super::session::Session;
 use crate::fleet::Ending;
-use crate::fleet::held::{Step, Versions};
-use crate::fleet::view::{PoolView, wire_key};
-
-/// Resources of one message, in bytes; the frame around them is small.
-const CHUNK: usize = 960 * 1_024;
+use crate::fleet::frame::Frame;
+use crate::fleet::held::Set;
+use crate::fleet::view::Move;
 
 /// What was sent and is not answered yet.
 pub(super) struct Sent {
     pub(super) nonce: u64,
-    pub(super) view: Arc<PoolView>,
+    pub(super) aim: Aim,
     /// What the agent then holds, when parked resources stay as they are.
-    pub(super) result: Versions,
+    pub(super) result: Arc<Set>,
     pub(super) deadline: Instant,
+    /// Of a snapshot: held until it is answered, so that only so many are under way.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl<I> Session<'_, I>
 where
     I: Stream<Item = Result<ConfigurationStreamRequest, Status>> + Unpin,
 {
-    pub(super) fn step(&self, held: &Versions, view: &PoolView) -> Step {
-        Step::between(held, &view.versions, &self.parked())
+    /// The way from what the agent holds.
+    pub(super) fn way(&self, from: &Set, aim: &Aim) -> Arc<Move> {
+        let parked = self.parked();
+        let base = self.observed.revision;
+        if parked.is_empty() && aim.is_shared() {
+            return aim.view.shared_move(from, base);
+        }
+        Arc::new(aim.view.own_move(from, &aim.set, &parked, base))
     }
 
-    pub(super) async fn say_current(&mut self, view: &PoolView) -> Result<(), Ending> {
-        let held = Some(held(view));
+    pub(super) async fn say_current(&mut self, aim: Aim) -> Result<(), Ending> {
+        let held = Some(aim.view.held(&aim.set));
+        self.now_at(&aim);
         self.say(Told::Current(Current { held })).await
     }
 
     /// Sends what changed, or everything when that is too much for one message.
-    pub(super) async fn say_delta(&mut self, view: Arc<PoolView>) -> Result<(), Ending> {
-        let step = match &self.held {
-            Some(held) => self.step(held, &view),
-            None => return self.say_snapshot(view).await,
+    pub(super) async fn say_delta(&mut self, aim: Aim) -> Result<(), Ending> {
+        let way = match &self.held {
+            Some(held) => self.way(held, &aim),
+            None => return self.say_snapshot(aim).await,
         };
-        let changed = || step.upserts.iter().filter_map(|key| view.resource(key));
-        if changed().map(|one| one.size).sum::<usize>() > CHUNK {
-            return self.say_snapshot(view).await;
-        }
+        let Some(delta) = way.delta.clone() else {
+            return self.say_snapshot(aim).await;
+        };
         self.nonce += 1;
-        let delta = Delta {
-            nonce: self.nonce,
-            held: Some(held(&view)),
-            base_revision: self.observed.revision,
-            upserts: changed().map(|one| one.resource.clone()).collect(),
-            removals: step.removals.iter().map(wire_key).collect(),
-            deleted_connections: view.deleted_since(self.observed.revision),
-        };
-        self.say(Told::Delta(delta)).await?;
-        self.await_answer(view, step.result);
+        self.send(Frame::delta(self.nonce, delta)).await?;
+        self.await_answer(aim, Arc::clone(&way.result), None);
         Ok(())
     }
 
-    /// Sends everything. A reader that does not keep up is cut off.
-    pub(super) async fn say_snapshot(&mut self, view: Arc<PoolView>) -> Result<(), Ending> {
-        let mut index = 0;
-        let mut bytes = 0;
-        let mut part: Vec<Resource> = Vec::new();
-        for prepared in view.resources() {
-            if bytes + prepared.size > CHUNK && !part.is_empty() {
-                let resources = std::mem::take(&mut part);
-                self.say_chunk(&view, index, false, resources).await?;
-                index += 1;
-                bytes = 0;
-            }
-            bytes += prepared.size;
-            part.push(prepared.resource.clone());
+    /// Sends everything. A reader that does not keep up is cut off; while too
+    /// many others are being sent everything, the agent is asked to come later.
+    pub(super) async fn say_snapshot(&mut self, aim: Aim) -> Result<(), Ending> {
+        let turn = self.streams.turn().await?;
+        let chunks = if aim.is_shared() {
+            aim.view.shared_chunks()
+        } else {
+            aim.view.own_chunks(&aim.set)
+        };
+        for chunk in chunks.iter() {
+            self.nonce += 1;
+            self.send(Frame::snapshot(self.nonce, chunk.clone()))
+                .await?;
         }
-        self.say_chunk(&view, index, true, part).await?;
-        let result = Versions::clone(&view.versions);
-        self.await_answer(view, result);
+        let result = Arc::clone(&aim.set);
+        self.await_answer(aim, result, Some(turn));
         Ok(())
     }
 
-    async fn say_chunk(
-        &mut self,
-        view: &PoolView,
-        index: u32,
-        last: bool,
-        resources: Vec<Resource>,
-    ) -> Result<(), Ending> {
-        self.nonce += 1;
-        let chunk = SnapshotChunk {
-            nonce: self.nonce,
-            held: Some(held(view)),
-            index,
-            last,
-            resources,
-            deleted_connections: if last {
-                view.deleted_since(0)
-            } else {
-                Vec::new()
-            },
-        };
-        self.say(Told::Snapshot(chunk)).await
-    }
-
-    fn await_answer(&mut self, view: Arc<PoolView>, result: Versions) {
+    fn await_answer(&mut self, aim: Aim, result: Arc<Set>, turn: Option<OwnedSemaphorePermit>) {
         self.awaited = Some(Sent {
             nonce: self.nonce,
-            view,
+            aim,
             result,
             deadline: Instant::now() + self.streams.timings.answer,
+            _turn: turn,
         });
     }
 }
 
-/// What a view makes an agent hold that refuses nothing.
-fn held(view: &PoolView) -> Held {
-    Held {
-        epoch: view.head.epoch.clone(),
-        revision: view.head.revision,
-        digest: view.digest.clone(),
+impl super::Streams {
+    /// Waits for the turn to send a snapshot, but not for long.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Ending> {
+        let turns = Arc::clone(&self.snapshots);
+        match timeout(self.timings.admission, turns.acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(Ending::Shutdown),
+            Err(_) => Err(Ending::Crowded),
+        }
     }
 }

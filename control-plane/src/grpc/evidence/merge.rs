@@ -54,6 +54,7 @@ pub(in crate::grpc) fn pages<R: Row>(parts: Vec<Part<R>>, limit: u32) -> (Vec<R>
     if let Some(horizon) = &horizon {
         rows.retain(|row| row.id() >= horizon.as_str());
     }
+    let within = rows.len();
     rows.truncate(limit as usize);
     let mut bytes = 0;
     let fitting = rows
@@ -65,7 +66,9 @@ pub(in crate::grpc) fn pages<R: Row>(parts: Vec<Part<R>>, limit: u32) -> (Vec<R>
         .count();
     rows.truncate(fitting.max(1));
     let more = horizon.is_some() || rows.len() < all;
+    // Nothing lies between the last row and where an agent stopped.
     let last = rows.last().map(|row| row.id().to_owned());
+    let last = last.filter(|_| horizon.is_none() || rows.len() < within);
     let pagination = Pagination {
         order_by: "created_at".to_owned(),
         dir: "desc".to_owned(),

@@ -3,7 +3,7 @@
 use hookplane_proto::agent::v1::CommandError;
 use tonic::{Code, Status};
 
-use super::{refused, unavailable};
+use super::{refused, unavailable, unavailable_for};
 use crate::domain::Agent;
 use crate::fleet::{AskError, Ending};
 use crate::store::agents::EnrolError;
@@ -13,9 +13,12 @@ const RECONNECT: &str = "open the stream again after a short, random wait";
 impl From<Ending> for Status {
     fn from(ending: Ending) -> Self {
         let message = ending.to_string();
+        let after = ending.retry_after().unwrap_or_default();
         match ending {
             Ending::Gone => Self::cancelled(message),
-            Ending::Shutdown => unavailable("SHUTTING_DOWN", message, RECONNECT),
+            Ending::Shutdown => unavailable_for("SHUTTING_DOWN", message, RECONNECT, after),
+            Ending::Aged => unavailable_for("STREAM_AGED", message, RECONNECT, after),
+            Ending::Crowded => unavailable_for("TOO_MANY_AGENTS", message, RECONNECT, after),
             Ending::Replaced => refused(
                 Code::Aborted,
                 "STREAM_REPLACED",

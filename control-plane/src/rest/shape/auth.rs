@@ -94,3 +94,10 @@ fn tags(schemes: &[Scheme]) -> String {
     let tags: Vec<&str> = schemes.iter().map(|scheme| scheme.tag).collect();
     tags.join(", ")
 }
+
+/// What `auth_type` may be.
+pub(super) fn choice(schemes: &[Scheme]) -> Value {
+    let mut tags: Vec<Value> = schemes.iter().map(|one| Value::from(one.tag)).collect();
+    tags.push(Value::Null);
+    serde_json::json!({ "enum": tags })
+}

@@ -46,7 +46,7 @@ fn end(object: &mut Object, name: &str, id_field: &str, at: &Path<'_>, faults: &
 }
 
 /// Members of the union, which are also what callers write as `type`.
-const RULES: [&str; 2] = ["filter", "retry"];
+pub(super) const RULES: [&str; 2] = ["filter", "retry"];
 
 pub(super) const RULE: Shape = Shape {
     message: "hookplane.v1.Rule",
@@ -64,11 +64,16 @@ pub(super) const RULE: Shape = Shape {
     },
 };
 
-/// Fields that FastHook's retry rule has not: shown when they say something.
-const LEFT_OUT: [&str; 3] = ["delays", "give_up_status_codes", "jitter_percent"];
+/// Fields that FastHook's rules have not: shown when they say something.
+const LEFT_OUT: [&str; 4] = [
+    "delays",
+    "give_up_status_codes",
+    "jitter_percent",
+    "filter_id",
+];
 
 fn says_nothing(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+    value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn read_rule(object: &mut Object, at: &Path<'_>, faults: &mut Faults) {

@@ -3,7 +3,7 @@
 use super::Shape;
 use super::auth::{self, Scheme};
 
-const SCHEMES: [Scheme; 7] = [
+pub(super) const SCHEMES: [Scheme; 7] = [
     Scheme {
         tag: "CUSTOM_HEADER",
         field: "custom_header",

@@ -54,7 +54,8 @@ fn number(descriptor: &EnumDescriptor, name: &str) -> Option<i32> {
         .map(|value| value.number())
 }
 
-fn names(descriptor: &EnumDescriptor) -> Vec<String> {
+/// As callers see them.
+pub(crate) fn names(descriptor: &EnumDescriptor) -> Vec<String> {
     descriptor
         .values()
         .filter(|value| value.number() != 0)

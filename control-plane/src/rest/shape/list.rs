@@ -39,3 +39,12 @@ pub(super) fn write_cursor(descriptor: &MessageDescriptor, object: &mut Object) 
         object.insert("next_cursor".to_owned(), next);
     }
 }
+
+/// Only the look-up of one resource asks the agents; elsewhere an empty list
+/// would say that there are none.
+pub(super) fn write_agents(object: &mut Object) {
+    let asked = |agents: &Value| agents.as_array().is_none_or(|agents| !agents.is_empty());
+    if object.contains_key("etag") {
+        object.retain(|key, value| key != "agents" || asked(value));
+    }
+}

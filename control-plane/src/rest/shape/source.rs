@@ -6,7 +6,7 @@ use super::auth::{self, Scheme};
 use super::{Object, Shape, unchanged_out};
 use crate::rest::fault::{Faults, Path};
 
-const SCHEMES: [Scheme; 4] = [
+pub(super) const SCHEMES: [Scheme; 4] = [
     Scheme {
         tag: "BASIC_AUTH",
         field: "basic",

@@ -142,7 +142,10 @@ fn free_json_keeps_every_kind_of_value() {
         "hookplane.v1.FilterRule",
         json!({"body": body, "path": "/x"}),
     );
-    assert_eq!(written, json!({"body": body, "path": "/x"}));
+    assert_eq!(
+        written,
+        json!({"body": body, "path": "/x", "filter_id": ""})
+    );
 }
 
 #[test]

@@ -1,0 +1,218 @@
+//! `hookplane.v1.ConfigurationService`: whole configurations, and the wait for agents.
+
+use std::time::Duration;
+
+use hookplane_proto::v1;
+use hookplane_proto::v1::configuration_service_server::ConfigurationService;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::changing::parts;
+use super::{caller, conditions, status};
+use crate::domain::Violation;
+use crate::fleet::{Condition, Fleet, Stand, Subject};
+use crate::service::{Applied, Configuration, ServiceError, Wanted, WantedConnection};
+use crate::wire::{connection, destination, filter, plan, source};
+
+type Reply<T> = Result<Response<T>, Status>;
+
+/// Within the deadline of every call.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const MOST_POOLS: usize = 1_000;
+
+pub struct ConfigurationApi {
+    configuration: Configuration,
+    fleet: Fleet,
+    longest_wait: Duration,
+}
+
+impl ConfigurationApi {
+    /// No wait is longer than `within`, which is what a call may take.
+    #[must_use]
+    pub fn new(configuration: Configuration, fleet: Fleet, within: Duration) -> Self {
+        Self {
+            configuration,
+            fleet,
+            longest_wait: LONGEST_WAIT.min(within / 2),
+        }
+    }
+
+    async fn answer(
+        &self,
+        team: &str,
+        applied: Applied,
+    ) -> Result<v1::ApplyConfigurationResponse, Status> {
+        let mut pools = self.configuration.store().pools_of_team(team).await?;
+        // Where a source was taken away its agents have to let go of it.
+        pools.extend(applied.steps.iter().filter_map(plan::pool_before));
+        pools.sort_unstable();
+        pools.dedup();
+        Ok(v1::ApplyConfigurationResponse {
+            changes: applied.steps.iter().map(plan::message).collect(),
+            revision: applied.revision,
+            pools,
+        })
+    }
+
+    /// How the live agents stand, and those that are away.
+    async fn stand(&self, subject: &Subject) -> Result<v1::WaitAppliedResponse, Status> {
+        let found = self.fleet.conditions(subject).await?;
+        let (live, away): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.connected);
+        let agents = u32::try_from(live.len()).unwrap_or(u32::MAX);
+        let behind: Vec<_> = live.into_iter().filter_map(lagging).collect();
+        let cut = |some: Vec<Condition>| {
+            let some = some.into_iter().take(conditions::MOST);
+            some.map(conditions::message).collect()
+        };
+        Ok(v1::WaitAppliedResponse {
+            applied: behind.is_empty(),
+            revision: subject.revision,
+            behind: cut(behind),
+            agents,
+            away: cut(away),
+        })
+    }
+}
+
+/// One that has not acknowledged it, or refuses some of what it was sent.
+fn lagging(mut condition: Condition) -> Option<Condition> {
+    if condition.stand == Stand::Applied {
+        let refused = condition.agent.refused.first()?;
+        condition.stand = Stand::Refused {
+            reason: refused.reason.clone(),
+            message: format!("{} {}: {}", refused.kind, refused.id, refused.message),
+        };
+    }
+    Some(condition)
+}
+
+fn wanted(asked: v1::ApplyConfigurationRequest) -> Result<Wanted, ServiceError> {
+    let mut faults = Vec::new();
+    let mut wanted = Wanted {
+        prune: prune(&asked.prune_label, &mut faults),
+        filters: asked.filters.into_iter().map(filter::draft).collect(),
+        ..Wanted::default()
+    };
+    for (place, message) in asked.sources.into_iter().enumerate() {
+        match source::draft(message) {
+            Ok(draft) => wanted.sources.push(draft),
+            Err(found) => faults.extend(inside("sources", place, found)),
+        }
+    }
+    for (place, message) in asked.destinations.into_iter().enumerate() {
+        match destination::draft(message) {
+            Ok(draft) => wanted.destinations.push(draft),
+            Err(found) => faults.extend(inside("destinations", place, found)),
+        }
+    }
+    for (place, message) in asked.connections.into_iter().enumerate() {
+        let source_name = message.source.as_ref().map(|end| end.name.clone());
+        let destination_name = message.destination.as_ref().map(|end| end.name.clone());
+        match connection::draft(message) {
+            Ok(draft) => wanted.connections.push(WantedConnection {
+                draft,
+                source_name: source_name.unwrap_or_default(),
+                destination_name: destination_name.unwrap_or_default(),
+            }),
+            Err(found) => faults.extend(inside("connections", place, found)),
+        }
+    }
+    if faults.is_empty() {
+        Ok(wanted)
+    } else {
+        Err(faults.into())
+    }
+}
+
+fn prune(label: &str, faults: &mut Vec<Violation>) -> Option<(String, String)> {
+    if label.is_empty() {
+        return None;
+    }
+    let pair = label.split_once('=').filter(|(key, _)| !key.is_empty());
+    if pair.is_none() {
+        let text = "a label is given as `key=value`";
+        faults.push(Violation::new("prune_label", text));
+    }
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+fn inside(list: &str, place: usize, faults: Vec<Violation>) -> impl Iterator<Item = Violation> {
+    let list = list.to_owned();
+    faults.into_iter().map(move |fault| Violation {
+        field: format!("{list}[{place}].{}", fault.field),
+        message: fault.message,
+    })
+}
+
+#[tonic::async_trait]
+impl ConfigurationService for ConfigurationApi {
+    async fn apply_configuration(
+        &self,
+        request: Request<v1::ApplyConfigurationRequest>,
+    ) -> Reply<v1::ApplyConfigurationResponse> {
+        let (call, asked) = parts(request)?;
+        let wanted = wanted(asked)?;
+        let applied = self.configuration.apply(&call, wanted).await?;
+        Ok(Response::new(self.answer(&call.team_id, applied).await?))
+    }
+
+    async fn wait_applied(
+        &self,
+        request: Request<v1::WaitAppliedRequest>,
+    ) -> Reply<v1::WaitAppliedResponse> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let store = self.configuration.store();
+        let newest = store.head().await?.revision;
+        if asked.revision > newest {
+            let text = format!(
+                "there is no revision {} yet; {newest} is the newest",
+                asked.revision
+            );
+            return Err(status::invalid(&[Violation::new("revision", text)]));
+        }
+        if asked.pools.len() > MOST_POOLS {
+            let text = format!("at most {MOST_POOLS} pools are possible");
+            return Err(status::invalid(&[Violation::new("pools", text)]));
+        }
+        if asked
+            .pools
+            .iter()
+            .any(|pool| pool.chars().any(char::is_control))
+        {
+            let text = "holds control characters, which nothing has";
+            return Err(status::invalid(&[Violation::new("pools", text)]));
+        }
+        let subject = Subject {
+            revision: if asked.revision == 0 {
+                newest
+            } else {
+                asked.revision
+            },
+            pools: match asked.pools {
+                none if none.is_empty() => store.pools_of_team(&team).await?,
+                pools => pools,
+            },
+            resources: Vec::new(),
+        };
+        let wait = match asked.timeout_ms {
+            0 => self.longest_wait,
+            millis => Duration::from_millis(u64::from(millis)).min(self.longest_wait),
+        };
+        let until = Instant::now() + wait;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let stand = self.stand(&subject).await?;
+            let pending = i32::from(v1::ConditionState::Pending);
+            // Who refuses will not change its mind by waiting.
+            let settled = stand.behind.iter().all(|one| one.state != pending);
+            if settled || Instant::now() + pause > until {
+                return Ok(Response::new(stand));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Watching configuration: the state, then every change of it.
+//!
+//! Nothing is queued for a watcher: what it has not read yet is read from the
+//! database when it asks for more, by pages and outside of transactions, so a slow
+//! one holds nothing and misses nothing but versions that were replaced meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, once, unfold};
+use hookplane_proto::v1;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use super::status::{refused, unavailable};
+use crate::store::config::Head;
+use crate::store::watch::{Cursor, Watched};
+use crate::store::{ConfigStore, StoreError};
+
+/// Watches at once, of all callers together.
+const MOST_WATCHES: usize = 512;
+
+/// What every watch needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Watches {
+    store: ConfigStore,
+    room: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// One thing that a watcher is told.
+pub(super) enum Told<R> {
+    Changed(Box<R>),
+    Deleted(String),
+    Mark(v1::WatchMark),
+}
+
+/// Where a watcher goes on.
+pub(super) struct Resume {
+    pub(super) team_id: String,
+    pub(super) epoch: String,
+    pub(super) revision: u64,
+}
+
+impl Watches {
+    #[must_use]
+    pub fn new(store: ConfigStore, shutdown: CancellationToken) -> Self {
+        Self {
+            store,
+            room: Arc::new(Semaphore::new(MOST_WATCHES)),
+            shutdown,
+        }
+    }
+
+    /// Follows one kind of a team.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED when too many watch.
+    pub(super) fn follow<R: Watched + 'static, M: Send + 'static>(
+        &self,
+        from: Resume,
+        message: impl Fn(Told<R>) -> M + Send + 'static,
+    ) -> Result<BoxStream<'static, Result<M, Status>>, Status> {
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let room = room.map_err(|_| {
+            let hint = "end watches that are not needed, or read the lists every now and then";
+            let text = format!("{MOST_WATCHES} watches are open already");
+            refused(Code::ResourceExhausted, "TOO_MANY_WATCHES", text, hint)
+        })?;
+        let watcher = Watcher::<R> {
+            store: self.store.clone(),
+            changes: self.store.changes(),
+            team_id: from.team_id,
+            epoch: from.epoch,
+            told: from.revision,
+            marked: false,
+            phase: Phase::Look,
+            ready: VecDeque::new(),
+            _room: room,
+        };
+        let items = unfold(Some(watcher), |watcher| async {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(item) => Some((Ok(item), Some(watcher))),
+                Err(error) => Some((Err(Status::from(error)), None)),
+            }
+        });
+        let stopping = once(async {
+            let hint = "watch again from the last mark when it is back";
+            Err(unavailable(
+                "SHUTTING_DOWN",
+                "the control plane is stopping",
+                hint,
+            ))
+        });
+        let items = items.map(move |item| item.map(&message));
+        let ends = self.shutdown.clone().cancelled_owned();
+        Ok(items.take_until(ends).chain(stopping).boxed())
+    }
+}
+
+struct Watcher<R> {
+    store: ConfigStore,
+    changes: watch::Receiver<u64>,
+    team_id: String,
+    epoch: String,
+    /// Everything up to this revision was told.
+    told: u64,
+    /// A mark was told: the watcher knows what it has.
+    marked: bool,
+    phase: Phase,
+    ready: VecDeque<Told<R>>,
+    _room: OwnedSemaphorePermit,
+}
+
+enum Phase {
+    /// At what there is.
+    Look,
+    Changed(Round, Cursor),
+    Deleted(Round, Cursor),
+    /// Until there is something new.
+    Wait,
+}
+
+/// From one look to the mark that ends it.
+struct Round {
+    head: Head,
+    /// The whole state is told.
+    reset: bool,
+    said_something: bool,
+}
+
+impl<R: Watched> Watcher<R> {
+    async fn next(&mut self) -> Result<Told<R>, StoreError> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(item);
+            }
+            self.phase = match std::mem::replace(&mut self.phase, Phase::Wait) {
+                Phase::Look => self.look().await?,
+                Phase::Changed(round, cursor) => self.changed(round, cursor).await?,
+                Phase::Deleted(round, cursor) => self.deleted(round, cursor).await?,
+                Phase::Wait => {
+                    let told = self.told;
+                    if self.changes.wait_for(|head| *head > told).await.is_err() {
+                        // Its sender lives in the store, which is here.
+                        std::future::pending::<()>().await;
+                    }
+                    Phase::Look
+                }
+            };
+        }
+    }
+
+    async fn look(&mut self) -> Result<Phase, StoreError> {
+        let (head, floor) = self.store.watch_floor().await?;
+        let first = self.epoch.is_empty() || self.told == 0;
+        let lost = self.epoch != head.epoch || self.told > head.revision || self.told < floor;
+        let reset = first || lost;
+        if reset {
+            self.told = 0;
+            self.ready.push_back(Told::Mark(v1::WatchMark {
+                epoch: head.epoch.clone(),
+                revision: 0,
+                reset: true,
+            }));
+        }
+        let cursor = Cursor::behind(self.told);
+        let round = Round {
+            head,
+            reset,
+            said_something: reset,
+        };
+        Ok(Phase::Changed(round, cursor))
+    }
+
+    async fn changed(&mut self, mut round: Round, cursor: Cursor) -> Result<Phase, StoreError> {
+        let page = self.store.changed::<R>(&self.team_id, &cursor).await?;
+        round.said_something |= !page.rows.is_empty();
+        let rows = page.rows.into_iter();
+        self.ready
+            .extend(rows.map(|row| Told::Changed(Box::new(row))));
+        Ok(match page.next {
+            Some(next) => Phase::Changed(round, next),
+            // Who was told the whole state knows of nothing that is gone.
+            None if round.reset => self.mark(round),
+            None => Phase::Deleted(round, Cursor::behind(self.told)),
+        })
+    }
+
+    async fn deleted(&mut self, mut round: Round, cursor: Cursor) -> Result<Phase, StoreError> {
+        let page = self.store.deleted(R::KIND, &self.team_id, &cursor).await?;
+        round.said_something |= !page.rows.is_empty();
+        self.ready.extend(page.rows.into_iter().map(Told::Deleted));
+        Ok(match page.next {
+            Some(next) => Phase::Deleted(round, next),
+            None => self.mark(round),
+        })
+    }
+
+    fn mark(&mut self, round: Round) -> Phase {
+        self.told = round.head.revision;
+        self.epoch.clone_from(&round.head.epoch);
+        if round.said_something || !self.marked {
+            self.marked = true;
+            self.ready.push_back(Told::Mark(v1::WatchMark {
+                epoch: round.head.epoch,
+                revision: round.head.revision,
+                reset: false,
+            }));
+        }
+        Phase::Wait
+    }
+}
