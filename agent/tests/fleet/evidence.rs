@@ -429,6 +429,6 @@ async fn free_text_finds_what_headers_and_bodies_hold_and_says_where_it_stopped(
     assert!(none.models.is_empty());
     assert_eq!(none.pagination.expect("a page").next, "", "all was read");
     let one = found(&mut questions, &header, 1).await;
-    assert_eq!(ids(&one), [newest.clone()]);
+    assert_eq!(ids(&one), std::slice::from_ref(&newest));
     assert_eq!(one.pagination.expect("a page").next, newest);
 }
