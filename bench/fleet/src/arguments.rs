@@ -64,6 +64,11 @@ impl Plan {
         if self.quick { 2 } else { self.rest_seconds }
     }
 
+    /// Whether the program is not the one that people run.
+    pub(crate) fn is_debug(&self) -> bool {
+        self.program.iter().any(|part| part == "debug")
+    }
+
     /// Whether it has the size that the goals name.
     pub(crate) fn is_goal(&self) -> bool {
         (self.agents(), self.sources(), self.connections()) == GOAL

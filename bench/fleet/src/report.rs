@@ -34,6 +34,12 @@ pub(crate) fn page(plan: &Plan, figures: &Figures) -> Result<String, std::fmt::E
             "\n**Not the size that the goals name** (1,000 agents, 10,000 sources, 30,000 connections)."
         )?;
     }
+    if plan.is_debug() {
+        writeln!(
+            out,
+            "\n**A debug build: the figures show that the bench works, and mean nothing else.**"
+        )?;
+    }
     writeln!(out, "\n## Machine and run\n")?;
     writeln!(out, "- {}", machine())?;
     writeln!(

@@ -15,6 +15,8 @@ use crate::store::{InvalidPage, StoreError};
 const DOMAIN: &str = "hookplane";
 /// More of them would help nobody, and they travel in a header.
 const MAX_FAULTS: usize = 16;
+/// The API's own reference, on the port that answered.
+const HELP: &str = "/docs";
 const RETRY: Duration = Duration::from_secs(5);
 
 /// A status with a machine-readable reason and a hint that says what to do next.
@@ -63,6 +65,7 @@ pub fn unavailable_for(
     let mut details = ErrorDetails::new();
     details
         .set_error_info(reason, DOMAIN, metadata(hint, &[]))
+        .add_help_link(hint, HELP)
         .set_retry_info(Some(after));
     Status::with_error_details(Code::Unavailable, message, details)
 }
@@ -190,7 +193,9 @@ fn status(
     fields: Vec<tonic_types::FieldViolation>,
 ) -> Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, metadata(hint, facts));
+    details
+        .set_error_info(reason, DOMAIN, metadata(hint, facts))
+        .add_help_link(hint, HELP);
     if !fields.is_empty() {
         details.set_bad_request(fields);
     }

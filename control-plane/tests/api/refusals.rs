@@ -352,3 +352,23 @@ async fn lists_refuse_a_bad_limit_order_or_token() {
         assert_refuses(&refused, field, "");
     }
 }
+
+#[tokio::test]
+async fn every_refusal_says_what_to_do_next_and_where_to_read_on() {
+    let plane = Plane::on_sqlite().await;
+    let refused = plane.create_source(v1::Source::default()).await;
+    let refused = refused.expect_err("it has no name");
+    let details = refused.get_error_details();
+    let help = details.help().expect("help is there");
+    assert_eq!(help.links[0].url, "/docs");
+    assert!(!help.links[0].description.is_empty());
+    for (path, kind) in [
+        ("/openapi.json", "application/json"),
+        ("/docs", "text/html"),
+    ] {
+        let (status, headers, _) = super::http::send(&plane, "GET", path, &[], "").await;
+        assert_eq!(status, 200, "{path}");
+        let told = headers["content-type"].to_str().expect("plain text");
+        assert!(told.starts_with(kind), "{path}: {told}");
+    }
+}

@@ -361,3 +361,67 @@ async fn who_comes_during_a_hold_gets_what_was_before_also_from_a_new_process() 
     both.sort();
     assert_eq!(talk.apply().await, Got::Delta(both, Vec::new()));
 }
+
+/// The path that the first connection of a source lets through.
+fn path(talk: &Talk, id: &str) -> String {
+    let one = &talk.held.resources[&("source", id.to_owned())];
+    let Some(Body::Source(group)) = &one.body else {
+        panic!("it is no source");
+    };
+    let rule = group.connections[0].rules[0].rule.clone();
+    let Some(v1::rule::Rule::Filter(filter)) = rule else {
+        panic!("the rule is no filter: {rule:?}");
+    };
+    match filter.path.and_then(|path| path.kind) {
+        Some(prost_types::value::Kind::StringValue(path)) => path,
+        other => panic!("{other:?} is no path"),
+    }
+}
+
+#[tokio::test]
+async fn a_stored_filter_is_held_back_and_returned_with_the_connections_that_use_it() {
+    let scene = Scene::with_hold(0).await;
+    let plane = &scene.plane;
+    let source = plane.source("ours", "default").await;
+    let (_, connection) = plane.connect(&source, "billing").await;
+    let filter = plane.filter("invoices", "/invoices").await;
+    plane.filter_by(&connection, &filter).await;
+    let promote = v1::PromoteRolloutRequest {
+        id: scene.rollout().await.id,
+        reason: String::new(),
+    };
+    plane
+        .rollouts()
+        .promote_rollout(promote)
+        .await
+        .expect("promoted");
+    plane.filter("invoices", "/paid").await;
+    let head = plane.config.head().await.expect("a head").revision;
+    let (plane, (_, mut first), (_, mut rest)) = scene.apart().await;
+    while first.held.revision < head {
+        first.apply().await;
+    }
+    while rest.held.revision < head - 1 {
+        rest.apply().await;
+    }
+    assert_eq!(path(&first, &source.id), "/paid");
+    assert_eq!(path(&rest, &source.id), "/invoices");
+    let fresh = TestAgent::enrolled(&plane, "edge-3", "default").await;
+    let mut anew = fresh.configuration(Holding::default()).await;
+    anew.apply().await;
+    assert_eq!(path(&anew, &source.id), "/invoices", "put over the newest");
+    let back = v1::ReturnRolloutRequest {
+        id: newest(&plane).await.id,
+        reason: String::new(),
+    };
+    plane
+        .rollouts()
+        .return_rollout(back)
+        .await
+        .expect("returned");
+    first.apply().await;
+    assert_eq!(path(&first, &source.id), "/invoices");
+    let stored = plane.config.filter(&plane.team, &filter.id).await;
+    let stored = stored.expect("read").expect("there");
+    assert_eq!(stored.spec.conditions, filter.spec.conditions);
+}
