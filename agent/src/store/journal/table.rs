@@ -47,8 +47,6 @@ pub(super) struct KeyRow {
     pub(super) request_id: String,
     pub(super) expires_at: u64,
     pub(super) position: Position,
-    /// It stood elsewhere before.
-    pub(super) moved: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,11 +142,6 @@ impl Backlog {
         if let Some(slot) = self.slot(status) {
             *slot = slot.saturating_sub(1);
         }
-    }
-
-    /// All of them.
-    pub(super) const fn pending(&self) -> u64 {
-        self.scheduled + self.queued + self.hold
     }
 
     fn slot(&mut self, status: EventStatus) -> Option<&mut u64> {

@@ -11,7 +11,7 @@ use hookplane_journal::{Appending, Position, Record};
 
 use super::super::changes::Settling;
 use super::super::entry::{self, Entry, Head};
-use super::super::index::upkeep::{self, RequestBelow};
+use super::super::index::upkeep::{self, KeyBelow, RequestBelow};
 use super::super::index::{failed, history, read};
 use super::super::payloads::Unreadable;
 use super::super::table::is_pending;
@@ -160,18 +160,23 @@ impl Follower {
 
     /// Known messages and reports that wait.
     fn carry_rest(&mut self, below: Position) -> Result<bool, StoreError> {
+        // The index has them where they were moved to; here they are not needed any more.
+        if let Some((moved, below)) = self.volume.moved_keys.take() {
+            return Ok(self.forget(moved, below));
+        }
         let keys = upkeep::keys_below(&self.reader, below, KEYS)?;
         if !keys.is_empty() {
             let now = self.volume.now;
             let (needed, expired): (Vec<_>, Vec<_>) =
-                keys.into_iter().partition(|key| key.expires_at > now);
+                keys.into_iter().partition(|key| key.entry.expires_at > now);
             if !needed.is_empty() {
-                self.write(entry::keys_record(&needed))?;
+                let entries: Vec<_> = needed.iter().map(|key| key.entry.clone()).collect();
+                self.write(entry::keys_record(&entries))?;
                 self.wait_for_index();
+                self.volume.moved_keys = Some((needed, below));
             }
             if !expired.is_empty() {
-                let running = self.begin(move |db| upkeep::forget_keys(db, &expired));
-                self.upkeep = Some(Upkeep::Small(running));
+                self.forget(expired, below);
             }
             return Ok(true);
         }
@@ -185,6 +190,13 @@ impl Follower {
             None => Ok(false),
             Some((sequence, at)) => self.carry_report(sequence, at),
         }
+    }
+
+    /// Always true: there is something under way.
+    fn forget(&mut self, keys: Vec<KeyBelow>, below: Position) -> bool {
+        let running = self.begin(move |db| upkeep::forget_keys(db, &keys, below));
+        self.upkeep = Some(Upkeep::Small(running));
+        true
     }
 
     /// Whether what is moved may use the space kept for the ends of deliveries. It makes a whole

@@ -71,7 +71,6 @@ impl Follower {
                         request_id: entry.request_id,
                         expires_at: entry.expires_at,
                         position: at,
-                        moved: true,
                     };
                     self.key(entry.key, row);
                 }
@@ -96,7 +95,6 @@ impl Follower {
                 request_id: request.id.clone(),
                 expires_at,
                 position: at,
-                moved: false,
             };
             self.key(key, row);
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use hookplane_journal::{AppendError, Appending, Position, SegmentInfo};
 
 use super::super::entry;
+use super::super::index::upkeep::KeyBelow;
 use super::super::index::{failed, upkeep};
 use super::Follower;
 use super::age::Walk;
@@ -66,8 +67,12 @@ pub(in super::super) struct Volume {
     pub(super) after: Position,
     /// Whether what is pending leaves too little room, and when that was found.
     crowded: Option<(Instant, bool)>,
+    /// Bytes of what is pending, by the same estimate.
+    pending: u64,
     /// What moving came to since it began, and whether that was in vain.
     pub(super) pass: Pass,
+    /// Known messages that were moved, and below what they need not stand any more.
+    pub(super) moved_keys: Option<(Vec<KeyBelow>, Position)>,
     /// Bytes moved since a segment was given up, some of it perhaps into the reserve.
     pub(super) borrowed: u64,
     /// Bytes of a try, on average.
@@ -99,7 +104,9 @@ impl Volume {
             cursor: Position::START,
             after: Position::START,
             crowded: None,
+            pending: 0,
             pass: Pass::default(),
+            moved_keys: None,
             borrowed: 0,
             try_bytes: TRY_BYTES,
         }
@@ -220,7 +227,7 @@ impl Follower {
         let pressed = self.volume.index_full || self.parts.bytes_kept() > self.volume.most;
         if !pressed {
             self.volume.pass = Pass::default();
-        } else if self.moves_in_vain(oldest) || self.is_crowded()? {
+        } else if self.is_crowded()? || self.moves_in_vain(oldest) {
             return self.clear_front(below);
         }
         self.volume.stuck = false;
@@ -282,13 +289,14 @@ impl Follower {
         Ok(if begun { Slice::More } else { Slice::Done })
     }
 
-    /// Whether moving everything once did not make room.
+    /// Whether moving everything once did not make room. Asked behind `is_crowded`, which estimates.
     fn moves_in_vain(&mut self, oldest: SegmentInfo) -> bool {
         let newest = self.parts.journal.end().unwrap_or(Position::START).segment;
-        let backlog = self.facts.backlog.pending();
+        let pending = self.volume.pending;
+        let stretch = (oldest.sequence, newest);
         self.volume
             .pass
-            .is_in_vain(oldest.sequence, newest, backlog)
+            .is_in_vain(stretch, pending, Instant::now())
     }
 
     /// Whether what is pending takes so much of the volume that moving it makes too little room.
@@ -309,6 +317,7 @@ impl Follower {
         let room = self.volume.most.saturating_sub(besides);
         let whole = segments.iter().map(|segment| segment.bytes).max();
         let crowded = leaves_too_little(pending, room.into(), whole.unwrap_or(1).into());
+        self.volume.pending = u64::try_from(pending).unwrap_or(u64::MAX);
         self.volume.crowded = Some((Instant::now(), crowded));
         Ok(crowded)
     }

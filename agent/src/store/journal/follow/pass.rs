@@ -4,10 +4,13 @@
 //! once. Refuses to know what is moved. Invariant: while nothing is delivered each pending request is
 //! moved once, however small the volume.
 
+use std::time::{Duration, Instant};
+
 /// Of what was given up so much has to have become free: one part in so many.
 const GAIN: u64 = 4;
-/// Moving is tried again when so much of the backlog is gone: one part in so many.
-const FEWER: u64 = 8;
+/// Moving is tried again when so much of what is pending is gone, one part in so many, and after a while.
+const LESS: u64 = 8;
+const AGAIN: Duration = Duration::from_secs(300);
 
 /// What moving came to since it began.
 #[derive(Clone, Debug, Default)]
@@ -17,15 +20,20 @@ pub(super) struct Pass {
     /// Bytes of segments given up, and of what was moved out of them.
     pub(super) given_up: u64,
     pub(super) moved: u64,
-    /// Events that were pending when a pass had been in vain.
-    in_vain_at: Option<u64>,
+    /// When a pass had been in vain, and bytes that were pending then, about.
+    in_vain: Option<(Instant, u64)>,
 }
 
 impl Pass {
     /// Asked before more is moved. A pass ends when the oldest segment was written after it began.
-    pub(super) fn is_in_vain(&mut self, oldest: u32, newest: u32, backlog: u64) -> bool {
-        if let Some(then) = self.in_vain_at {
-            if backlog >= then - then / FEWER {
+    pub(super) fn is_in_vain(
+        &mut self,
+        (oldest, newest): (u32, u32),
+        pending: u64,
+        now: Instant,
+    ) -> bool {
+        if let Some((at, then)) = self.in_vain {
+            if pending > then - then / LESS && now < at + AGAIN {
                 return true;
             }
             *self = Self::default();
@@ -36,7 +44,7 @@ impl Pass {
                 let in_vain = gained < self.given_up / GAIN;
                 *self = Self {
                     through: Some(newest),
-                    in_vain_at: in_vain.then_some(backlog),
+                    in_vain: in_vain.then_some((now, pending)),
                     ..Self::default()
                 };
                 in_vain
@@ -78,17 +86,39 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_that_gained_less_than_a_quarter_was_in_vain_until_the_backlog_is_smaller() {
+    fn a_pass_that_gained_less_than_a_quarter_was_in_vain_until_less_is_pending_or_a_while() {
+        let now = Instant::now();
         let mut pass = Pass::default();
-        assert!(!pass.is_in_vain(1, 8, 80));
+        assert!(!pass.is_in_vain((1, 8), 650, now));
         pass.given_up = 800;
         pass.moved = 650;
-        assert!(!pass.is_in_vain(8, 14, 80), "it has not come through yet");
-        assert!(pass.is_in_vain(9, 15, 80));
-        assert!(pass.is_in_vain(9, 15, 70));
-        assert!(!pass.is_in_vain(9, 15, 69), "it is never tried again");
+        assert!(
+            !pass.is_in_vain((8, 14), 650, now),
+            "it has not come through yet"
+        );
+        assert!(pass.is_in_vain((9, 15), 650, now));
+        assert!(pass.is_in_vain((9, 15), 600, now));
+        let mut late = pass.clone();
+        assert!(
+            !late.is_in_vain((9, 15), 650, now + AGAIN),
+            "it lasts for ever"
+        );
+        assert!(
+            !pass.is_in_vain((9, 15), 560, now),
+            "it is never tried again"
+        );
         pass.given_up = 800;
         pass.moved = 500;
-        assert!(!pass.is_in_vain(16, 22, 69), "what makes room is given up");
+        assert!(
+            !pass.is_in_vain((16, 22), 560, now),
+            "what makes room is given up"
+        );
+        pass.given_up = 800;
+        pass.moved = 800;
+        assert!(pass.is_in_vain((23, 29), 0, now + AGAIN));
+        assert!(
+            !pass.is_in_vain((23, 29), 0, now + AGAIN * 2),
+            "nothing pending is stuck"
+        );
     }
 }

@@ -10,7 +10,6 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 
 use super::compact::unpack;
-use super::periods;
 use super::read::{self, Found, collect, named_attempt, packed, whole};
 use super::{rows, signed};
 use crate::ids::{IdMint, Kind};
@@ -25,6 +24,11 @@ const MOST_WALKS: usize = 64;
 const LATE_IDS: u64 = 60_000;
 /// Times in ids have 48 bits.
 const LAST_TIME: u64 = (1 << 48) - 1;
+
+/// By which message ids are kept: stretches of four segments of the journal, as the schema says it.
+const SEGMENTS: &str = "WITH RECURSIVE period (number) AS (SELECT min(position) >> 34 FROM request
+    UNION ALL SELECT number + 1 FROM period
+    WHERE number < (SELECT max(position) >> 34 FROM request)) SELECT number FROM period";
 
 /// Conditions joined by AND, with their parameters.
 #[derive(Clone, Default)]
@@ -228,10 +232,7 @@ pub(super) fn request_walk(query: &RequestQuery, before: Option<&String>) -> Wal
         None => {}
     }
     let index = if query.message_id.is_some() {
-        let periods = periods::all_of("request");
-        filter
-            .terms
-            .push(format!("position >> {} IN ({periods})", periods::SHIFT));
+        filter.terms.push(format!("position >> 34 IN ({SEGMENTS})"));
         "request_by_message"
     } else if query.rejected == Some(true) {
         "request_rejected"

@@ -7,7 +7,6 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::compact::{pack, unpack};
-use super::periods;
 use super::rows::{self, Read};
 use super::{failed, signed};
 use crate::ids::Kind;
@@ -137,13 +136,9 @@ pub(in super::super) fn dead_branches(
 }
 
 /// Of several the one that is known for longest: it was accepted last.
-pub(super) fn known_sql() -> String {
-    format!(
-        "SELECT request_id FROM dedupe WHERE period IN ({}) AND key = ?1 AND expires_at > ?2
-         ORDER BY expires_at DESC LIMIT 1",
-        periods::all_of("dedupe")
-    )
-}
+pub(super) const KNOWN: &str = "SELECT request_id FROM dedupe
+    WHERE period IN (SELECT number FROM period WHERE latest_expiry > ?2)
+    AND key = ?1 AND expires_at > ?2 ORDER BY expires_at DESC LIMIT 1";
 
 /// The request that a message belongs to, while it counts as known.
 pub(in super::super) fn known(
@@ -151,7 +146,7 @@ pub(in super::super) fn known(
     key: &Key,
     now: u64,
 ) -> Result<Option<String>, StoreError> {
-    db.prepare_cached(&known_sql())
+    db.prepare_cached(KNOWN)
         .and_then(|mut find| {
             let request_id = |row: &Row<'_>| unpack(row, 0, Kind::Request);
             find.query_row(params![key.as_slice(), signed(now)], request_id)

@@ -85,16 +85,23 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Read<EventRecord>> {
         Err(error) => return broken(&error),
     };
     let parent = maybe_unpack(row, 19, Kind::Event)?;
+    // The index lost what a number stands for.
+    let mut names: [Option<String>; 4] = [row.get(1)?, row.get(3)?, row.get(4)?, row.get(5)?];
+    if names.iter().any(Option::is_none) {
+        return broken(&"a name is missing");
+    }
+    let [team_id, connection_id, source_id, destination_id] =
+        names.each_mut().map(|name| name.take().unwrap_or_default());
     let retry = kind.zip(parent).map(|(kind, parent_event_id)| Lineage {
         kind,
         parent_event_id,
     });
     Ok(Ok(EventRecord {
-        team_id: row.get(1)?,
+        team_id,
         request_id: unpack(row, 2, Kind::Request)?,
-        connection_id: row.get(3)?,
-        source_id: row.get(4)?,
-        destination_id: row.get(5)?,
+        connection_id,
+        source_id,
+        destination_id,
         event_type: row.get(6)?,
         status,
         attempts: row.get(8)?,

@@ -11,8 +11,8 @@ const VERSION: i64 = 4;
 /// time, and the partial indexes on it are as small as the backlog; those on what was refused or failed
 /// are small, too, as long as that is rare. Every index costs each write, so there is none on what is
 /// seldom asked for, and none but partial ones on what changes. Keys and message ids come in no order:
-/// spread over all there are, each would write a page of its own, so they are kept by period, a few
-/// segments of the journal (`periods`), and looked up in each. `stopping` has the connections whose
+/// spread over all there are, each would write a page of its own, so they are kept by period and
+/// looked up in each (`periods`); message ids by a few segments of the journal. `stopping` has the connections whose
 /// pending events are being cancelled bit by bit, `spared` what became pending there meanwhile.
 const TABLES: &str = "
 CREATE TABLE name (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -34,7 +34,7 @@ CREATE TABLE request (
 CREATE UNIQUE INDEX request_by_id ON request (id);
 CREATE INDEX request_by_team ON request (team, id);
 CREATE INDEX request_rejected ON request (team, id) WHERE rejected <> 0;
-CREATE INDEX request_by_source ON request (source, id);
+CREATE INDEX request_by_source ON request (team, source, id);
 CREATE INDEX request_by_message ON request (position >> 34, message_id, id)
 WHERE message_id IS NOT NULL;
 
@@ -63,7 +63,7 @@ CREATE TABLE event (
 ) WITHOUT ROWID;
 CREATE INDEX event_by_request ON event (request_id, id);
 CREATE INDEX event_by_team ON event (team, id);
-CREATE INDEX event_by_connection ON event (connection, id);
+CREATE INDEX event_by_connection ON event (team, connection, id);
 CREATE INDEX event_failed ON event (team, id) WHERE status = 5;
 CREATE INDEX event_pending ON event (team, id) WHERE due_at IS NOT NULL;
 CREATE INDEX event_due ON event (connection, destination, due_at, id) WHERE due_at IS NOT NULL;
@@ -81,6 +81,11 @@ CREATE INDEX attempt_by_team ON attempt (team, id);
 CREATE INDEX attempt_failed ON attempt (team, id) WHERE successful = 0;
 CREATE INDEX attempt_by_event ON attempt (event_id, id);
 
+CREATE TABLE period (
+    number INTEGER PRIMARY KEY,
+    keys INTEGER NOT NULL,
+    latest_expiry INTEGER NOT NULL
+);
 CREATE TABLE dedupe (
     period INTEGER NOT NULL,
     key BLOB NOT NULL,

@@ -233,22 +233,32 @@ pub(in super::super) struct RequestBelow {
     pub(in super::super) free: bool,
 }
 
+/// A known message, and where the index has it.
+#[derive(Clone, Debug)]
+pub(in super::super) struct KeyBelow {
+    pub(in super::super) entry: KeyEntry,
+    period: i64,
+}
+
 /// Known messages whose record stands below a position.
 pub(in super::super) fn keys_below(
     db: &Connection,
     below: Position,
     limit: u32,
-) -> Result<Vec<KeyEntry>, StoreError> {
+) -> Result<Vec<KeyBelow>, StoreError> {
     db.prepare_cached(
-        "SELECT key, request_id, expires_at FROM dedupe WHERE position < ?1
+        "SELECT key, request_id, expires_at, period FROM dedupe WHERE position < ?1
          ORDER BY position LIMIT ?2",
     )
     .and_then(|mut find| {
         find.query_map(params![signed(below.to_u64()), limit], |row| {
-            Ok(KeyEntry {
-                key: row.get(0)?,
-                request_id: unpack(row, 1, Kind::Request)?,
-                expires_at: rows::unsigned(row, 2)?,
+            Ok(KeyBelow {
+                entry: KeyEntry {
+                    key: row.get(0)?,
+                    request_id: unpack(row, 1, Kind::Request)?,
+                    expires_at: rows::unsigned(row, 2)?,
+                },
+                period: row.get(3)?,
             })
         })?
         .collect()
@@ -256,19 +266,22 @@ pub(in super::super) fn keys_below(
     .map_err(failed)
 }
 
+/// Forgets these where they stand below a position: one that was written again since stays.
 pub(in super::super) fn forget_keys(
     db: &mut Connection,
-    keys: &[KeyEntry],
+    keys: &[KeyBelow],
+    below: Position,
 ) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     {
-        let mut delete = transaction.prepare_cached(&format!(
-            "DELETE FROM dedupe WHERE period IN ({}) AND key = ?1 AND expires_at <= ?2",
-            periods::all_of("dedupe")
-        ))?;
-        for entry in keys {
-            // One that was accepted again since stays.
-            delete.execute(params![entry.key.as_slice(), signed(entry.expires_at)])?;
+        let mut delete = transaction.prepare_cached(
+            "DELETE FROM dedupe WHERE period = ?1 AND key = ?2 AND position < ?3",
+        )?;
+        for key in keys {
+            let place = params![key.period, key.entry.key.as_slice(), signed(below.to_u64())];
+            if delete.execute(place)? > 0 {
+                periods::shrink(&transaction, key.period)?;
+            }
         }
     }
     transaction.commit()

@@ -194,19 +194,17 @@ fn put_keys(db: &Connection, table: &Table) -> rusqlite::Result<()> {
          request_id = excluded.request_id, expires_at = excluded.expires_at,
          position = excluded.position WHERE excluded.expires_at >= dedupe.expires_at",
     )?;
-    // Where it stood before it was carried forward; what was accepted since expires later.
-    let mut leave = db.prepare_cached(&format!(
-        "DELETE FROM dedupe WHERE period IN ({}) AND key = ?1 AND expires_at <= ?2",
-        periods::all_of("dedupe")
-    ))?;
     let mut keys: Vec<_> = table.keys.iter().collect();
-    keys.sort_unstable_by_key(|(key, row)| (periods::of(row.position), **key));
+    if keys.is_empty() {
+        return Ok(());
+    }
+    keys.sort_unstable_by_key(|(key, _)| **key);
+    let period = periods::current(db)?;
+    let latest = keys.iter().map(|(_, row)| row.expires_at).max();
+    periods::grow(db, period, keys.len() as i64, latest.unwrap_or(0))?;
     for (key, row) in keys {
-        if row.moved {
-            leave.execute(params![key.as_slice(), signed(row.expires_at)])?;
-        }
         put.execute(params![
-            periods::of(row.position),
+            period,
             key.as_slice(),
             pack(Kind::Request, &row.request_id),
             signed(row.expires_at),

@@ -103,7 +103,7 @@ fn what_is_due_and_what_belongs_to_a_request_is_looked_up_without_a_scan() {
         "SELECT * FROM event WHERE request_id = ? ORDER BY id DESC LIMIT 9",
         "SELECT count(*) FROM event JOIN attempt ON event_id = event.id WHERE request_id = ?",
         "SELECT * FROM repeat WHERE request_id = ? ORDER BY received_at DESC, place DESC LIMIT 9",
-        read::known_sql().as_str(),
+        read::KNOWN,
         "UPDATE event SET due_at = NULL WHERE connection = ?1 AND due_at IS NOT NULL",
         "DELETE FROM attempt WHERE event_id IN (SELECT id FROM event WHERE request_id = ?1)",
         "DELETE FROM event WHERE request_id = ?1",
