@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/rollout.proto",
         "hookplane/v1/metrics.proto",
         "hookplane/v1/api_key.proto",
+        "hookplane/v1/audit.proto",
+        "hookplane/v1/installation.proto",
         "hookplane/agent/v1/enrolment.proto",
         "hookplane/agent/v1/configuration.proto",
         "hookplane/agent/v1/commands.proto",

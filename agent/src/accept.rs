@@ -220,6 +220,9 @@ impl Acceptor {
         };
         place.verified();
         let source = Arc::clone(verified.source());
+        if let Some(version) = verified.secret_version {
+            self.meter.verified(&source, version);
+        }
         let keeping = Keeping {
             store: Arc::clone(&self.store),
             meter: Arc::clone(&self.meter),

@@ -80,6 +80,8 @@ pub struct Taken {
     pub sources: Vec<(String, String, String, SourceTally)>,
     /// With team and destination.
     pub destinations: Vec<(String, String, DestinationTally)>,
+    /// With team, source and number of the secret: how many requests it verified.
+    pub secrets: Vec<(String, String, u32, u64)>,
 }
 
 /// Shared by all stages.
@@ -94,6 +96,8 @@ pub struct Meter {
 struct SourceEntry {
     team_id: String,
     by_type: HashMap<String, SourceTally>,
+    /// Requests verified by each secret; as many as a source has secrets.
+    by_secret: Vec<(u32, u64)>,
     totals: SourceTotals,
 }
 
@@ -114,17 +118,7 @@ impl Meter {
         took: Duration,
     ) {
         let mut shard = self.sources.of(&source.id);
-        if !shard.contains_key(&source.id) {
-            let entry = SourceEntry {
-                team_id: source.team_id.clone(),
-                by_type: HashMap::new(),
-                totals: self.totals.of_source(&source.id),
-            };
-            shard.insert(source.id.clone(), entry);
-        }
-        let Some(entry) = shard.get_mut(&source.id) else {
-            return;
-        };
+        let entry = self.entry(&mut shard, source);
         entry.totals.count(&self.totals, &source.id, ending, took);
         let tally = of_type(&mut entry.by_type, event_type.unwrap_or_default());
         tally.received += 1;
@@ -137,6 +131,34 @@ impl Meter {
             Ending::Repeat => tally.repeats += 1,
             Ending::Rejected(_) => tally.rejected += 1,
         }
+    }
+
+    /// A secret of a source verified a request.
+    pub fn verified(&self, source: &Source, version: u32) {
+        let mut shard = self.sources.of(&source.id);
+        let counts = &mut self.entry(&mut shard, source).by_secret;
+        match counts.iter_mut().find(|(known, _)| *known == version) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((version, 1)),
+        }
+    }
+
+    fn entry<'s>(
+        &self,
+        shard: &'s mut HashMap<String, SourceEntry>,
+        source: &Source,
+    ) -> &'s mut SourceEntry {
+        // Looked up by the borrowed id first: the entry API would want a copy each time.
+        if !shard.contains_key(&source.id) {
+            let entry = SourceEntry {
+                team_id: source.team_id.clone(),
+                by_type: HashMap::new(),
+                by_secret: Vec::new(),
+                totals: self.totals.of_source(&source.id),
+            };
+            shard.insert(source.id.clone(), entry);
+        }
+        shard.get_mut(&source.id).expect("inserted above")
     }
 
     /// A call was answered before it belonged to a source, or could not be kept.
@@ -196,6 +218,10 @@ impl Meter {
                 let team = entry.team_id.clone();
                 taken.sources.push((team, id.to_owned(), event_type, tally));
             }
+            for (version, count) in entry.by_secret.drain(..) {
+                let team = entry.team_id.clone();
+                taken.secrets.push((team, id.to_owned(), version, count));
+            }
         });
         self.destinations.each(|id, entry| {
             if entry.tally.attempts > 0 {
@@ -211,7 +237,8 @@ impl Meter {
     pub fn forget_missing(&self, configuration: &Configuration) {
         let known = &configuration.sources;
         self.sources.keep(|id, entry| {
-            let keep = known.contains_key(id) || !entry.by_type.is_empty();
+            let counted = !entry.by_type.is_empty() || !entry.by_secret.is_empty();
+            let keep = known.contains_key(id) || counted;
             if !keep {
                 entry.totals.remove(&self.totals, id);
             }
@@ -236,7 +263,7 @@ impl Meter {
 impl Taken {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.destinations.is_empty()
+        self.sources.is_empty() && self.destinations.is_empty() && self.secrets.is_empty()
     }
 }
 
@@ -360,5 +387,16 @@ mod tests {
             (tally.received, tally.bytes, tally.accept_latency.count),
             (3, 21, 1)
         );
+    }
+
+    #[test]
+    fn what_each_secret_verified_is_counted_once() {
+        let (meter, source) = (Meter::default(), source("src_1"));
+        for version in [1, 2, 1] {
+            meter.verified(&source, version);
+        }
+        let told = |version, count| ("tm_1".to_owned(), "src_1".to_owned(), version, count);
+        assert_eq!(meter.take().secrets, [told(1, 2), told(2, 1)]);
+        assert!(meter.take().is_empty(), "a count was given twice");
     }
 }

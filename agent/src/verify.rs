@@ -22,6 +22,8 @@ pub struct Verified {
     body: Option<Body>,
     /// Scheme and secret; `None` where the source demands nothing.
     pub verified_by: Option<String>,
+    /// Number of the secret that matched, where secrets have one.
+    pub secret_version: Option<u32>,
     pub challenge: Option<Challenge>,
     pub message_id: Option<String>,
     pub event_type: Option<String>,
@@ -81,6 +83,7 @@ pub fn verify(received: Received) -> Result<Verified, Box<Disbelieved>> {
                 call,
                 body,
                 verified_by: verdict.verified_by,
+                secret_version: verdict.secret_version,
                 challenge: verdict.challenge,
                 message_id,
                 event_type,

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::apply::ApplyArgs;
+use crate::audit::AuditVerb;
 use crate::dev::DevArgs;
 use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
 use crate::export::ExportArgs;
@@ -11,8 +12,10 @@ use crate::keys::KeysVerb;
 use crate::output::Format;
 use crate::resources::{ConnectionFlags, DestinationFlags, SourceFlags, Verb};
 use crate::rollouts::RolloutsVerb;
+use crate::secrets::SecretsVerb;
 use crate::send::SendArgs;
 use crate::session::SessionArgs;
+use crate::teams::TeamsVerb;
 
 /// Webhooks in, proven, stored, delivered, seen.
 #[derive(Clone, Debug, Parser)]
@@ -96,6 +99,15 @@ pub(crate) enum Command {
     /// API keys
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// Who changed what
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// The keys under which secrets are stored
+    #[command(subcommand)]
+    Secrets(SecretsVerb),
+    /// Tenants of the installation
+    #[command(subcommand)]
+    Teams(TeamsVerb),
     /// Sign and send sample webhooks
     Send(SendArgs),
     /// Both planes in one process, to try things out

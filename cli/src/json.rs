@@ -34,6 +34,7 @@ shown! {
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
     Rollout, RolloutPolicy,
+    AuditEntry, VerifyAuditResponse, Team, CreateTeamResponse, GetSecretKeysResponse,
 }
 
 /// Enums that are written in lower case.

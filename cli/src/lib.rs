@@ -11,6 +11,7 @@
 
 mod apply;
 mod arguments;
+mod audit;
 mod dev;
 mod evidence;
 mod export;
@@ -18,13 +19,16 @@ mod failure;
 mod fleet;
 mod json;
 mod keys;
+mod lasting;
 mod output;
 mod resources;
 mod rollouts;
 mod run;
 pub mod samples;
+mod secrets;
 mod send;
 mod session;
 mod shape;
+mod teams;
 
 pub use run::{no_runtime, run};

@@ -8,7 +8,9 @@ use clap::Parser as _;
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
-use crate::{apply, dev, evidence, export, fleet, keys, resources, rollouts, send};
+use crate::{
+    apply, audit, dev, evidence, export, fleet, keys, resources, rollouts, secrets, send, teams,
+};
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -67,5 +69,8 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Agents(verb) => fleet::agents(verb, &session.connect()?, output).await,
         Command::Rollouts(verb) => rollouts::run(verb, &session.connect()?, output).await,
         Command::Keys(verb) => keys::run(verb, &session.connect()?, output).await,
+        Command::Audit(verb) => audit::run(verb, &session.connect()?, output).await,
+        Command::Secrets(verb) => secrets::run(verb, &session.connect()?, output).await,
+        Command::Teams(verb) => teams::run(verb, &session.connect()?, output).await,
     }
 }

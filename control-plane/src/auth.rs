@@ -1,11 +1,22 @@
-//! Who calls: every method is refused unless its caller proved itself.
+//! Who calls: every method is refused unless its caller proved itself and may call it.
 //!
-//! Owns the rule which methods need an API key, which an agent's credential and
-//! which nothing. Closed by default: a path that no rule names is refused.
+//! Owns how callers prove themselves, and what a key's limits mean: scope,
+//! expiry, pace, size of a body. Which method needs what is the table in
+//! [`rules`]. Closed by default: a path that no rule names is refused.
+//!
+//! Invariant: nothing about a key is remembered from one call to the next, so a
+//! revoked one is refused at once on every replica; its streams end within a second.
 
+mod cap;
+mod pace;
 mod refusals;
+pub mod rules;
+mod streams;
+mod uses;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -13,50 +24,74 @@ use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::domain::Agent;
-use crate::domain::api_key::{self, CREDENTIAL_PREFIX, KEY_PREFIX};
-use crate::grpc::status::refused;
-use crate::store::{AgentStore, KeyStore};
+use crate::clock::SharedClock;
+pub use crate::domain::Caller;
+use crate::domain::api_key::{self, CREDENTIAL_PREFIX, KEY_PREFIX, Standing};
+use crate::domain::{Agent, ApiKey, Scope};
+use crate::grpc::status::{lacking, refused, slow_down};
+use crate::rest::BodyCap;
+use crate::store::{AgentStore, KeyStore, StoreError};
+use pace::Pace;
 use refusals::Refusals;
+use rules::{Demand, demand};
+use streams::Streams;
+use uses::Uses;
 
-/// The holder of an API key, in the extensions of every request to `hookplane.v1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    pub team_id: String,
-    pub key_id: String,
-}
+/// How often the keys of open streams are looked at.
+const LOOK: Duration = Duration::from_millis(400);
+/// After this many looks the last uses are written.
+const LOOKS_PER_NOTE: u32 = 25;
 
 /// The agent that calls, in the extensions of every request to
 /// `hookplane.agent.v1` but the enrolment.
 #[derive(Clone, Debug)]
 pub struct AgentIdentity(pub Agent);
 
+/// With what a caller was admitted, so that it can be judged again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Ticket {
+    /// Of the secret that was sent.
+    hash: String,
+    scope: Scope,
+}
+
 /// Looks up who holds a key or a credential. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
     keys: KeyStore,
     agents: AgentStore,
-    refusals: Arc<Refusals>,
+    clock: SharedClock,
+    shared: Arc<Shared>,
 }
 
-/// What a path demands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Demand {
-    ApiKey,
-    Agent,
-    Nothing,
-    Closed,
+struct Shared {
+    refusals: Refusals,
+    pace: Pace,
+    uses: Uses,
+    streams: Arc<Streams>,
+    /// Paths of methods that answer with a stream.
+    streaming: HashSet<String>,
 }
 
 impl Authenticator {
     #[must_use]
-    pub fn new(keys: KeyStore, agents: AgentStore) -> Self {
+    pub fn new(keys: KeyStore, agents: AgentStore, clock: SharedClock) -> Self {
+        let shared = Shared {
+            refusals: Refusals::default(),
+            pace: Pace::default(),
+            uses: Uses::default(),
+            streams: Arc::default(),
+            streaming: streaming(),
+        };
         Self {
             keys,
             agents,
-            refusals: Arc::default(),
+            clock,
+            shared: Arc::new(shared),
         }
     }
 
@@ -71,7 +106,7 @@ impl Authenticator {
         if let Err(refusal) = &verdict
             && refusal.code() == Code::Unauthenticated
         {
-            self.refusals.tell(method, refusal);
+            self.shared.refusals.tell(method, refusal);
         }
         verdict
     }
@@ -79,18 +114,56 @@ impl Authenticator {
     async fn judge(&self, method: &str, head: &mut Parts) -> Result<(), Status> {
         match demand(method) {
             Demand::Nothing => Ok(()),
-            Demand::ApiKey if head.extensions.get::<Caller>().is_some() => Ok(()),
-            Demand::ApiKey => {
-                let caller = self.caller(bearer(&head.headers)).await?;
-                head.extensions.insert(caller);
-                Ok(())
-            }
+            Demand::Key(_) if head.extensions.get::<Caller>().is_some() => Ok(()),
+            Demand::Key(scope) => self.admit_key(scope, head).await,
             Demand::Agent => {
                 let agent = self.agent(bearer(&head.headers)).await?;
                 head.extensions.insert(agent);
                 Ok(())
             }
+            Demand::Unruled => {
+                let hash = api_key::hash(key_text(bearer(&head.headers))?);
+                self.key_in_force(&hash).await?;
+                Err(Status::unimplemented("there is no such method"))
+            }
             Demand::Closed => Err(Status::unimplemented("there is no such method")),
+        }
+    }
+
+    async fn admit_key(&self, scope: Scope, head: &mut Parts) -> Result<(), Status> {
+        let hash = api_key::hash(key_text(bearer(&head.headers))?);
+        let now = self.clock.now_millis();
+        let key = self.key_in_force(&hash).await?;
+        if !key.grant.scopes.has(scope) {
+            return Err(lacking(scope));
+        }
+        let rate = key.grant.rate_per_minute;
+        let paced = self.shared.pace.admit(&key.id, rate, Instant::now());
+        paced.map_err(|wait| slow_down(rate, wait))?;
+        self.shared.uses.note(&key, now);
+        if key.grant.max_body_bytes > 0 {
+            let cap = key.grant.max_body_bytes;
+            head.extensions.insert(BodyCap(cap));
+        }
+        head.extensions.insert(Ticket { hash, scope });
+        head.extensions.insert(Caller {
+            team_id: key.team_id,
+            key_id: key.id,
+            key_name: key.name,
+            grant: key.grant,
+        });
+        Ok(())
+    }
+
+    /// The look-up is by hash, so its time tells nothing about the key.
+    async fn key_in_force(&self, hash: &str) -> Result<ApiKey, Status> {
+        let now = self.clock.now_millis();
+        let found = self.keys.by_hash(hash, now).await?;
+        let key = found.ok_or_else(|| unauthenticated("the API key is not known"))?;
+        match key.standing(now) {
+            Standing::Active => Ok(key),
+            Standing::Revoked => Err(unauthenticated("the API key was revoked")),
+            Standing::Expired => Err(unauthenticated("the API key has expired")),
         }
     }
 
@@ -104,23 +177,57 @@ impl Authenticator {
             .ok_or_else(|| foreign("the credential is not known"))
     }
 
-    async fn caller(&self, token: Option<&str>) -> Result<Caller, Status> {
-        let Some(token) = token else {
-            return Err(unauthenticated("an API key is needed"));
-        };
-        if token.starts_with(CREDENTIAL_PREFIX) || !token.starts_with(KEY_PREFIX) {
-            return Err(unauthenticated(
-                "this is no API key; one starts with `hpk_`",
-            ));
+    /// Ends streams whose key is no longer in force and notes when keys were
+    /// used, until `shutdown`.
+    pub async fn attend(&self, shutdown: CancellationToken) {
+        let mut looks = 0;
+        while !shutdown.is_cancelled() {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            self.end_streams().await;
+            looks += 1;
+            if looks % LOOKS_PER_NOTE == 0 || shutdown.is_cancelled() {
+                self.note_uses().await;
+            }
         }
-        // The look-up is by hash, so its time tells nothing about the key.
-        match self.keys.by_hash(&api_key::hash(token)).await? {
-            Some(key) if key.revoked_at.is_none() => Ok(Caller {
-                team_id: key.team_id,
-                key_id: key.id,
-            }),
-            Some(_) => Err(unauthenticated("the API key was revoked")),
-            None => Err(unauthenticated("the API key is not known")),
+    }
+
+    async fn end_streams(&self) {
+        // Several streams of one key are one question.
+        let mut verdicts: HashMap<_, bool> = HashMap::new();
+        for open in self.shared.streams.open() {
+            let in_force = match verdicts.get(&open.ticket) {
+                Some(known) => *known,
+                None => {
+                    let in_force = self.still_admits(&open.ticket).await;
+                    verdicts.insert(open.ticket.clone(), in_force);
+                    in_force
+                }
+            };
+            if !in_force {
+                open.end.cancel();
+            }
+        }
+    }
+
+    async fn still_admits(&self, ticket: &Ticket) -> bool {
+        match self.key_in_force(&ticket.hash).await {
+            Ok(key) => key.grant.scopes.has(ticket.scope),
+            // A database that is away says nothing about a key.
+            Err(refusal) => refusal.code() != Code::Unauthenticated,
+        }
+    }
+
+    async fn note_uses(&self) {
+        let uses = self.shared.uses.take();
+        if uses.is_empty() {
+            return;
+        }
+        let noted: Result<(), StoreError> = self.keys.note_uses(uses).await;
+        if let Err(error) = noted {
+            tracing::warn!(error = %error, "the last uses of API keys could not be noted");
         }
     }
 }
@@ -133,30 +240,29 @@ pub async fn authenticate(
 ) -> Response {
     let (mut head, body) = request.into_parts();
     let method = head.uri.path().to_owned();
-    match authenticator.admit(&method, &mut head).await {
-        Ok(()) => next.run(Request::from_parts(head, body)).await,
-        Err(refusal) => refusal.into_http(),
+    if let Err(refusal) = authenticator.admit(&method, &mut head).await {
+        return refusal.into_http();
+    }
+    let body = match head.extensions.get::<BodyCap>() {
+        Some(cap) => cap::capped(body, cap.0),
+        None => body,
+    };
+    let shared = &authenticator.shared;
+    let ticket = head.extensions.remove::<Ticket>();
+    let response = next.run(Request::from_parts(head, body)).await;
+    match ticket.filter(|_| shared.streaming.contains(&method)) {
+        Some(ticket) => shared.streams.watch(ticket, response),
+        None => response,
     }
 }
 
-fn demand(path: &str) -> Demand {
-    let service = path
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    match service {
-        // The join token is inside the message.
-        "hookplane.agent.v1.EnrolmentService" => Demand::Nothing,
-        // Replicas show each other a token, which the service compares.
-        "hookplane.replica.v1.RelayService" => Demand::Nothing,
-        "grpc.health.v1.Health"
-        | "grpc.reflection.v1.ServerReflection"
-        | "grpc.reflection.v1alpha.ServerReflection" => Demand::Nothing,
-        agent if agent.starts_with("hookplane.agent.v1.") => Demand::Agent,
-        api if api.starts_with("hookplane.v1.") => Demand::ApiKey,
-        _ => Demand::Closed,
-    }
+fn streaming() -> HashSet<String> {
+    hookplane_proto::descriptor_pool()
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .filter(prost_reflect::MethodDescriptor::is_server_streaming)
+        .map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()))
+        .collect()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -165,6 +271,16 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
+}
+
+fn key_text(token: Option<&str>) -> Result<&str, Status> {
+    let token = token.ok_or_else(|| unauthenticated("an API key is needed"))?;
+    if token.starts_with(CREDENTIAL_PREFIX) || !token.starts_with(KEY_PREFIX) {
+        return Err(unauthenticated(
+            "this is no API key; one starts with `hpk_`",
+        ));
+    }
+    Ok(token)
 }
 
 fn foreign(message: &str) -> Status {
@@ -176,4 +292,8 @@ fn unauthenticated(message: &str) -> Status {
     let hint =
         "send `Authorization: Bearer hpk_…`; the first key is in the file that the start names";
     refused(Code::Unauthenticated, "UNAUTHENTICATED", message, hint)
+}
+
+fn ended() -> Status {
+    unauthenticated("the API key is no longer in force for this stream")
 }

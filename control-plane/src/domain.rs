@@ -7,6 +7,8 @@
 
 pub mod agent;
 pub mod api_key;
+pub mod audit;
+pub mod caller;
 pub mod certificate;
 pub mod connection;
 pub mod destination;
@@ -15,20 +17,29 @@ pub mod filter;
 pub mod histogram;
 pub mod report;
 pub mod rollout;
+pub mod scope;
 pub mod secret;
+pub mod secret_term;
 pub mod source;
+pub mod team;
 pub mod violation;
 
 pub use agent::{Agent, RefusedResource};
 pub use api_key::ApiKey;
+pub use caller::Caller;
 pub use certificate::ClientCertificate;
 pub use connection::{Connection, ConnectionSpec, RetryRule, Rule};
 pub use destination::{Destination, DestinationSpec, RateLimitPeriod};
 pub use destination_auth::{ClientCredentials, DestinationAuth};
 pub use filter::{Filter, FilterSettings};
 pub use histogram::Histogram;
-pub use report::{CircuitState, DestinationNumbers, DestinationState, Report, SourceNumbers};
+pub use report::{
+    CircuitState, DestinationNumbers, DestinationState, Report, SecretNumbers, SourceNumbers,
+};
+pub use scope::{Scope, Scopes};
+pub use secret_term::{SecretTerm, SecretUse};
 pub use source::{CustomResponse, Source, SourceAuth, SourceSpec};
+pub use team::Team;
 pub use violation::Violation;
 
 /// Unix time in milliseconds.
@@ -47,10 +58,20 @@ pub enum ResourceKind {
     ApiKey,
     Agent,
     Rollout,
+    Team,
 }
 
 impl ResourceKind {
-    /// `source`, `api key`, … for messages.
+    /// `source`, `api_key`, … for programs.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            other => other.noun(),
+        }
+    }
+
+    /// `source`, `API key`, … for messages.
     #[must_use]
     pub const fn noun(self) -> &'static str {
         match self {
@@ -61,6 +82,7 @@ impl ResourceKind {
             Self::ApiKey => "API key",
             Self::Agent => "agent",
             Self::Rollout => "rollout",
+            Self::Team => "team",
         }
     }
 }

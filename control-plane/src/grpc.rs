@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod attempts;
+pub mod audit;
 mod changing;
 pub mod commands;
 mod conditions;
@@ -16,6 +17,7 @@ pub mod events;
 mod evidence;
 pub mod filters;
 pub mod fleet;
+pub mod installation;
 pub mod keys;
 pub mod metrics;
 pub mod relay;
@@ -28,8 +30,8 @@ pub mod watch;
 
 use tonic::{Request, Status};
 
-use crate::auth::{AgentIdentity, Caller};
-use crate::domain::Agent;
+use crate::auth::AgentIdentity;
+use crate::domain::{Agent, Caller};
 
 /// Who calls. The authentication layer put it there for every method of the API.
 pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {

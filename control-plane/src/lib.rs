@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
 pub mod rest;
+pub mod secret_keys;
 pub mod server;
 pub mod service;
 pub mod settings;

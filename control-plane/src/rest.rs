@@ -51,7 +51,7 @@ use tower::ServiceExt as _;
 
 use body::{Bodies, too_large};
 use call::Answer;
-pub use gate::Gate;
+pub use gate::{BodyCap, Gate};
 use problem::Problem;
 use route::{Found, Missing, Routes};
 pub use rules::InvalidRules;
@@ -143,7 +143,9 @@ impl Rest {
             .await
             .map_err(told)?;
         // Held until the call has ended, and with it the room it takes.
-        let body = self.bodies.collect(body).await?;
+        let cap = parts.extensions.get::<BodyCap>();
+        let cap = cap.map_or(usize::MAX, |cap| cap.0 as usize);
+        let body = self.bodies.collect(body, cap).await?;
         let frame = self
             .frame(&found, &parts, &body.bytes)
             .map_err(|problem| *problem)?;

@@ -22,17 +22,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+use crate::auth::Authenticator;
 use crate::clock::SharedClock;
+use crate::domain::Caller;
+use crate::domain::api_key::Grant;
 use crate::fleet::relay::InvalidAuthority;
 use crate::fleet::{self, Fleet, Neighbours};
 use crate::keyfile::{self, InvalidKeyFile};
 use crate::listener::{self, InvalidTls};
 use crate::rest::InvalidRules;
+use crate::secret_keys::InvalidSecretKeys;
 use crate::service::{Keys, ServiceError};
 use crate::settings::Settings;
 use crate::store::database::Birth;
 use crate::store::reach;
-use crate::store::{AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer, StoreError};
+use crate::store::{AgentStore, ConfigStore, Database, KeyStore, ReportStore, StoreError};
 use runtime::{FolderLock, RuntimeFile};
 
 const FIRST_KEY_NAME: &str = "first key";
@@ -65,6 +69,8 @@ pub enum StartError {
     FolderInUse(PathBuf),
     #[error(transparent)]
     KeyFile(#[from] InvalidKeyFile),
+    #[error("the keys that seal secrets cannot be read")]
+    SecretKeys(#[from] InvalidSecretKeys),
     #[error("the database cannot be opened")]
     Database(#[from] StoreError),
     #[error("the first API key cannot be made")]
@@ -106,7 +112,7 @@ impl ControlPlane {
     pub async fn start(settings: Settings, clock: SharedClock) -> Result<Self, StartError> {
         make_dir(&settings.data_dir)?;
         let lock = FolderLock::take(&settings.data_dir)?;
-        let secret_key = keyfile::secret_key(&settings.secret_key_file)?;
+        let sealer = settings.secret_keys.sealer().await?;
         let join_token = keyfile::join_token(&settings.join_token_file)?;
         if let Some(files) = &settings.tls {
             // Read again when serving; here only to fail early.
@@ -114,8 +120,8 @@ impl ControlPlane {
         }
         reach::prepare(&settings.database).await?;
         let database = Database::open(&settings.database, &birth(&clock)).await?;
-        let config = ConfigStore::new(database.clone(), Sealer::new(&secret_key)).await?;
-        let keys = KeyStore::new(database.clone());
+        let config = ConfigStore::new(database.clone(), sealer).await?;
+        let keys = KeyStore::new(database.clone(), config.ledger().clone());
         first_key(&settings, &config, &keys, &clock).await?;
         let address = settings.api;
         let bound = TcpListener::bind(address).await;
@@ -161,7 +167,12 @@ impl ControlPlane {
         let tls = self.settings.tls.as_ref().map(listener::tls).transpose()?;
         let tasks = TaskTracker::new();
         let fleet = self.fleet(&tasks, &shutdown)?;
-        let router = router::assemble(&self, fleet, &shutdown)?;
+        let agents = AgentStore::new(self.database.clone());
+        let clock = Arc::clone(&self.clock);
+        let authenticator = Authenticator::new(self.keys.clone(), agents, clock);
+        let router = router::assemble(&self, fleet, authenticator.clone(), &shutdown)?;
+        let attending = shutdown.clone();
+        tasks.spawn(async move { authenticator.attend(attending).await });
         let runtime = RuntimeFile::write(&self.settings.data_dir, self.api)?;
         tracing::info!(api = %self.api, tls = tls.is_some(), "serving the API");
         let serving = listener::serve(
@@ -266,8 +277,8 @@ async fn first_key(
     }
     let team = config.first_team().await?;
     let service = Keys::new(keys.clone(), Arc::clone(clock));
-    let new = service.compose(&team, FIRST_KEY_NAME)?;
+    let new = service.compose(&team, FIRST_KEY_NAME, Grant::everything())?;
     keyfile::write(&settings.admin_key_file, &new.secret)?;
-    service.keep(&new).await?;
+    service.keep(&Caller::system(&team), &new).await?;
     Ok(())
 }

@@ -12,7 +12,9 @@ mod destination;
 mod filter;
 pub mod keys;
 mod resource;
+pub mod secrets;
 mod source;
+pub mod teams;
 
 use thiserror::Error;
 
@@ -27,6 +29,8 @@ pub use call::{Call, Repeat};
 pub use keys::Keys;
 pub(crate) use resource::mint;
 pub use resource::{Resource, Resources, Switchable};
+pub use secrets::Secrets;
+pub use teams::Teams;
 
 pub type Sources = Resources<Source>;
 pub type Destinations = Resources<Destination>;
@@ -124,8 +128,12 @@ pub enum ServiceError {
     Changed { kind: ResourceKind, id: String },
     #[error("another call was made with the request id `{id}`")]
     RequestIdReused { id: String },
-    #[error("`{id}` is the last API key that is not revoked")]
+    #[error("`{id}` is the last API key in force with which others can be made")]
     LastKey { id: String },
+    #[error("the API key `{id}` is revoked")]
+    KeyRevoked { id: String },
+    #[error("the API key `{id}` has scopes that the calling key has not: {scopes}")]
+    BeyondOwnScopes { id: String, scopes: String },
     #[error("{}: {fault}", .fault.field())]
     Page { fault: InvalidPage },
     #[error(transparent)]

@@ -11,6 +11,9 @@ use clap::{Args, Parser, ValueEnum};
 use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
+use zeroize::Zeroizing;
+
+use crate::secret_keys::SecretKeys;
 
 const DEFAULT_DATA_DIR: &str = ".hookplane/control-plane";
 const DEFAULT_DRAIN_SECONDS: u64 = 30;
@@ -53,9 +56,15 @@ pub struct Options {
     /// Where senders reach the agents; a source's URL starts with it [default: http://127.0.0.1:8088]
     #[arg(long, env = "HOOKPLANE_INGEST_URL")]
     pub ingest_url: Option<Url>,
-    /// Key that seals secrets in the database: base64 of 32 bytes; made when missing [default: <data-dir>/secret.key]
+    /// Keys that seal secrets in the database: base64 of 32 bytes, one per line, the first seals and all open; made when missing [default: <data-dir>/secret.key]
     #[arg(long, env = "HOOKPLANE_SECRET_KEY_FILE")]
     pub secret_key_file: Option<PathBuf>,
+    /// The key itself instead of a file; better given by the environment, where other users do not see it
+    #[arg(long, env = "HOOKPLANE_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Option<String>,
+    /// Program with its arguments, split at spaces, that writes the key
+    #[arg(long, env = "HOOKPLANE_SECRET_KEY_COMMAND")]
+    pub secret_key_command: Option<String>,
     /// Token with which agents enrol; made when missing [default: <data-dir>/join.token]
     #[arg(long, env = "HOOKPLANE_JOIN_TOKEN_FILE")]
     pub join_token_file: Option<PathBuf>,
@@ -104,7 +113,7 @@ pub struct Settings {
     /// URL of the database; may hold a password.
     pub database: String,
     pub ingest_url: Url,
-    pub secret_key_file: PathBuf,
+    pub secret_keys: SecretKeys,
     pub join_token_file: PathBuf,
     pub admin_key_file: PathBuf,
     pub tls: Option<TlsFiles>,
@@ -147,7 +156,7 @@ impl Settings {
             api: DEFAULT_API,
             database: sqlite_in(data_dir),
             ingest_url: Url::parse(DEFAULT_INGEST_URL).expect("a constant URL"),
-            secret_key_file: data_dir.join("secret.key"),
+            secret_keys: SecretKeys::File(data_dir.join("secret.key")),
             join_token_file: data_dir.join("join.token"),
             admin_key_file: data_dir.join("admin.key"),
             tls: None,
@@ -201,6 +210,12 @@ impl Settings {
         if !options.replica_url.as_ref().is_none_or(is_web) {
             return Err(value("replica_url", "give an http or https URL"));
         }
+        let secret_keys = secret_keys(
+            options.secret_key_file,
+            options.secret_key,
+            options.secret_key_command,
+        )?
+        .unwrap_or(defaults.secret_keys);
         let drain = options.drain_seconds.unwrap_or(DEFAULT_DRAIN_SECONDS);
         if drain > MAX_DRAIN_SECONDS {
             return Err(value("drain_seconds", "at most 3600 are possible"));
@@ -219,7 +234,7 @@ impl Settings {
             api,
             database,
             ingest_url,
-            secret_key_file: options.secret_key_file.unwrap_or(defaults.secret_key_file),
+            secret_keys,
             join_token_file: options.join_token_file.unwrap_or(defaults.join_token_file),
             admin_key_file: options.admin_key_file.unwrap_or(defaults.admin_key_file),
             tls,
@@ -242,6 +257,8 @@ impl Options {
             database: self.database.or(below.database),
             ingest_url: self.ingest_url.or(below.ingest_url),
             secret_key_file: self.secret_key_file.or(below.secret_key_file),
+            secret_key: self.secret_key.or(below.secret_key),
+            secret_key_command: self.secret_key_command.or(below.secret_key_command),
             join_token_file: self.join_token_file.or(below.join_token_file),
             admin_key_file: self.admin_key_file.or(below.admin_key_file),
             tls_cert: self.tls_cert.or(below.tls_cert),
@@ -265,6 +282,30 @@ impl fmt::Debug for Settings {
             .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
+}
+
+/// The one place that was named; None when none was.
+fn secret_keys(
+    file: Option<PathBuf>,
+    text: Option<String>,
+    command: Option<String>,
+) -> Result<Option<SecretKeys>, InvalidSettings> {
+    let words = |line: String| line.split_whitespace().map(str::to_owned).collect();
+    let mut named = [
+        file.map(SecretKeys::File),
+        text.map(|text| SecretKeys::Given(Zeroizing::new(text))),
+        command.map(|line| SecretKeys::Command(words(line))),
+    ]
+    .into_iter()
+    .flatten();
+    let first = named.next();
+    if named.next().is_some() {
+        return Err(value(
+            "secret_key",
+            "give one of secret_key_file, secret_key and secret_key_command",
+        ));
+    }
+    Ok(first)
 }
 
 fn sqlite_in(data_dir: &Path) -> String {
@@ -310,7 +351,7 @@ mod tests {
         };
         let settings = Settings::resolve(flags.over(file)).expect("they are right");
         assert_eq!(settings.api.port(), 2);
-        assert_eq!(settings.secret_key_file, Path::new("here/secret.key"));
+        assert_eq!(settings.join_token_file, Path::new("here/join.token"));
         assert_eq!(settings.drain, Duration::from_secs(30));
     }
 
@@ -335,6 +376,13 @@ mod tests {
     fn half_of_a_certificate_is_refused_by_the_name_of_the_other_half() {
         let refused = Settings::resolve(written("tls_cert = \"a.pem\"")).expect_err("half");
         assert!(refused.to_string().starts_with("tls_key:"), "{refused}");
+    }
+
+    #[test]
+    fn the_secret_key_is_in_one_place() {
+        let refused = Settings::resolve(written("secret_key = \"x\"\nsecret_key_file = \"y\""));
+        let refused = refused.expect_err("two places").to_string();
+        assert!(refused.starts_with("secret_key:"), "{refused}");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod agents;
 mod answers;
+pub mod audit;
 pub mod change;
 pub mod config;
 mod connections;
@@ -21,11 +22,14 @@ mod page;
 pub mod pool;
 mod pools;
 pub mod reach;
+pub mod rekey;
 pub mod replicas;
 pub mod reports;
 pub mod rollouts;
 pub mod seal;
+mod secret_uses;
 mod sources;
+pub mod teams;
 pub mod watch;
 
 use std::borrow::Cow;
@@ -35,6 +39,7 @@ use thiserror::Error;
 
 pub use agents::AgentStore;
 pub use answers::Remembered;
+pub use audit::{AuditFilter, Checked, Ledger};
 pub use change::Change;
 pub use config::ConfigStore;
 pub use database::Database;
@@ -45,6 +50,7 @@ pub use replicas::ReplicaStore;
 pub use reports::ReportStore;
 pub use rollouts::RolloutStore;
 pub use seal::Sealer;
+pub use teams::TeamStore;
 
 /// Why the database did not do as asked.
 #[derive(Debug, Error)]
@@ -63,6 +69,11 @@ pub enum StoreError {
     /// It cannot hold or compare a value that the caller gave.
     #[error("a value of the call does not fit the database: {0}")]
     Value(String),
+    /// Something is sealed with a key that is not given.
+    #[error(
+        "its secrets are sealed with another key ({0}) than those given; give that key too, as a further line where the secret key is"
+    )]
+    KeyMissing(String),
     /// A row that our own code cannot have written, or that another key sealed.
     #[error("{table} row {id} is broken: {fault}")]
     Broken {

@@ -5,6 +5,7 @@
 //! fault of the message, a bad name is the domain's to find.
 
 pub mod api_key;
+pub mod audit;
 pub mod connection;
 pub mod destination;
 pub mod filter;

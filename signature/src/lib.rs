@@ -17,6 +17,7 @@ mod refusal;
 mod scheme;
 mod secret;
 mod sign;
+mod term;
 mod verifier;
 
 pub use auth::{Algorithm, AuthSpec, Encoding, HmacSpec, InvalidAuth};
@@ -26,4 +27,5 @@ pub use provider::Provider;
 pub use refusal::{Reason, Refusal};
 pub use secret::generate_secret;
 pub use sign::{StandardSigner, hmac_header, hookplane_signature, sign};
+pub use term::Term;
 pub use verifier::{Challenge, Inbound, Verdict, Verifier};

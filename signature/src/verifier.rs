@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use crate::scheme::body::BodyScheme;
 use crate::scheme::{HmacKey, credentials, slack, standard, stripe};
 use crate::secret;
+use crate::term::{Term, Timed};
 
 /// Most secrets a source can have at once.
 const MAX_SECRETS: usize = 10;
@@ -37,6 +38,8 @@ pub struct Inbound<'a> {
 pub struct Verdict {
     /// Scheme, version and secret, `clerk v1 secret 1 of 2`; `None` where nothing is demanded.
     pub verified_by: Option<String>,
+    /// Number of the secret that matched; `None` for one without a number.
+    pub secret_version: Option<u32>,
     /// What to answer instead of the usual, when the sender checks the address.
     pub challenge: Option<Challenge>,
 }
@@ -59,9 +62,9 @@ enum Scheme {
         key: Zeroizing<String>,
     },
     Body(BodyScheme),
-    Standard(Vec<standard::Key>),
-    Stripe(Vec<HmacKey>),
-    Slack(Vec<HmacKey>),
+    Standard(Vec<Timed<standard::Key>>),
+    Stripe(Vec<Timed<HmacKey>>),
+    Slack(Vec<Timed<HmacKey>>),
 }
 
 impl Verifier {
@@ -74,7 +77,22 @@ impl Verifier {
         auth: AuthSpec,
         tolerance_seconds: u32,
     ) -> Result<Self, InvalidAuth> {
-        let scheme = prepare(provider, &auth)?;
+        Self::with_terms(provider, auth, tolerance_seconds, &[])
+    }
+
+    /// Prepares the keys, each with its term, in the order of the secrets. Schemes
+    /// without a list of secrets have none.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn with_terms(
+        provider: Provider,
+        auth: AuthSpec,
+        tolerance_seconds: u32,
+        terms: &[Term],
+    ) -> Result<Self, InvalidAuth> {
+        let mut scheme = prepare(provider, &auth)?;
+        scheme.set_terms(terms);
         Ok(Self {
             provider,
             scheme: Arc::new(scheme),
@@ -105,39 +123,35 @@ impl Verifier {
         let Inbound { headers, body } = *inbound;
         let tolerance = self.tolerance_seconds;
         let label = self.provider.row().label;
-        let verified_by = match &*self.scheme {
-            Scheme::Open => None,
+        // What matched, and the place of the secret where there can be several.
+        let (verified_by, place) = match &*self.scheme {
+            Scheme::Open => (None, None),
             Scheme::Basic { username, password } => {
                 credentials::basic(username, password, headers)?;
-                Some("basic".to_owned())
+                (Some("basic".to_owned()), None)
             }
             Scheme::ApiKey { header, key } => {
                 credentials::api_key(header, key, headers)?;
-                Some(format!("api key in {header}"))
+                (Some(format!("api key in {header}")), None)
             }
             Scheme::Body(scheme) => {
-                let place = scheme.verify(headers, body)?;
-                Some(matched(
-                    format_args!("{label} hmac"),
-                    place,
-                    scheme.keys.len(),
-                ))
+                let place = scheme.verify(headers, body, now_seconds)?;
+                let by = matched(format_args!("{label} hmac"), place, scheme.keys.len());
+                (Some(by), Some(place))
             }
             Scheme::Standard(keys) => {
                 let found = standard::verify(keys, headers, body, now_seconds, tolerance)?;
-                Some(matched(
-                    format_args!("{label} {}", found.version),
-                    found.secret,
-                    keys.len(),
-                ))
+                let scheme = format_args!("{label} {}", found.version);
+                let by = matched(scheme, found.secret, keys.len());
+                (Some(by), Some(found.secret))
             }
             Scheme::Stripe(keys) => {
                 let place = stripe::verify(keys, headers, body, now_seconds, tolerance)?;
-                Some(matched(format_args!("stripe v1"), place, keys.len()))
+                (Some(matched(format_args!("stripe v1"), place, keys.len())), Some(place))
             }
             Scheme::Slack(keys) => {
                 let place = slack::verify(keys, headers, body, now_seconds, tolerance)?;
-                Some(matched(format_args!("slack v0"), place, keys.len()))
+                (Some(matched(format_args!("slack v0"), place, keys.len())), Some(place))
             }
         };
         let challenge = match &*self.scheme {
@@ -147,10 +161,39 @@ impl Verifier {
             }),
             _ => None,
         };
+        let version = place.and_then(|place| self.scheme.version(place));
         Ok(Verdict {
             verified_by,
+            secret_version: version,
             challenge,
         })
+    }
+}
+
+impl Scheme {
+    fn set_terms(&mut self, terms: &[Term]) {
+        fn set<K>(keys: &mut [Timed<K>], terms: &[Term]) {
+            for (key, term) in keys.iter_mut().zip(terms) {
+                key.term = *term;
+            }
+        }
+        match self {
+            Self::Open | Self::Basic { .. } | Self::ApiKey { .. } => {}
+            Self::Body(scheme) => set(&mut scheme.keys, terms),
+            Self::Standard(keys) => set(keys, terms),
+            Self::Stripe(keys) | Self::Slack(keys) => set(keys, terms),
+        }
+    }
+
+    /// Number of the secret at a place.
+    fn version(&self, place: usize) -> Option<u32> {
+        let term = match self {
+            Self::Open | Self::Basic { .. } | Self::ApiKey { .. } => None,
+            Self::Body(scheme) => scheme.keys.get(place).map(|key| key.term),
+            Self::Standard(keys) => keys.get(place).map(|key| key.term),
+            Self::Stripe(keys) | Self::Slack(keys) => keys.get(place).map(|key| key.term),
+        };
+        term.map(|term| term.version).filter(|version| *version > 0)
     }
 }
 
@@ -225,7 +268,7 @@ fn own_hmac(spec: &HmacSpec) -> Result<Scheme, InvalidAuth> {
         header: spec.header.to_ascii_lowercase(),
         prefix: spec.prefix.clone(),
         encoding: spec.encoding,
-        keys: vec![HmacKey::new(spec.algorithm, key)],
+        keys: vec![Timed::always(HmacKey::new(spec.algorithm, key))],
     }))
 }
 
@@ -256,7 +299,7 @@ fn of_provider(provider: Provider, secrets: &[String]) -> Result<Scheme, Invalid
         SchemeKind::Standard => {
             let public_keys = provider != Provider::Clerk;
             let keys = each(secrets, |field, text| {
-                standard::Key::parse(field, text, public_keys)
+                standard::Key::parse(field, text, public_keys).map(Timed::always)
             })?;
             Ok(Scheme::Standard(keys))
         }
@@ -275,9 +318,10 @@ fn of_provider(provider: Provider, secrets: &[String]) -> Result<Scheme, Invalid
     }
 }
 
-fn raw_keys(secrets: &[String]) -> Result<Vec<HmacKey>, InvalidAuth> {
+fn raw_keys(secrets: &[String]) -> Result<Vec<Timed<HmacKey>>, InvalidAuth> {
     each(secrets, |field, text| {
-        Ok(HmacKey::new(Algorithm::Sha256, secret::text(field, text)?))
+        let key = HmacKey::new(Algorithm::Sha256, secret::text(field, text)?);
+        Ok(Timed::always(key))
     })
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use hookplane_signature::{
-    Algorithm, AuthSpec, Encoding, HmacSpec, Inbound, Provider, Verifier, event_type,
+    Algorithm, AuthSpec, Encoding, HmacSpec, Inbound, Provider, Term, Verifier, event_type,
     generate_secret, hmac_header, hookplane_signature, message_id, sign,
 };
 use proptest::prelude::*;
@@ -357,4 +357,53 @@ proptest! {
     fn no_secret_text_panics(provider in any_provider(), secret in ".{0,120}") {
         drop(Verifier::new(provider, provider_auth(&secret), 300));
     }
+}
+
+#[test]
+fn a_secret_verifies_within_its_term_only_and_is_named_by_its_number() {
+    const SENT: i64 = 1_790_000_000;
+    let (old, new) = (generate_secret([1; 32]), generate_secret([2; 32]));
+    let auth = AuthSpec::Provider {
+        secrets: vec![old.clone(), new.clone()],
+    };
+    let terms = [
+        Term {
+            version: 4,
+            expires_at: Some(SENT),
+            ..Term::default()
+        },
+        Term {
+            version: 7,
+            not_before: Some(SENT - 60),
+            ..Term::default()
+        },
+    ];
+    let verifier = Verifier::with_terms(Provider::Clerk, auth, 300, &terms).unwrap();
+    let signed = |secret: &str| sign(Provider::Clerk, secret, "msg_1", SENT, b"{}").unwrap();
+    let judge = |headers: &Headers, now| {
+        let inbound = Inbound {
+            headers,
+            body: b"{}",
+        };
+        verifier
+            .verify(&inbound, now)
+            .map(|verdict| verdict.secret_version)
+    };
+    let (by_old, by_new) = (signed(&old), signed(&new));
+    assert_eq!(judge(&by_old, SENT - 1), Ok(Some(4)));
+    assert!(judge(&by_old, SENT).is_err(), "its term is over");
+    assert_eq!(judge(&by_new, SENT), Ok(Some(7)));
+    assert!(judge(&by_new, SENT - 61).is_err(), "its term has not begun");
+    // During a rotation senders sign with both: the one that is over must not hide the other.
+    let mut by_both = by_old.clone();
+    let second = |headers: &Headers| {
+        let found = headers.iter().find(|(name, _)| name.ends_with("signature"));
+        found.unwrap().1.clone()
+    };
+    for (name, value) in &mut by_both {
+        if name.ends_with("signature") {
+            *value = format!("{value} {}", second(&by_new));
+        }
+    }
+    assert_eq!(judge(&by_both, SENT), Ok(Some(7)));
 }

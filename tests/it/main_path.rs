@@ -235,6 +235,7 @@ async fn what_is_configured_over_grpc_works_the_same() {
     let signature = v1::ProviderSignature {
         provider: v1::SourceType::Clerk.into(),
         webhook_signing_secrets: vec![SECRET.to_owned()],
+        terms: Vec::new(),
     };
     let source = v1::Source {
         name: "Clerk".to_owned(),

@@ -137,6 +137,7 @@ impl Configuration {
         let signed = v1::ProviderSignature {
             provider: v1::SourceType::Clerk.into(),
             webhook_signing_secrets: vec![SECRET.into()],
+            terms: Vec::new(),
         };
         let scheme = v1::source_auth::Scheme::ProviderSignature(signed);
         let mut source = v1::Source {

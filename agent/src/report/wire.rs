@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use hookplane_proto::agent::v1::{
-    DestinationReport, DestinationState, Gauges, Histogram, ReportStreamRequest, SourceReport,
+    DestinationReport, DestinationState, Gauges, Histogram, ReportStreamRequest, SecretReport,
+    SourceReport,
 };
 use hookplane_proto::v1::CircuitState;
 
@@ -41,12 +42,22 @@ pub(super) fn report(taken: Taken, gauges: Gauges, minute: u64) -> ReportStreamR
             start_delay: Some(to_wire(tally.start_delay)),
             delivered_after: Some(to_wire(tally.delivered_after)),
         });
+    let secrets = taken
+        .secrets
+        .into_iter()
+        .map(|(team_id, source_id, version, verified)| SecretReport {
+            team_id,
+            source_id,
+            version,
+            verified,
+        });
     ReportStreamRequest {
         sequence: 0,
         minute: Some(timestamp(minute)),
         sources: sources.collect(),
         destinations: destinations.collect(),
         gauges: Some(gauges),
+        secrets: secrets.collect(),
     }
 }
 
@@ -91,12 +102,20 @@ pub(super) fn merge(
             Some(sum) => add_destination(sum, report),
         }
     }
+    let mut secrets: HashMap<(String, u32), SecretReport> = HashMap::new();
+    for report in earlier.secrets.into_iter().chain(later.secrets) {
+        match secrets.get_mut(&(report.source_id.clone(), report.version)) {
+            None => drop(secrets.insert((report.source_id.clone(), report.version), report)),
+            Some(sum) => sum.verified += report.verified,
+        }
+    }
     ReportStreamRequest {
         sequence: 0,
         minute: later.minute,
         sources: sources.into_values().collect(),
         destinations: destinations.into_values().collect(),
         gauges: later.gauges,
+        secrets: secrets.into_values().collect(),
     }
 }
 

@@ -217,6 +217,7 @@ pub(crate) fn clerk(id: &str, version: u64, secret: &str, to: &str) -> wire::Res
         let signed = v1::ProviderSignature {
             provider: v1::SourceType::Clerk.into(),
             webhook_signing_secrets: vec![secret.into()],
+            terms: Vec::new(),
         };
         let scheme = Some(v1::source_auth::Scheme::ProviderSignature(signed));
         source.config.as_mut().unwrap().auth = Some(v1::SourceAuth { scheme });

@@ -284,5 +284,6 @@ fn provider(fields: ProviderFields, kind: SourceType) -> Result<ProviderSignatur
     Ok(ProviderSignature {
         provider: provider.unwrap_or(kind).into(),
         webhook_signing_secrets: secrets.unwrap_or_default(),
+        terms: Vec::new(),
     })
 }

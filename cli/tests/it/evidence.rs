@@ -192,6 +192,13 @@ async fn a_key_is_shown_when_made_and_never_again() {
             .ok()
             .contains("hpk_abcdefyz")
     );
+    let update = ["keys", "update", "pak_1", "--scope", "config:read"];
+    assert!(shell.run(&update).await.ok().contains("config:read"));
+    let rotated = shell
+        .run(&["keys", "rotate", "pak_1", "--overlap", "1h"])
+        .await;
+    assert!(rotated.err.contains("the old key is valid until"));
+    assert!(rotated.ok().contains("hpk_ghijklyz"));
     assert_eq!(
         shell.run(&["keys", "revoke", "pak_1"]).await.ok(),
         "pak_1 is revoked\n"

@@ -15,6 +15,16 @@ pub struct Model {
     pub hash: String,
     pub created_at: i64,
     pub revoked_at: Option<i64>,
+    /// Names with a space between; null is everything.
+    pub scopes: Option<String>,
+    pub expires_at: Option<i64>,
+    pub last_used_at: Option<i64>,
+    pub rate_per_minute: Option<i64>,
+    pub max_body_bytes: Option<i64>,
+    pub rotated_at: Option<i64>,
+    /// Hash of the secret before the last rotation, valid until the time beside it.
+    pub previous_hash: Option<String>,
+    pub previous_until: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

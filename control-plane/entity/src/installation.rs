@@ -1,4 +1,5 @@
-//! One row: the lineage and the newest configuration revision of this database.
+//! One row: the lineage and the newest configuration revision of this database,
+//! and the key of its audit records.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,6 +13,8 @@ pub struct Model {
     pub revision: i64,
     /// Deletions up to this revision may have been forgotten.
     pub deletions_floor: i64,
+    /// Sealed key that authenticates audit records.
+    pub audit_key: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api_key;
+pub mod audit_entry;
 pub mod connection;
 pub mod connection_filter;
 pub mod deleted_connection;
@@ -22,6 +23,7 @@ pub mod report_cursor;
 pub mod rollout;
 pub mod rollout_image;
 pub mod rollout_policy;
+pub mod secret_use;
 pub mod source;
 pub mod source_minute;
 pub mod team;

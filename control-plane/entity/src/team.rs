@@ -9,6 +9,9 @@ pub struct Model {
     pub id: String,
     pub name: String,
     pub created_at: i64,
+    /// The newest entry of its audit record.
+    pub audit_sequence: Option<i64>,
+    pub audit_hash: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,6 +6,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_configuration;
 mod m0002_fleet;
 mod m0003_delivery;
+mod m0004_security;
 mod m0005_filters;
 mod m0006_replicas;
 
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_configuration::Migration),
             Box::new(m0002_fleet::Migration),
             Box::new(m0003_delivery::Migration),
+            Box::new(m0004_security::Migration),
             Box::new(m0005_filters::Migration),
             Box::new(m0006_replicas::Migration),
         ]

@@ -13,6 +13,7 @@ pub struct Report {
     pub minute: Millis,
     pub sources: Vec<SourceNumbers>,
     pub destinations: Vec<DestinationNumbers>,
+    pub secrets: Vec<SecretNumbers>,
     /// Events waiting in the store; `None` when the report does not say.
     pub backlog: Option<u64>,
     /// How the agent stands to its destinations; `None` when the report does not say.
@@ -49,6 +50,15 @@ impl DestinationState {
     pub fn is_news(&self) -> bool {
         self.circuit != CircuitState::Closed || self.disable_requested_at.is_some()
     }
+}
+
+/// What one secret of a source verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretNumbers {
+    pub team_id: String,
+    pub source_id: String,
+    pub version: u32,
+    pub verified: u64,
 }
 
 /// What arrived at one source, of one event type.

@@ -8,7 +8,7 @@ use hookplane_signature::{Algorithm, AuthSpec, Encoding, HmacSpec, Provider, Ver
 use serde::{Deserialize, Serialize};
 
 use super::violation::{self, Violation};
-use super::{Millis, secret};
+use super::{Millis, SecretTerm, secret, secret_term};
 
 pub const DEFAULT_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 pub const DEFAULT_BODY_BYTES: u32 = 1 << 20;
@@ -82,6 +82,12 @@ pub enum SourceAuth {
     },
     Provider {
         secrets: Vec<String>,
+        /// One for each secret. Rows of the first release have none.
+        #[serde(default)]
+        terms: Vec<SecretTerm>,
+        /// The highest number that a secret of this source ever had.
+        #[serde(default)]
+        issued: u32,
     },
 }
 
@@ -221,8 +227,53 @@ impl SourceAuth {
                 },
                 prefix,
             }),
-            Self::Provider { secrets } => AuthSpec::Provider { secrets },
+            Self::Provider { secrets, .. } => AuthSpec::Provider { secrets },
         }
+    }
+
+    /// Gives secrets that have none a term and a number: those of the first release.
+    #[must_use]
+    pub fn filled(mut self) -> Self {
+        if let Self::Provider {
+            secrets,
+            terms,
+            issued,
+        } = &mut self
+        {
+            secret_term::fill(secrets, terms, issued);
+        }
+        self
+    }
+
+    /// Gives every secret its term and its number, on top of what is stored.
+    ///
+    /// # Errors
+    /// A [`Violation`] for each term that cannot be.
+    pub fn settled(mut self, stored: Option<&Self>) -> Result<Self, Vec<Violation>> {
+        let Self::Provider {
+            secrets,
+            terms,
+            issued,
+        } = &mut self
+        else {
+            return Ok(self);
+        };
+        let known = match stored {
+            Some(Self::Provider {
+                secrets,
+                terms,
+                issued: before,
+            }) => {
+                *issued = *before;
+                secret_term::Known { secrets, terms }
+            }
+            _ => secret_term::Known {
+                secrets: &[],
+                terms: &[],
+            },
+        };
+        *terms = secret_term::settle(secrets, terms, known, issued)?;
+        Ok(self)
     }
 
     /// As readers see it.
@@ -263,7 +314,8 @@ impl SourceAuth {
         }
     }
 
-    fn secrets(&self) -> Vec<String> {
+    /// In the order of the scheme.
+    pub(crate) fn secrets(&self) -> Vec<String> {
         match self {
             Self::None => Vec::new(),
             Self::Basic {
@@ -271,7 +323,7 @@ impl SourceAuth {
             }
             | Self::ApiKey { key: secret, .. }
             | Self::Hmac { secret, .. } => vec![secret.clone()],
-            Self::Provider { secrets } => secrets.clone(),
+            Self::Provider { secrets, .. } => secrets.clone(),
         }
     }
 
@@ -281,7 +333,7 @@ impl SourceAuth {
             Self::Basic { password, .. } => vec![("config.auth.password".to_owned(), password)],
             Self::ApiKey { key, .. } => vec![("config.auth.api_key".to_owned(), key)],
             Self::Hmac { secret, .. } => vec![("config.auth.secret".to_owned(), secret)],
-            Self::Provider { secrets } => secrets
+            Self::Provider { secrets, .. } => secrets
                 .iter_mut()
                 .enumerate()
                 .map(|(place, secret)| {

@@ -18,7 +18,8 @@ use super::registry::Registry;
 use super::{Ending, Timings};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Agent, CircuitState, DestinationNumbers, DestinationState, Histogram, Report, SourceNumbers,
+    Agent, CircuitState, DestinationNumbers, DestinationState, Histogram, Report, SecretNumbers,
+    SourceNumbers,
 };
 use crate::store::ReportStore;
 use crate::store::reports::Counted;
@@ -156,6 +157,12 @@ fn read(agent_id: &str, message: ReportStreamRequest) -> Report {
         successful: one.successful,
         failed: one.failed,
     };
+    let secret = |one: wire::SecretReport| SecretNumbers {
+        team_id: one.team_id,
+        source_id: one.source_id,
+        version: one.version,
+        verified: one.verified,
+    };
     let waiting = |gauges: &wire::Gauges| {
         let all = [gauges.scheduled, gauges.queued, gauges.hold];
         all.into_iter().fold(0, u64::saturating_add)
@@ -170,6 +177,7 @@ fn read(agent_id: &str, message: ReportStreamRequest) -> Report {
         minute: message.minute.map_or(i64::MAX, millis),
         sources: message.sources.into_iter().map(source).collect(),
         destinations: message.destinations.into_iter().map(destination).collect(),
+        secrets: message.secrets.into_iter().map(secret).collect(),
         backlog,
         states: message.gauges.map(states),
     }

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::caller;
 use super::evidence::merge::{self, Part};
+use super::evidence::payload;
 use super::evidence::query::Check;
 use super::evidence::{everyone, holder_of, one};
 use crate::fleet::Fleet;
@@ -41,7 +42,7 @@ impl AttemptService for AttemptApi {
         &self,
         request: Request<v1::ListAttemptsRequest>,
     ) -> Reply<v1::ListAttemptsResponse> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let mut asked = request.into_inner();
         let mut check = Check::default();
         let now = self.fleet.clock().now_millis();
@@ -58,9 +59,9 @@ impl AttemptService for AttemptApi {
         let stores: BTreeSet<u32> = events.iter().map(|id| id.store()).collect();
         let found = match events.first() {
             Some(id) if stores.len() == 1 => {
-                holder_of(&self.fleet, &team, *id, command, listed).await?
+                holder_of(&self.fleet, &caller.team_id, *id, command, listed).await?
             }
-            _ => everyone(&self.fleet, &team, command, listed).await?,
+            _ => everyone(&self.fleet, &caller.team_id, command, listed).await?,
         };
         let part = |part: v1::ListAttemptsResponse| Part {
             rows: part.models,
@@ -71,20 +72,20 @@ impl AttemptService for AttemptApi {
         Ok(Response::new(v1::ListAttemptsResponse {
             pagination: Some(pagination),
             count: models.len() as u32,
-            models,
+            models: payload::shown(&caller, models),
             partial: !found.unreachable.is_empty(),
             unreachable: found.unreachable,
         }))
     }
 
     async fn get_attempt(&self, request: Request<v1::GetAttemptRequest>) -> Reply<v1::Attempt> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let id = asked.id.clone();
         let command = Command::GetAttempt(asked);
         let found = one(
             &self.fleet,
-            &team,
+            &caller.team_id,
             (Kind::Attempt, &id),
             command,
             |answer| match answer {
@@ -93,6 +94,6 @@ impl AttemptService for AttemptApi {
             },
         )
         .await?;
-        Ok(Response::new(found))
+        Ok(Response::new(payload::shown(&caller, found)))
     }
 }

@@ -31,6 +31,7 @@ pub(super) fn parts<T: Changing>(request: Request<T>) -> Result<(Call, T), Statu
     let call = Call {
         team_id: caller.team_id,
         key_id: caller.key_id,
+        key_name: caller.key_name,
         validate_only: asked.validate_only(),
         etag: Some(asked.etag().to_owned()).filter(|etag| !etag.is_empty()),
         repeat,

@@ -5,6 +5,7 @@
 //! that does not answer is named and never left out silently.
 
 pub(super) mod merge;
+pub(super) mod payload;
 pub(super) mod query;
 
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;

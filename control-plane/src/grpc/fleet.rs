@@ -14,6 +14,7 @@ use crate::store::reports::{MINUTE, SourceSum};
 use crate::store::{PageRequest, StoreError};
 use crate::wire::{pagination, timestamp};
 
+mod refused;
 mod standing;
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -113,12 +114,13 @@ impl FleetService for FleetApi {
         &self,
         request: Request<v1::ListAgentsRequest>,
     ) -> Reply<v1::ListAgentsResponse> {
-        caller(&request)?;
+        let team = caller(&request)?.team_id;
         let asked = request.into_inner();
         let page = PageRequest::parse("name", "asc", asked.limit, &asked.page_token)
             .map_err(|fault| status::page(&fault))?;
         let pool = wanted("pool", asked.pool)?;
-        let found = self.fleet.agents().list(pool.as_deref(), &page).await?;
+        let mut found = self.fleet.agents().list(pool.as_deref(), &page).await?;
+        refused::of_team(self.fleet.config(), &team, &mut found.rows).await?;
         let head = self.fleet.config().head().await?;
         let pagination = Some(pagination(&found));
         let models: Vec<_> = found
@@ -134,10 +136,12 @@ impl FleetService for FleetApi {
     }
 
     async fn get_agent(&self, request: Request<v1::GetAgentRequest>) -> Reply<v1::Agent> {
-        caller(&request)?;
+        let team = caller(&request)?.team_id;
         let id = request.into_inner().id;
         let head = self.fleet.config().head().await?;
-        match self.fleet.agents().get(&id).await? {
+        let mut found = self.fleet.agents().get(&id).await?;
+        refused::of_team(self.fleet.config(), &team, found.as_mut_slice()).await?;
+        match found {
             Some(agent) => Ok(Response::new(self.message(agent, &head))),
             None => Err(status::refused(
                 Code::NotFound,
@@ -162,7 +166,8 @@ impl FleetService for FleetApi {
         let head = self.fleet.config().head().await?;
         let page = PageRequest::parse("name", "asc", STATUS_AGENTS, "")
             .map_err(|fault| status::page(&fault))?;
-        let agents = self.fleet.agents().list(None, &page).await?.rows;
+        let mut agents = self.fleet.agents().list(None, &page).await?.rows;
+        refused::of_team(self.fleet.config(), &team, &mut agents).await?;
         let connected = agents.iter().filter(|agent| self.fleet.is_connected(agent));
         let backlog = connected
             .map(|agent| agent.backlog)

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::caller;
 use super::evidence::merge::{self, Part};
+use super::evidence::payload;
 use super::evidence::query::Check;
 use super::evidence::{FromHolder, add, everyone, from_holder, one, unreachable};
 use crate::fleet::Fleet;
@@ -56,8 +57,9 @@ impl RequestService for RequestApi {
         &self,
         request: Request<v1::ListRequestsRequest>,
     ) -> Reply<v1::ListRequestsResponse> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let mut asked = request.into_inner();
+        payload::asked_for(&caller, !asked.include.is_empty())?;
         let mut check = Check::default();
         let now = self.fleet.clock().now_millis();
         let range = check.range(&mut asked.from, &mut asked.to, now);
@@ -72,10 +74,15 @@ impl RequestService for RequestApi {
         check.done()?;
         let limit = asked.limit;
         let command = Command::ListRequests(asked);
-        let found = everyone(&self.fleet, &team, command, |answer| match answer {
-            Answer::ListRequests(found) => Some(found),
-            _ => None,
-        })
+        let found = everyone(
+            &self.fleet,
+            &caller.team_id,
+            command,
+            |answer| match answer {
+                Answer::ListRequests(found) => Some(found),
+                _ => None,
+            },
+        )
         .await?;
         let ranges = found.parts.iter().map(|part| part.applied_range);
         let applied_range = Some(merge::range(range, ranges));
@@ -88,7 +95,7 @@ impl RequestService for RequestApi {
         Ok(Response::new(v1::ListRequestsResponse {
             pagination: Some(pagination),
             count: models.len() as u32,
-            models,
+            models: payload::shown(&caller, models),
             applied_range,
             partial: !found.unreachable.is_empty(),
             unreachable: found.unreachable,
@@ -133,7 +140,7 @@ impl RequestService for RequestApi {
         &self,
         request: Request<v1::TailRequestsRequest>,
     ) -> Reply<Self::TailRequestsStream> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let mut check = Check::default();
         check.id("source_id", Kind::Source, &asked.source_id);
@@ -141,19 +148,22 @@ impl RequestService for RequestApi {
         check.text("event_type", &asked.event_type);
         check.text("q", &asked.q);
         check.done()?;
-        let items = self.fleet.tail(team, asked);
-        let items = items.map(|item| item.map_err(Status::from));
+        let items = self.fleet.tail(caller.team_id.clone(), asked);
+        let items = items.map(move |item| match item {
+            Ok(item) => Ok(payload::shown(&caller, item)),
+            Err(ending) => Err(Status::from(ending)),
+        });
         Ok(Response::new(items.boxed()))
     }
 
     async fn get_request(&self, request: Request<v1::GetRequestRequest>) -> Reply<v1::Request> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let id = asked.id.clone();
         let command = Command::GetRequest(asked);
         let found = one(
             &self.fleet,
-            &team,
+            &caller.team_id,
             (Kind::Request, &id),
             command,
             |answer| match answer {
@@ -162,7 +172,7 @@ impl RequestService for RequestApi {
             },
         )
         .await?;
-        Ok(Response::new(found))
+        Ok(Response::new(payload::shown(&caller, found)))
     }
 
     async fn list_request_events(
@@ -191,9 +201,10 @@ impl RequestService for RequestApi {
         &self,
         request: Request<v1::GetRequestTraceRequest>,
     ) -> Reply<v1::RequestTrace> {
-        let team = caller(&request)?.team_id;
-        let found = self.trace(&team, &request.into_inner().id).await?;
-        Ok(Response::new(found))
+        let caller = caller(&request)?;
+        let id = request.into_inner().id;
+        let found = self.trace(&caller.team_id, &id).await?;
+        Ok(Response::new(payload::shown(&caller, found)))
     }
 }
 

@@ -57,6 +57,7 @@ impl SourceApi {
         let current = source::message(stored, &self.ingest_base, Secrets::Revealed);
         let mask = request.update_mask.as_ref();
         let mut merged = mask::merge("hookplane.v1.Source", &current, patch, mask)?;
+        source::forget_terms(&mut merged, patch);
         let names = |field| mask.is_some_and(|mask| mask.paths.iter().any(|path| path == field));
         if names("disabled_at") && !names("status") {
             // What was stored must not outvote what is asked for.
@@ -118,6 +119,8 @@ impl SourceService for SourceApi {
         let kind = ResourceKind::Source;
         let found = found.ok_or(ServiceError::NotFound { kind, id })?;
         let mut message = self.message(&found);
+        let uses = self.sources.store().secret_uses(&team, &found.id).await?;
+        source::tell_uses(&mut message, &uses);
         message.agents = conditions::of(&self.fleet, &conditions::of_source(&found)).await?;
         Ok(Response::new(message))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::domain::{ResourceKind, Violation};
+use crate::domain::{ResourceKind, Scope, Violation};
 use crate::service::ServiceError;
 use crate::store::{InvalidPage, StoreError};
 
@@ -46,6 +46,31 @@ pub fn invalid(faults: &[Violation]) -> Status {
         &[],
         fields,
     )
+}
+
+/// PERMISSION_DENIED for a key without a scope.
+#[must_use]
+pub fn lacking(scope: Scope) -> Status {
+    status(
+        Code::PermissionDenied,
+        "SCOPE_MISSING",
+        format!("the API key has not the scope `{scope}`"),
+        "use a key that has it, or have it granted to this one",
+        &[("scope", scope.as_str())],
+        Vec::new(),
+    )
+}
+
+/// RESOURCE_EXHAUSTED for a key that calls too often.
+#[must_use]
+pub fn slow_down(per_minute: u32, wait: Duration) -> Status {
+    let mut details = ErrorDetails::new();
+    let hint = "wait as long as the retry info says, or use a key with a higher limit";
+    details
+        .set_error_info("RATE_LIMITED", DOMAIN, metadata(hint, &[]))
+        .set_retry_info(Some(wait));
+    let message = format!("the API key may make {per_minute} calls per minute");
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// UNAVAILABLE, worth trying again after a few seconds.
@@ -127,9 +152,21 @@ impl From<ServiceError> for Status {
                 Code::FailedPrecondition,
                 "LAST_API_KEY",
                 message,
-                "make another key first, then revoke this one with it",
+                "make another key first, one with the scope `keys:admin`, then change this one with it",
                 &[("id", &id), ("resource_type", ResourceKind::ApiKey.noun())],
                 Vec::new(),
+            ),
+            ServiceError::KeyRevoked { .. } => refused(
+                Code::FailedPrecondition,
+                "API_KEY_REVOKED",
+                message,
+                "make a new key: a revoked one stays revoked",
+            ),
+            ServiceError::BeyondOwnScopes { .. } => refused(
+                Code::PermissionDenied,
+                "SCOPE_MISSING",
+                message,
+                "call with a key that has all the scopes of the one to change",
             ),
             ServiceError::Store(error) => error.into(),
         }
@@ -155,7 +192,10 @@ impl From<StoreError> for Status {
                 "the database did not answer",
                 "try again; if it lasts, look at the database and the control plane's log",
             ),
-            StoreError::Value(_) | StoreError::Newer(_) | StoreError::Broken { .. } => refused(
+            StoreError::Value(_)
+            | StoreError::Newer(_)
+            | StoreError::KeyMissing(_)
+            | StoreError::Broken { .. } => refused(
                 Code::Internal,
                 "INTERNAL",
                 "a stored value cannot be read",

@@ -41,11 +41,13 @@ impl Bodies {
         }
     }
 
-    pub(crate) async fn collect(&self, body: Body) -> Result<Collected, Problem> {
-        if body.size_hint().lower() > self.limits.body as u64 {
-            return Err(too_large(self.limits.body));
+    /// `cap` is what this caller may send, which can be less than anybody may.
+    pub(crate) async fn collect(&self, body: Body, cap: usize) -> Result<Collected, Problem> {
+        let most = cap.min(self.limits.body);
+        if body.size_hint().lower() > most as u64 {
+            return Err(too_large(most));
         }
-        match timeout(self.limits.call, self.read(body)).await {
+        match timeout(self.limits.call, self.read(body, most)).await {
             Ok(read) => read,
             Err(_) => Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -56,7 +58,7 @@ impl Bodies {
         }
     }
 
-    async fn read(&self, mut body: Body) -> Result<Collected, Problem> {
+    async fn read(&self, mut body: Body, most: usize) -> Result<Collected, Problem> {
         let mut bytes = BytesMut::new();
         let mut held: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
@@ -65,8 +67,8 @@ impl Bodies {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if bytes.len() + data.len() > self.limits.body {
-                return Err(too_large(self.limits.body));
+            if bytes.len() + data.len() > most {
+                return Err(too_large(most));
             }
             let room = self.take(data.len()).ok_or_else(full)?;
             match &mut held {

@@ -7,6 +7,10 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use tonic::Status;
 
+/// In the extensions of a head: how many bytes of body this caller may send.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyCap(pub u32);
+
 /// Judges callers. What it learns it may leave in the extensions of the head,
 /// which go along with the call, so that nothing has to be found out twice.
 pub trait Gate: Send + Sync + 'static {

@@ -18,8 +18,10 @@ use crate::grpc;
 use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
 use crate::rest::{self, InvalidRules};
-use crate::service::{Configuration, Connections, Destinations, Filters, Keys, Sources};
-use crate::store::AgentStore;
+use crate::service::{
+    Configuration, Connections, Destinations, Filters, Keys, Secrets, Sources, Teams,
+};
+use crate::store::TeamStore;
 
 /// Largest message of a method that needs no key.
 const OPEN_MESSAGE: usize = 16 * 1_024;
@@ -27,14 +29,13 @@ const OPEN_MESSAGE: usize = 16 * 1_024;
 pub(super) fn assemble(
     plane: &ControlPlane,
     fleet: Fleet,
+    authenticator: Authenticator,
     shutdown: &CancellationToken,
 ) -> Result<axum::Router, InvalidRules> {
     let pool = hookplane_proto::descriptor_pool();
     let metrics = Metrics::new(&pool, |registry| {
         metrics::fleet::register(registry, fleet.clone());
     });
-    let agents = AgentStore::new(plane.database.clone());
-    let authenticator = Authenticator::new(plane.keys.clone(), agents);
     let watches = Watches::new(plane.config.clone(), shutdown.clone());
     let routes = with_configuration(plane, (fleet.clone(), watches), Routes::default());
     let routes = with_standard_services(with_fleet(fleet, routes));
@@ -81,6 +82,7 @@ fn with_configuration(
     use v1::connection_service_server::ConnectionServiceServer;
     use v1::destination_service_server::DestinationServiceServer;
     use v1::filter_service_server::FilterServiceServer;
+    use v1::installation_service_server::InstallationServiceServer;
     use v1::source_service_server::SourceServiceServer;
 
     let (config, base) = (&plane.config, plane.ingest_base());
@@ -100,13 +102,20 @@ fn with_configuration(
     let within = calls::deadline(plane.settings.drain);
     let whole = grpc::apply::ConfigurationApi::new(whole, fleet.clone(), within);
     let connections = grpc::connections::ConnectionApi::new(connections, base, fleet, watches);
+    let store = TeamStore::new(plane.database.clone(), plane.config.ledger().clone());
+    let teams = Teams::new(store, keys.clone(), Arc::clone(&plane.clock));
+    let secrets = Secrets::new(config.clone(), Arc::clone(&plane.clock));
+    let clock = Arc::clone(&plane.clock);
+    let installation = grpc::installation::InstallationApi::new(teams, secrets, clock);
+    let keys = grpc::keys::KeyApi::new(keys, Arc::clone(&plane.clock));
     routes
         .add_service(SourceServiceServer::new(sources))
         .add_service(DestinationServiceServer::new(destinations))
         .add_service(ConnectionServiceServer::new(connections))
         .add_service(FilterServiceServer::new(filters))
         .add_service(ConfigurationServiceServer::new(whole))
-        .add_service(ApiKeyServiceServer::new(grpc::keys::KeyApi::new(keys)))
+        .add_service(ApiKeyServiceServer::new(keys))
+        .add_service(InstallationServiceServer::new(installation))
 }
 
 /// What agents open, and what people ask about them and of them.
@@ -116,6 +125,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use agent::v1::report_service_server::ReportServiceServer;
     use replica::v1::relay_service_server::RelayServiceServer;
     use v1::attempt_service_server::AttemptServiceServer;
+    use v1::audit_service_server::AuditServiceServer;
     use v1::event_service_server::EventServiceServer;
     use v1::fleet_service_server::FleetServiceServer;
     use v1::metrics_service_server::MetricsServiceServer;
@@ -130,6 +140,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     let events = grpc::events::EventApi::new(fleet.clone());
     let attempts = grpc::attempts::AttemptApi::new(fleet.clone());
     let metrics = grpc::metrics::MetricsApi::new(fleet.clone());
+    let audit = grpc::audit::AuditApi::new(fleet.clone());
     routes
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(OPEN_MESSAGE))
         .add_service(configuration)
@@ -148,6 +159,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
             fleet.clone(),
         )))
         .add_service(MetricsServiceServer::new(metrics))
+        .add_service(AuditServiceServer::new(audit))
         .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
 }
 

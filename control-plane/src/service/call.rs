@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ServiceError;
+use crate::domain::audit::Actor;
 use crate::domain::{Millis, Violation};
 use crate::store::{Change, Remembered};
 
@@ -15,6 +16,8 @@ pub struct Call {
     pub team_id: String,
     /// The key that calls.
     pub key_id: String,
+    /// Its name at this time.
+    pub key_name: String,
     /// Everything is checked, nothing is kept.
     pub validate_only: bool,
     /// The resource has to be the one that was read.
@@ -54,6 +57,14 @@ impl Call {
         Self {
             team_id: team_id.to_owned(),
             ..Self::default()
+        }
+    }
+
+    pub(super) fn actor(&self) -> Actor {
+        Actor {
+            team_id: self.team_id.clone(),
+            key_id: self.key_id.clone(),
+            key_name: self.key_name.clone(),
         }
     }
 

@@ -26,6 +26,15 @@ impl Resource for Connection {
         etag(&self.id, self.revision, self.updated_at)
     }
 
+    fn shown(&self) -> serde_json::Value {
+        serde_json::json!({
+            "source_id": self.source_id,
+            "destination_id": self.destination_id,
+            "settings": self.spec,
+            "disabled_at": self.disabled_at,
+        })
+    }
+
     async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
         change.connection(team_id, id).await
     }

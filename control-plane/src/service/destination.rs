@@ -25,6 +25,18 @@ impl Resource for Destination {
         etag(&self.id, self.revision, self.updated_at)
     }
 
+    fn shown(&self) -> serde_json::Value {
+        serde_json::json!({
+            "settings": self.spec,
+            "auth": self.auth.redacted(),
+            "disabled_at": self.disabled_at,
+        })
+    }
+
+    fn has_secrets_of(&self, other: &Self) -> bool {
+        self.auth == other.auth
+    }
+
     async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
         change.destination(team_id, id).await
     }

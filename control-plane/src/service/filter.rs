@@ -22,6 +22,10 @@ impl Resource for Filter {
         &self.spec.name
     }
 
+    fn shown(&self) -> serde_json::Value {
+        serde_json::json!({ "settings": self.spec })
+    }
+
     fn etag(&self) -> String {
         etag(&self.id, self.revision, self.updated_at)
     }

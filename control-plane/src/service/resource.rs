@@ -28,6 +28,12 @@ pub trait Resource:
 
     fn id(&self) -> &str;
     fn name(&self) -> &str;
+    /// As the audit record keeps it: everything people set, secrets redacted.
+    fn shown(&self) -> serde_json::Value;
+    /// Whether the secrets are the same, which what is shown cannot tell.
+    fn has_secrets_of(&self, _other: &Self) -> bool {
+        true
+    }
     /// Differs whenever the resource does.
     fn etag(&self) -> String;
     fn find(
@@ -119,7 +125,7 @@ impl<R: Resource> Resources<R> {
             Begun::Fresh(change, now) => (change, now),
             Begun::Answered(made) => return Ok(made),
         };
-        let step = steps::create(&change, &call.team_id, draft, now).await?;
+        let step = steps::create(&change, call, draft, now).await?;
         finish(call, change, step, now).await
     }
 
@@ -132,9 +138,9 @@ impl<R: Resource> Resources<R> {
         let step = match R::meant(&change, &call.team_id, &draft).await? {
             Some(stored) => {
                 unchanged_since(call, &stored)?;
-                steps::put(&change, &call.team_id, draft, stored, now).await?
+                steps::put(&change, call, draft, stored, now).await?
             }
-            None => steps::create(&change, &call.team_id, draft, now).await?,
+            None => steps::create(&change, call, draft, now).await?,
         };
         finish(call, change, step, now).await
     }
@@ -154,7 +160,7 @@ impl<R: Resource> Resources<R> {
         };
         let stored: R = stored(&change, call, id).await?;
         let draft = edit(&stored)?;
-        let step = steps::put(&change, &call.team_id, draft, stored, now).await?;
+        let step = steps::put(&change, call, draft, stored, now).await?;
         finish(call, change, step, now).await
     }
 
@@ -165,7 +171,7 @@ impl<R: Resource> Resources<R> {
             Begun::Answered(()) => return Ok(()),
         };
         let stored: R = stored(&change, call, id).await?;
-        steps::delete(&change, &stored, now).await?;
+        steps::delete(&change, call, &stored, now).await?;
         call.finish(change, &(), true, now).await
     }
 
@@ -196,7 +202,7 @@ impl<R: Switchable> Resources<R> {
         if stored.disabled_at().is_none() != enabled {
             made.set_disabled_at((!enabled).then_some(now));
         }
-        let step = steps::keep(&change, made, stored, now).await?;
+        let step = steps::keep(&change, call, made, stored, now).await?;
         finish(call, change, step, now).await
     }
 }

@@ -25,6 +25,18 @@ impl Resource for Source {
         etag(&self.id, self.revision, self.updated_at)
     }
 
+    fn shown(&self) -> serde_json::Value {
+        serde_json::json!({
+            "settings": self.spec,
+            "auth": self.auth.redacted(),
+            "disabled_at": self.disabled_at,
+        })
+    }
+
+    fn has_secrets_of(&self, other: &Self) -> bool {
+        self.auth.secrets() == other.auth.secrets()
+    }
+
     async fn find(change: &Change, team_id: &str, id: &str) -> Result<Option<Self>, StoreError> {
         change.source(team_id, id).await
     }
@@ -45,7 +57,8 @@ impl Resource for Source {
         stamp: Stamp,
     ) -> Result<Self, ServiceError> {
         let SourceDraft { spec, auth, state } = draft;
-        let auth = auth.restore(stored.map(|stored| &stored.auth))?;
+        let known = stored.map(|stored| &stored.auth);
+        let auth = auth.restore(known)?.settled(known)?;
         let faults = spec.faults(&auth);
         if !faults.is_empty() {
             return Err(faults.into());

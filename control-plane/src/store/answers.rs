@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Sealer, StoreError};
 use crate::domain::Millis;
 
-const TABLE: &str = "remembered_answers";
+pub(super) const TABLE: &str = "remembered_answers";
 /// A caller that tries again later than this makes another call.
 const KEPT_MILLIS: Millis = 86_400_000;
 
@@ -21,7 +21,7 @@ pub struct Remembered<A> {
     pub answer: A,
 }
 
-fn place(team_id: &str, request_id: &str) -> String {
+pub(super) fn place(team_id: &str, request_id: &str) -> String {
     format!("{team_id}/{request_id}")
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::audit::Chain;
 use super::database::INSTALLATION;
 use super::rollouts::Staging;
 use super::watch::{Cursor, Watched};
@@ -22,12 +23,14 @@ use super::{
     Remembered, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
     sources, unsigned,
 };
+use crate::domain::audit::{Act, Actor};
 use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
 
 /// A change under way. Changes of one database run one after the other.
 pub struct Change {
     tx: DatabaseTransaction,
     sealer: Arc<Sealer>,
+    chain: Arc<Chain>,
     head: watch::Sender<u64>,
     /// The newest revision that this process made.
     own: watch::Sender<u64>,
@@ -40,6 +43,7 @@ impl Change {
     pub(super) async fn begin(
         tx: DatabaseTransaction,
         sealer: Arc<Sealer>,
+        chain: Arc<Chain>,
         (head, own): (watch::Sender<u64>, watch::Sender<u64>),
     ) -> Result<Self, StoreError> {
         // The row stays locked until the end, so that revisions commit in their order.
@@ -62,6 +66,7 @@ impl Change {
         Ok(Self {
             tx,
             sealer,
+            chain,
             head,
             own,
             revision,
@@ -77,6 +82,14 @@ impl Change {
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Writes who did what into the audit record of the team.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn record(&self, actor: &Actor, act: Act, now: Millis) -> Result<(), StoreError> {
+        self.chain.append(&self.tx, actor, act, now).await
     }
 
     /// Makes it all happen.

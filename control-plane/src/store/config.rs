@@ -18,10 +18,10 @@ pub use super::connections::ConnectionFilter;
 use super::database::INSTALLATION;
 pub use super::filters::FilterUse;
 use super::{
-    Database, Page, PageRequest, Sealer, StoreError, answers, broken, connections, destinations,
-    filters, sources, unsigned,
+    Database, Ledger, Page, PageRequest, Sealer, StoreError, answers, broken, connections,
+    destinations, filters, rekey, secret_uses, sources, unsigned,
 };
-use crate::domain::{Connection, Destination, Filter, Millis, Source};
+use crate::domain::{Connection, Destination, Filter, Millis, SecretUse, Source};
 
 /// Longer than any retry policy lasts.
 const DELETIONS_KEPT_MILLIS: Millis = 60 * 86_400_000;
@@ -31,6 +31,7 @@ const DELETIONS_KEPT_MILLIS: Millis = 60 * 86_400_000;
 pub struct ConfigStore {
     pub(super) database: Database,
     pub(super) sealer: Arc<Sealer>,
+    ledger: Ledger,
     head: watch::Sender<u64>,
     /// The newest revision that this process made.
     own: watch::Sender<u64>,
@@ -53,10 +54,13 @@ pub struct ConfigCounts {
 
 impl ConfigStore {
     /// # Errors
-    /// [`StoreError`] when the head cannot be read.
+    /// [`StoreError`] when the database cannot be read, or another key sealed it.
     pub async fn new(database: Database, sealer: Sealer) -> Result<Self, StoreError> {
+        rekey::check(database.read(), &sealer).await?;
+        let ledger = Ledger::open(database.clone(), &sealer).await?;
         let store = Self {
             database,
+            ledger,
             sealer: Arc::new(sealer),
             head: watch::Sender::new(0),
             own: watch::Sender::new(0),
@@ -121,7 +125,14 @@ impl ConfigStore {
     pub async fn change(&self) -> Result<Change, StoreError> {
         let tx = self.database.write().await?;
         let heads = (self.head.clone(), self.own.clone());
-        Change::begin(tx, Arc::clone(&self.sealer), heads).await
+        let (sealer, chain) = (Arc::clone(&self.sealer), self.ledger.chain());
+        Change::begin(tx, sealer, chain, heads).await
+    }
+
+    /// The audit record of what is changed here.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub async fn source(&self, team_id: &str, id: &str) -> Result<Option<Source>, StoreError> {
@@ -135,6 +146,15 @@ impl ConfigStore {
         page: &PageRequest,
     ) -> Result<Page<Source>, StoreError> {
         sources::list(self.database.read(), &self.sealer, team_id, name, page).await
+    }
+
+    /// How many requests each secret of a source verified.
+    pub async fn secret_uses(
+        &self,
+        team_id: &str,
+        source_id: &str,
+    ) -> Result<Vec<SecretUse>, StoreError> {
+        secret_uses::of_source(self.database.read(), team_id, source_id).await
     }
 
     /// Several by id; unknown ids are left out.

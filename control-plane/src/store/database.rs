@@ -159,12 +159,15 @@ impl Database {
                 epoch: Set(birth.epoch.clone()),
                 revision: Set(0),
                 deletions_floor: Set(0),
+                audit_key: Set(None),
             };
             row.insert(&tx).await?;
             let first = team::ActiveModel {
                 id: Set(birth.team_id.clone()),
                 name: Set("default".to_owned()),
                 created_at: Set(birth.now),
+                audit_sequence: Set(None),
+                audit_hash: Set(None),
             };
             first.insert(&tx).await?;
         }

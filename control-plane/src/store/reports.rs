@@ -15,7 +15,7 @@ use sea_orm::{
     QueryOrder as _, QuerySelect as _, Set,
 };
 
-use super::{Database, StoreError, can_be_stored, signed, storable, unsigned};
+use super::{Database, StoreError, can_be_stored, secret_uses, signed, storable, unsigned};
 use crate::domain::{Millis, Report};
 
 pub use signals::{Signals, next_minute};
@@ -91,6 +91,7 @@ impl ReportStore {
         }
         rows::add_sources(&tx, agent_id, minute, &sources).await?;
         rows::add_destinations(&tx, agent_id, minute, &destinations).await?;
+        secret_uses::add(&tx, &report.secrets, now).await?;
         if let Some(backlog) = report.backlog {
             agent::Entity::update_many()
                 .col_expr(agent::Column::Backlog, Expr::value(signed(backlog)))

@@ -6,19 +6,19 @@ use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter a
 
 use super::page::Place;
 use super::{Page, PageRequest, Sealer, StoreError, broken, can_be_stored, signed, unsigned};
-use crate::domain::Source;
+use crate::domain::{Source, SourceAuth};
 
 const TABLE: &str = "sources";
 
 pub(super) fn domain(row: Model, sealer: &Sealer) -> Result<Source, StoreError> {
     let spec =
         serde_json::from_str(&row.settings).map_err(|fault| broken(TABLE, &row.id, fault))?;
-    let auth = sealer.open(TABLE, &row.id, &row.auth)?;
+    let auth: SourceAuth = sealer.open(TABLE, &row.id, &row.auth)?;
     Ok(Source {
         id: row.id,
         team_id: row.team_id,
         spec,
-        auth,
+        auth: auth.filled(),
         disabled_at: row.disabled_at,
         created_at: row.created_at,
         updated_at: row.updated_at,

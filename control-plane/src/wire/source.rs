@@ -4,13 +4,14 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::source_auth::Scheme;
 use hookplane_signature::Provider;
 
-use super::{Secrets, timestamp};
+use super::{Secrets, millis, timestamp};
 use crate::domain::source::{
     DEFAULT_BODY_BYTES, DEFAULT_DEDUPE_SECONDS, DEFAULT_METHODS, DEFAULT_TOLERANCE_SECONDS,
     HmacAlgorithm, SignatureEncoding,
 };
 use crate::domain::{
-    CustomResponse, DEFAULT_POOL, Source, SourceAuth, SourceSpec, Violation, etag,
+    CustomResponse, DEFAULT_POOL, SecretTerm, SecretUse, Source, SourceAuth, SourceSpec, Violation,
+    etag,
 };
 use crate::service::{SourceDraft, State};
 
@@ -151,7 +152,13 @@ fn auth(
         Some(Scheme::ProviderSignature(signature)) => {
             let repeated = provider(signature.provider, "config.auth.provider", faults);
             let secrets = signature.webhook_signing_secrets;
-            return (SourceAuth::Provider { secrets }, repeated);
+            let terms = signature.terms.into_iter().map(own_term).collect();
+            let auth = SourceAuth::Provider {
+                secrets,
+                terms,
+                issued: 0,
+            };
+            return (auth, repeated);
         }
     };
     (auth, None)
@@ -224,10 +231,59 @@ fn scheme(auth: SourceAuth, provider: Provider) -> Scheme {
             .into(),
             prefix,
         }),
-        SourceAuth::Provider { secrets } => Scheme::ProviderSignature(v1::ProviderSignature {
-            provider: source_type(provider).into(),
-            webhook_signing_secrets: secrets,
-        }),
+        SourceAuth::Provider { secrets, terms, .. } => {
+            Scheme::ProviderSignature(v1::ProviderSignature {
+                provider: source_type(provider).into(),
+                webhook_signing_secrets: secrets,
+                terms: terms.into_iter().map(term).collect(),
+            })
+        }
+    }
+}
+
+fn term(term: SecretTerm) -> v1::SecretTerm {
+    v1::SecretTerm {
+        version: term.version,
+        not_before: term.not_before.map(timestamp),
+        expires_at: term.expires_at.map(timestamp),
+        ..v1::SecretTerm::default()
+    }
+}
+
+fn own_term(wire: v1::SecretTerm) -> SecretTerm {
+    SecretTerm {
+        version: wire.version,
+        not_before: wire.not_before.map(millis),
+        expires_at: wire.expires_at.map(millis),
+    }
+}
+
+/// Tells how much each secret was used.
+pub fn tell_uses(message: &mut v1::Source, uses: &[SecretUse]) {
+    let Some(signature) = signature(message) else {
+        return;
+    };
+    for term in &mut signature.terms {
+        if let Some(told) = uses.iter().find(|told| told.version == term.version) {
+            term.verified_count = told.verified;
+            term.last_verified_at = Some(timestamp(told.last_verified_at));
+        }
+    }
+}
+
+/// A patch that gives secrets and no terms means the terms that those secrets have.
+pub fn forget_terms(merged: &mut v1::Source, patch: &v1::Source) {
+    let mut patch = patch.clone();
+    let without = signature(&mut patch).is_some_and(|given| given.terms.is_empty());
+    if let (true, Some(signature)) = (without, signature(merged)) {
+        signature.terms.clear();
+    }
+}
+
+fn signature(message: &mut v1::Source) -> Option<&mut v1::ProviderSignature> {
+    match message.config.as_mut()?.auth.as_mut()?.scheme.as_mut()? {
+        Scheme::ProviderSignature(signature) => Some(signature),
+        _ => None,
     }
 }
 

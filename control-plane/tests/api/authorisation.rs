@@ -20,7 +20,7 @@ const OPEN: [(&str, &str); 1] = [(
     "the join token is inside the message",
 )];
 
-fn every_method() -> Vec<String> {
+pub(crate) fn every_method() -> Vec<String> {
     let pool = hookplane_proto::descriptor_pool();
     let methods = pool.services().flat_map(|service| {
         let name = service.full_name().to_owned();
@@ -35,10 +35,7 @@ fn every_method() -> Vec<String> {
 }
 
 /// The gRPC status code of an empty call.
-async fn call(plane: &Plane, path: &str, authorization: Option<&str>) -> String {
-    let client = Client::builder(TokioExecutor::new())
-        .http2_only(true)
-        .build_http();
+pub(crate) async fn call(plane: &Plane, path: &str, authorization: Option<&str>) -> String {
     let mut request = http::Request::post(format!("http://{}{path}", plane.address))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -46,7 +43,8 @@ async fn call(plane: &Plane, path: &str, authorization: Option<&str>) -> String 
         request = request.header("authorization", value);
     }
     let empty = Full::new(Bytes::from_static(&[0; 5]));
-    let answer = client
+    let answer = plane
+        .raw
         .request(request.body(empty).expect("a request"))
         .await
         .expect("an answer");
@@ -101,7 +99,10 @@ async fn a_revoked_key_is_refused_from_the_next_call_on() {
     let name = "pipeline".to_owned();
     let made = plane
         .keys()
-        .create_api_key(v1::CreateApiKeyRequest { name })
+        .create_api_key(v1::CreateApiKeyRequest {
+            name,
+            ..v1::CreateApiKeyRequest::default()
+        })
         .await;
     let made = made.expect("it is right").into_inner();
     assert!(
@@ -201,6 +202,7 @@ async fn the_last_key_cannot_be_revoked() {
 
         let asked = v1::CreateApiKeyRequest {
             name: "second".to_owned(),
+            ..v1::CreateApiKeyRequest::default()
         };
         let second = plane.keys().create_api_key(asked).await.expect("right");
         revoke(second.into_inner().id).await.expect("one is left");

@@ -1,6 +1,7 @@
 //! The API for configuration, through a real server on loopback and real databases.
 
 mod apply;
+mod audit;
 mod authorisation;
 mod calls;
 mod conditional;
@@ -13,9 +14,11 @@ mod http;
 #[path = "../rest/inputs.rs"]
 mod inputs;
 mod metrics;
+mod keys;
 mod plane;
 mod postgres;
 mod refusals;
 mod secrets;
 mod start;
+mod teams;
 mod watch;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hookplane_control_plane::clock::SystemClock;
 use hookplane_control_plane::server::ControlPlane;
 use hookplane_control_plane::settings::Settings;
@@ -11,8 +12,13 @@ use hookplane_proto::v1::configuration_service_client::ConfigurationServiceClien
 use hookplane_proto::v1::connection_service_client::ConnectionServiceClient;
 use hookplane_proto::v1::destination_service_client::DestinationServiceClient;
 use hookplane_proto::v1::filter_service_client::FilterServiceClient;
+use hookplane_proto::v1::installation_service_client::InstallationServiceClient;
 use hookplane_proto::v1::source_service_client::SourceServiceClient;
 use hookplane_proto::v1::{self};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +31,7 @@ use tonic::{Request, Status};
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-type Authorised = InterceptedService<Channel, Bearer>;
+pub(crate) type Authorised = InterceptedService<Channel, Bearer>;
 
 #[derive(Clone)]
 pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
@@ -47,6 +53,8 @@ pub(crate) struct Plane {
     pub(crate) key: String,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) database: String,
+    /// For calls that no typed client makes.
+    pub(crate) raw: Client<HttpConnector, Full<Bytes>>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -117,6 +125,9 @@ impl Plane {
             key: key.trim().to_owned(),
             address,
             database,
+            raw: Client::builder(TokioExecutor::new())
+                .http2_only(true)
+                .build_http(),
             shutdown,
             running,
         }
@@ -130,12 +141,12 @@ impl Plane {
     }
 
     pub(crate) async fn stop(self) {
-        drop(self.channel);
+        drop((self.channel, self.raw));
         self.shutdown.cancel();
         self.running.await.expect("it ended as it should");
     }
 
-    fn bearer(key: &str) -> Bearer {
+    pub(crate) fn bearer(key: &str) -> Bearer {
         Bearer(Some(
             format!("Bearer {key}")
                 .parse()
@@ -168,7 +179,15 @@ impl Plane {
     }
 
     pub(crate) fn keys(&self) -> ApiKeyServiceClient<Authorised> {
-        ApiKeyServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
+        self.keys_with(&self.key)
+    }
+
+    pub(crate) fn keys_with(&self, key: &str) -> ApiKeyServiceClient<Authorised> {
+        ApiKeyServiceClient::with_interceptor(self.channel.clone(), Self::bearer(key))
+    }
+
+    pub(crate) fn installation(&self) -> InstallationServiceClient<Authorised> {
+        InstallationServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
     }
 
     pub(crate) async fn create_source(&self, source: v1::Source) -> Result<v1::Source, Status> {
@@ -210,6 +229,7 @@ pub(crate) fn provider_auth(secrets: &[&str]) -> v1::SourceAuth {
     let signature = v1::ProviderSignature {
         provider: 0,
         webhook_signing_secrets: secrets.iter().map(|secret| (*secret).to_owned()).collect(),
+        terms: Vec::new(),
     };
     v1::SourceAuth {
         scheme: Some(v1::source_auth::Scheme::ProviderSignature(signature)),

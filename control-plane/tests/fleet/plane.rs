@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::clock::{Clock, SharedClock};
-use hookplane_control_plane::domain::{Connection, Destination, Filter, Source};
+use hookplane_control_plane::domain::api_key::KeyDraft;
+use hookplane_control_plane::domain::{Caller, Connection, Destination, Filter, Scopes, Source};
 use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
 use hookplane_control_plane::grpc::{apply, attempts, commands, configuration, enrolment};
 use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
@@ -144,9 +145,15 @@ impl Plane {
         let config = ConfigStore::new(database.clone(), sealer).await;
         let config = config.expect("a readable database");
         let shared: SharedClock = Arc::<TestClock>::clone(&clock);
-        let keys = KeyStore::new(database.clone());
+        let keys = KeyStore::new(database.clone(), config.ledger().clone());
         let made = Keys::new(keys.clone(), Arc::clone(&shared));
-        let api_key = made.create("tm_first", "test").await.expect("a key").secret;
+        let draft = KeyDraft {
+            name: Some("test".to_owned()),
+            scopes: Some(Scopes::all()),
+            ..KeyDraft::default()
+        };
+        let system = Caller::system("tm_first");
+        let api_key = made.create(&system, draft).await.expect("a key").secret;
         let agents = AgentStore::new(database.clone());
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -166,7 +173,7 @@ impl Plane {
                 authority: None,
             },
         });
-        let authenticator = Authenticator::new(keys, agents);
+        let authenticator = Authenticator::new(keys, agents, Arc::<TestClock>::clone(&clock));
         let router = router(&fleet, authenticator);
         let serving = listener::serve(
             listener,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookplane_proto::agent::v1::{
     DestinationReport, DestinationState, Gauges, Histogram, ReportStreamRequest,
-    ReportStreamResponse, SourceReport,
+    ReportStreamResponse, SecretReport, SourceReport,
 };
 use hookplane_proto::v1;
 use prost_types::Timestamp;
@@ -71,6 +71,12 @@ fn report(plane: &Plane, sequence: u64, source: &str, values: &[f64]) -> ReportS
             hold: 3,
             ..Gauges::default()
         }),
+        secrets: vec![SecretReport {
+            team_id: plane.team.clone(),
+            source_id: source.to_owned(),
+            version: 1,
+            verified: count,
+        }],
     }
 }
 
@@ -115,6 +121,25 @@ async fn a_report_is_counted_once_however_often_it_comes() {
         throughput.successful,
     );
     assert_eq!(seen, (3, 3, 3), "{throughput:?}");
+}
+
+#[tokio::test]
+async fn what_each_secret_verified_is_summed_over_agents_and_counted_once() {
+    let plane = Plane::start().await;
+    let source = plane.source("clerk", "default").await;
+    for name in ["edge-1", "edge-2"] {
+        let agent = TestAgent::enrolled(&plane, name, "default").await;
+        let mut reports = agent.reports().await;
+        for sequence in [1, 1, 2] {
+            send(&mut reports, report(&plane, sequence, &source.id, &[5.0])).await;
+        }
+    }
+    let uses = plane.config.secret_uses(&plane.team, &source.id).await;
+    let uses = uses.expect("they can be read");
+    let seen: Vec<_> = uses.iter().map(|one| (one.version, one.verified)).collect();
+    assert_eq!(seen, [(1, 4)]);
+    let foreign = plane.config.secret_uses("tm_other", &source.id).await;
+    assert_eq!(foreign.expect("they can be read"), []);
 }
 
 #[tokio::test]

@@ -10,12 +10,14 @@ use crate::key::BearerKey;
 use crate::settings::{InvalidSettings, Settings};
 use crate::v1::api_key_service_client::ApiKeyServiceClient;
 use crate::v1::attempt_service_client::AttemptServiceClient;
+use crate::v1::audit_service_client::AuditServiceClient;
 use crate::v1::configuration_service_client::ConfigurationServiceClient;
 use crate::v1::connection_service_client::ConnectionServiceClient;
 use crate::v1::destination_service_client::DestinationServiceClient;
 use crate::v1::event_service_client::EventServiceClient;
 use crate::v1::filter_service_client::FilterServiceClient;
 use crate::v1::fleet_service_client::FleetServiceClient;
+use crate::v1::installation_service_client::InstallationServiceClient;
 use crate::v1::request_service_client::RequestServiceClient;
 use crate::v1::rollout_service_client::RolloutServiceClient;
 use crate::v1::source_service_client::SourceServiceClient;
@@ -68,6 +70,10 @@ services! {
     rollouts: RolloutServiceClient,
     /// Keys of people and programs.
     api_keys: ApiKeyServiceClient,
+    /// Who changed what.
+    audit: AuditServiceClient,
+    /// Teams, and what else stands above them.
+    installation: InstallationServiceClient,
 }
 
 impl Client {

@@ -4,17 +4,23 @@ use super::{HmacKey, decode, mismatch};
 use crate::Encoding;
 use crate::headers::{HeaderView, single};
 use crate::refusal::{Reason, Refusal};
+use crate::term::Timed;
 
 pub(crate) struct BodyScheme {
     pub(crate) header: String,
     pub(crate) prefix: String,
     pub(crate) encoding: Encoding,
-    pub(crate) keys: Vec<HmacKey>,
+    pub(crate) keys: Vec<Timed<HmacKey>>,
 }
 
 impl BodyScheme {
     /// The place of the secret that matched.
-    pub(crate) fn verify(&self, headers: &dyn HeaderView, body: &[u8]) -> Result<usize, Refusal> {
+    pub(crate) fn verify(
+        &self,
+        headers: &dyn HeaderView,
+        body: &[u8],
+        now: i64,
+    ) -> Result<usize, Refusal> {
         let value = single(headers, &self.header)?;
         let malformed = |what: String| Refusal::new(Reason::HeaderMalformed, what);
         let encoded = value.strip_prefix(self.prefix.as_str()).ok_or_else(|| {
@@ -32,7 +38,7 @@ impl BodyScheme {
         })?;
         self.keys
             .iter()
-            .position(|key| key.verifies(&[body], &tag))
+            .position(|key| key.holds(now) && key.verifies(&[body], &tag))
             .ok_or_else(|| mismatch(self.keys.len()))
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{HmacKey, fresh, mismatch, timestamp};
 use crate::headers::{HeaderView, single};
 use crate::refusal::{Reason, Refusal};
+use crate::term::Timed;
 
 pub(crate) const SIGNATURE: &str = "x-slack-signature";
 pub(crate) const TIMESTAMP: &str = "x-slack-request-timestamp";
@@ -14,7 +15,7 @@ const MAX_CHALLENGE: usize = 512;
 
 /// The place of the secret that matched.
 pub(crate) fn verify(
-    keys: &[HmacKey],
+    keys: &[Timed<HmacKey>],
     headers: &dyn HeaderView,
     body: &[u8],
     now: i64,
@@ -40,7 +41,7 @@ pub(crate) fn verify(
     fresh(seconds, now, tolerance)?;
     let parts: [&[u8]; 4] = [b"v0:", sent_at.as_bytes(), b":", body];
     keys.iter()
-        .position(|key| key.verifies(&parts, &tag))
+        .position(|key| key.holds(now) && key.verifies(&parts, &tag))
         .ok_or_else(|| mismatch(keys.len()))
 }
 

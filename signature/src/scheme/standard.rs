@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{HmacKey, fresh, mismatch, timestamp};
 use crate::headers::{HeaderView, single};
 use crate::refusal::{Reason, Refusal};
+use crate::term::Timed;
 use crate::{InvalidAuth, secret};
 
 /// More entries than any rotation makes; past it a sender only costs us time.
@@ -56,7 +57,7 @@ pub(crate) struct Matched {
 }
 
 pub(crate) fn verify(
-    keys: &[Key],
+    keys: &[Timed<Key>],
     headers: &dyn HeaderView,
     body: &[u8],
     now: i64,
@@ -99,7 +100,7 @@ pub(crate) fn verify(
         let Ok(tag) = STANDARD.decode(encoded) else {
             continue;
         };
-        if let Some(secret) = matching(keys, version, &parts, &tag) {
+        if let Some(secret) = matching(keys, now, version, &parts, &tag) {
             return Ok(Matched { version, secret });
         }
     }
@@ -139,9 +140,16 @@ fn spelling(headers: &dyn HeaderView) -> Result<&'static Names, Refusal> {
     }
 }
 
-fn matching(keys: &[Key], version: &str, parts: &[&[u8]; 5], tag: &[u8]) -> Option<usize> {
-    keys.iter().position(|key| match key {
+fn matching(
+    keys: &[Timed<Key>],
+    now: i64,
+    version: &str,
+    parts: &[&[u8]; 5],
+    tag: &[u8],
+) -> Option<usize> {
+    let fits = |key: &Key| match key {
         Key::V1(mac) => version == "v1" && mac.verifies(parts, tag),
         Key::V1a(public) => version == "v1a" && public.verify_sig(&parts.concat(), tag).is_ok(),
-    })
+    };
+    keys.iter().position(|key| key.holds(now) && fits(key))
 }

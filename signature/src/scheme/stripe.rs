@@ -3,6 +3,7 @@
 use super::{HmacKey, fresh, mismatch, timestamp};
 use crate::headers::{HeaderView, single};
 use crate::refusal::{Reason, Refusal};
+use crate::term::Timed;
 
 pub(crate) const HEADER: &str = "stripe-signature";
 
@@ -10,7 +11,7 @@ const MAX_ENTRIES: usize = 32;
 
 /// The place of the secret that matched.
 pub(crate) fn verify(
-    keys: &[HmacKey],
+    keys: &[Timed<HmacKey>],
     headers: &dyn HeaderView,
     body: &[u8],
     now: i64,
@@ -52,6 +53,6 @@ pub(crate) fn verify(
     fresh(seconds, now, tolerance)?;
     let parts: [&[u8]; 3] = [sent_at.as_bytes(), b".", body];
     keys.iter()
-        .position(|key| tags.iter().any(|tag| key.verifies(&parts, tag)))
+        .position(|key| key.holds(now) && tags.iter().any(|tag| key.verifies(&parts, tag)))
         .ok_or_else(|| mismatch(keys.len()))
 }

@@ -9,8 +9,9 @@ use hookplane_proto::v1::source_auth::Scheme;
 use hookplane_proto::v1::{
     self, HmacAlgorithm, SignatureEncoding, SourceConfig, SourceStatus, SourceType,
 };
-use hookplane_signature::{Algorithm, AuthSpec, Encoding, HmacSpec, Provider, Verifier};
+use hookplane_signature::{Algorithm, AuthSpec, Encoding, HmacSpec, Provider, Term, Verifier};
 use http::HeaderValue;
+use prost_types::Timestamp;
 
 use super::{Unfit, bounded, method, rules};
 use crate::config::{Branches, CustomResponse, Source};
@@ -58,7 +59,7 @@ pub(super) fn prepare(group: &SourceGroup, version: u64) -> Result<Source, Unfit
         name: wire.name.clone(),
         provider,
         enabled: enabled(wire.status)?,
-        verifier: Verifier::new(provider, auth, tolerance)?,
+        verifier: Verifier::with_terms(provider, auth, tolerance, &terms(config))?,
         methods: methods(&config.allowed_http_methods)?,
         custom_response: config
             .custom_response
@@ -129,6 +130,21 @@ fn auth(wire: Option<&v1::SourceAuth>, source_type: i32) -> Result<AuthSpec, Unf
             }
         }
     })
+}
+
+/// When each secret is valid; always where the control plane does not say.
+fn terms(config: &SourceConfig) -> Vec<Term> {
+    let scheme = config.auth.as_ref().and_then(|auth| auth.scheme.as_ref());
+    let Some(Scheme::ProviderSignature(signed)) = scheme else {
+        return Vec::new();
+    };
+    let seconds = |time: &Timestamp| time.seconds;
+    let term = |wire: &v1::SecretTerm| Term {
+        version: wire.version,
+        not_before: wire.not_before.as_ref().map(seconds),
+        expires_at: wire.expires_at.as_ref().map(seconds),
+    };
+    signed.terms.iter().map(term).collect()
 }
 
 fn own_hmac(wire: &v1::HmacAuth) -> Result<HmacSpec, Unfit> {

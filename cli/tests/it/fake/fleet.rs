@@ -6,7 +6,8 @@ use hookplane_client::v1::{
     Agent, AgentState, ApiKey, ApiKeyStatus, ConfigState, CreateApiKeyRequest,
     DestinationThroughput, GetAgentRequest, GetApiKeyRequest, GetStatusRequest, ListAgentsRequest,
     ListAgentsResponse, ListApiKeysRequest, ListApiKeysResponse, RefusedResource,
-    RevokeApiKeyRequest, SourceThroughput, Status as Whole, Throughput,
+    RevokeApiKeyRequest, RotateApiKeyRequest, SourceThroughput, Status as Whole, Throughput,
+    UpdateApiKeyRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -123,6 +124,25 @@ impl ApiKeyService for Fake {
 
     async fn get_api_key(&self, _: Request<GetApiKeyRequest>) -> Result<Response<ApiKey>, Status> {
         Ok(Response::new(key(ApiKeyStatus::Active)))
+    }
+
+    async fn update_api_key(
+        &self,
+        request: Request<UpdateApiKeyRequest>,
+    ) -> Result<Response<ApiKey>, Status> {
+        let mut changed = key(ApiKeyStatus::Active);
+        changed.scopes = request.into_inner().scopes;
+        Ok(Response::new(changed))
+    }
+
+    async fn rotate_api_key(
+        &self,
+        request: Request<RotateApiKeyRequest>,
+    ) -> Result<Response<ApiKey>, Status> {
+        let mut rotated = key(ApiKeyStatus::Active);
+        rotated.key = "hpk_ghijklyz".into();
+        rotated.previous_valid_until = request.into_inner().previous_valid_until;
+        Ok(Response::new(rotated))
     }
 
     async fn revoke_api_key(

@@ -108,6 +108,7 @@ fn signed_by_clerk(secrets: &[&str]) -> v1::SourceConfig {
         v1::ProviderSignature {
             provider: v1::SourceType::Clerk.into(),
             webhook_signing_secrets: secrets.iter().map(|&s| s.to_owned()).collect(),
+            terms: Vec::new(),
         },
     ))
 }
