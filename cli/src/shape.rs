@@ -16,6 +16,7 @@ mod connection;
 mod destination;
 mod destination_auth;
 mod filter;
+mod secret_term;
 mod source;
 mod structure;
 

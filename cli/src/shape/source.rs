@@ -10,6 +10,7 @@ use hookplane_proto::v1::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::secret_term::TermFields;
 use super::{InvalidShape, Shape, auth_fields, enum_value};
 
 const TYPES: [&str; 8] = [
@@ -91,6 +92,8 @@ struct ProviderFields {
     provider: Option<String>,
     webhook_signing_secret: Option<String>,
     webhook_signing_secrets: Option<Vec<String>>,
+    #[serde(default)]
+    terms: Vec<TermFields>,
 }
 
 impl Shape for SourceShape {
@@ -281,9 +284,11 @@ fn provider(fields: ProviderFields, kind: SourceType) -> Result<ProviderSignatur
     let secrets = fields
         .webhook_signing_secrets
         .or_else(|| fields.webhook_signing_secret.map(|one| vec![one]));
+    let terms = fields.terms.iter().enumerate();
+    let terms = terms.map(|(place, term)| term.to_proto(place));
     Ok(ProviderSignature {
         provider: provider.unwrap_or(kind).into(),
         webhook_signing_secrets: secrets.unwrap_or_default(),
-        terms: Vec::new(),
+        terms: terms.collect::<Result<_, _>>()?,
     })
 }

@@ -126,6 +126,14 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
         ],
     ),
     (
+        "MetricsService",
+        &[
+            ("GetRequestMetrics", EventsRead),
+            ("GetSourceMetrics", EventsRead),
+            ("GetDestinationMetrics", EventsRead),
+        ],
+    ),
+    (
         "RolloutService",
         &[
             // They name resources of all teams of a pool.

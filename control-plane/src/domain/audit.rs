@@ -31,17 +31,13 @@ pub enum Action {
     Delete,
     Rotate,
     Revoke,
+    /// A rollout goes to every agent.
+    Promote,
+    /// A rollout is taken back.
+    Return,
 }
 
 impl Action {
-    pub const ALL: [Self; 5] = [
-        Self::Create,
-        Self::Update,
-        Self::Delete,
-        Self::Rotate,
-        Self::Revoke,
-    ];
-
     /// The word in the API and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +47,8 @@ impl Action {
             Self::Delete => "delete",
             Self::Rotate => "rotate",
             Self::Revoke => "revoke",
+            Self::Promote => "promote",
+            Self::Return => "return",
         }
     }
 }
@@ -61,6 +59,23 @@ pub struct Actor {
     pub team_id: String,
     pub key_id: String,
     pub key_name: String,
+}
+
+impl Actor {
+    /// The control plane itself.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::from(&Caller::system(""))
+    }
+
+    /// The same one, in the record of a team.
+    #[must_use]
+    pub fn in_team(&self, team_id: &str) -> Self {
+        Self {
+            team_id: team_id.to_owned(),
+            ..self.clone()
+        }
+    }
 }
 
 impl From<&Caller> for Actor {

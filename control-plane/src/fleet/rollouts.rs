@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Fleet;
 use crate::domain::Millis;
+use crate::domain::audit::Actor;
 use crate::domain::rollout::Rollout;
 use crate::store::StoreError;
 use crate::store::reports::{Signals, next_minute};
@@ -82,12 +83,18 @@ async fn judge_one(fleet: &Fleet, rollout: &Rollout, away: &mut Away) -> Result<
             }
         }
         Verdict::Promote(reason) => {
-            if rollouts.promote(&rollout.id, &reason, now).await? {
+            if rollouts
+                .promote(&rollout.id, &Actor::system(), &reason, now)
+                .await?
+            {
                 tracing::info!(rollout = %rollout.id, pool = %rollout.pool, reason, "a rollout goes to every agent");
             }
         }
         Verdict::Return(reason) => {
-            if rollouts.give_back(&rollout.id, &reason, now).await? {
+            if rollouts
+                .give_back(&rollout.id, &Actor::system(), &reason, now)
+                .await?
+            {
                 tracing::warn!(rollout = %rollout.id, pool = %rollout.pool, reason, "a rollout was returned");
             }
         }

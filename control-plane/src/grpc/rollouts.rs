@@ -135,7 +135,9 @@ impl RolloutService for RolloutApi {
         self.found(&id).await?;
         let reason = told("promoted", &caller.key_id, &reason)?;
         let now = self.fleet.clock().now_millis();
-        let ended = self.fleet.rollouts().promote(&id, &reason, now).await?;
+        let by = (&caller).into();
+        let rollouts = self.fleet.rollouts();
+        let ended = rollouts.promote(&id, &by, &reason, now).await?;
         self.ended(&id, ended).await
     }
 
@@ -148,7 +150,9 @@ impl RolloutService for RolloutApi {
         self.found(&id).await?;
         let reason = told("returned", &caller.key_id, &reason)?;
         let now = self.fleet.clock().now_millis();
-        let ended = self.fleet.rollouts().give_back(&id, &reason, now).await?;
+        let by = (&caller).into();
+        let rollouts = self.fleet.rollouts();
+        let ended = rollouts.give_back(&id, &by, &reason, now).await?;
         self.ended(&id, ended).await
     }
 
@@ -166,7 +170,7 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<v1::SetRolloutPolicyRequest>,
     ) -> Reply<v1::RolloutPolicy> {
-        caller(&request)?;
+        let by = (&caller(&request)?).into();
         let v1::SetRolloutPolicyRequest {
             policy: asked,
             pool,
@@ -186,7 +190,7 @@ impl RolloutService for RolloutApi {
         if !faults.is_empty() {
             return Err(status::invalid(&faults));
         }
-        self.fleet.rollouts().set_policy(&set).await?;
+        self.fleet.rollouts().set_policy(&set, &by).await?;
         Ok(Response::new(policy(set)))
     }
 
@@ -194,9 +198,10 @@ impl RolloutService for RolloutApi {
         &self,
         request: Request<v1::DeleteRolloutPolicyRequest>,
     ) -> Reply<v1::DeleteRolloutPolicyResponse> {
-        caller(&request)?;
+        let by = (&caller(&request)?).into();
         let pool = request.into_inner().pool;
-        if self.fleet.rollouts().delete_policy(&pool).await? {
+        let now = self.fleet.clock().now_millis();
+        if self.fleet.rollouts().delete_policy(&pool, &by, now).await? {
             return Ok(Response::new(v1::DeleteRolloutPolicyResponse {}));
         }
         Err(status::refused(

@@ -1,17 +1,19 @@
 //! Watching configuration: the state, then every change of it.
 //!
-//! Nothing is queued for a watcher: what it has not read yet is read from the
-//! database when it asks for more, by pages and outside of transactions, so a slow
+//! One item waits for a watcher, no more: what follows is read from the
+//! database when it takes that one, by pages and outside of transactions, so a slow
 //! one holds nothing and misses nothing but versions that were replaced meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::stream::{BoxStream, once, unfold};
+use futures::stream::{BoxStream, once};
 use hookplane_proto::v1;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 
 use super::status::{refused, unavailable};
@@ -27,6 +29,7 @@ const MOST_WATCHES: usize = 512;
 pub struct Watches {
     store: ConfigStore,
     room: Arc<Semaphore>,
+    tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -46,10 +49,11 @@ pub(super) struct Resume {
 
 impl Watches {
     #[must_use]
-    pub fn new(store: ConfigStore, shutdown: CancellationToken) -> Self {
+    pub fn new(store: ConfigStore, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
         Self {
             store,
             room: Arc::new(Semaphore::new(MOST_WATCHES)),
+            tasks,
             shutdown,
         }
     }
@@ -80,13 +84,9 @@ impl Watches {
             ready: VecDeque::new(),
             _room: room,
         };
-        let items = unfold(Some(watcher), |watcher| async {
-            let mut watcher = watcher?;
-            match watcher.next().await {
-                Ok(item) => Some((Ok(item), Some(watcher))),
-                Err(error) => Some((Err(Status::from(error)), None)),
-            }
-        });
+        let (say, hear) = mpsc::channel(1);
+        self.tasks.spawn(tell(watcher, say, self.shutdown.clone()));
+        let items = ReceiverStream::new(hear);
         let stopping = once(async {
             let hint = "watch again from the last mark when it is back";
             Err(unavailable(
@@ -98,6 +98,30 @@ impl Watches {
         let items = items.map(move |item| item.map(&message));
         let ends = self.shutdown.clone().cancelled_owned();
         Ok(items.take_until(ends).chain(stopping).boxed())
+    }
+}
+
+/// Reads on a task of its own: the body of an answer is not polled while its
+/// reader has no room, and a read begun there would hold its connection as long.
+async fn tell<R: Watched>(
+    mut watcher: Watcher<R>,
+    say: mpsc::Sender<Result<Told<R>, Status>>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let item = tokio::select! {
+            () = say.closed() => return,
+            () = shutdown.cancelled() => return,
+            item = watcher.next() => item,
+        };
+        let is_last = item.is_err();
+        let said = tokio::select! {
+            () = shutdown.cancelled() => return,
+            said = say.send(item.map_err(Status::from)) => said,
+        };
+        if said.is_err() || is_last {
+            return;
+        }
     }
 }
 

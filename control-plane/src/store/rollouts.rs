@@ -7,6 +7,7 @@
 
 mod ending;
 mod images;
+mod record;
 mod staging;
 
 use std::collections::BTreeSet;
@@ -16,8 +17,10 @@ use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Set, sea_query::OnConflict,
 };
+use serde_json::{Value, json};
 
 use super::{ConfigStore, Database, StoreError, broken, can_be_stored, unsigned};
+use crate::domain::audit::{Act, Action, Actor};
 use crate::domain::rollout::{Rollout, RolloutPolicy, RolloutResource, RolloutState};
 use crate::domain::{Millis, RefusedResource};
 pub(super) use images::{Images, images};
@@ -69,9 +72,15 @@ impl RolloutStore {
         policies(self.database().read()).await
     }
 
-    pub async fn set_policy(&self, policy: &RolloutPolicy) -> Result<(), StoreError> {
+    pub async fn set_policy(&self, policy: &RolloutPolicy, by: &Actor) -> Result<(), StoreError> {
         use rollout_policy::{ActiveModel, Column, Entity};
         let tx = self.database().write().await?;
+        let before = Entity::find_by_id(&policy.pool).one(&tx).await?;
+        let action = before.as_ref().map_or(Action::Create, |_| Action::Update);
+        let states = (before.map(shown_row), Some(shown(policy)));
+        let act = policy_act(action, &policy.pool, states);
+        let chain = self.config.ledger().chain();
+        chain.append(&tx, by, act, policy.updated_at).await?;
         let row = ActiveModel {
             pool: Set(policy.pool.clone()),
             share_percent: Set(policy.share_percent.into()),
@@ -92,14 +101,28 @@ impl RolloutStore {
     }
 
     /// Gives whether there was one. A rollout under way goes on.
-    pub async fn delete_policy(&self, pool: &str) -> Result<bool, StoreError> {
+    pub async fn delete_policy(
+        &self,
+        pool: &str,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         if !can_be_stored(pool) {
             return Ok(false);
         }
         let tx = self.database().write().await?;
-        let gone = rollout_policy::Entity::delete_by_id(pool).exec(&tx).await?;
+        let Some(gone) = rollout_policy::Entity::find_by_id(pool).one(&tx).await? else {
+            return Ok(false);
+        };
+        rollout_policy::Entity::delete_by_id(pool).exec(&tx).await?;
+        let act = policy_act(Action::Delete, pool, (Some(shown_row(gone)), None));
+        self.config
+            .ledger()
+            .chain()
+            .append(&tx, by, act, now)
+            .await?;
         tx.commit().await?;
-        Ok(gone.rows_affected > 0)
+        Ok(true)
     }
 
     /// Newest first, those after `before` if that is given.
@@ -264,4 +287,33 @@ fn domain(row: rollout::Model) -> Result<Rollout, StoreError> {
 
 fn small(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(0)
+}
+
+fn policy_act(action: Action, pool: &str, (before, after): (Option<Value>, Option<Value>)) -> Act {
+    Act {
+        action,
+        kind: "rollout_policy",
+        id: pool.to_owned(),
+        name: pool.to_owned(),
+        revision: None,
+        before,
+        after,
+        secrets_changed: false,
+    }
+}
+
+fn shown(policy: &RolloutPolicy) -> Value {
+    json!({
+        "share_percent": policy.share_percent,
+        "hold_seconds": policy.hold_seconds,
+        "max_failure_percent": policy.max_failure_percent,
+    })
+}
+
+fn shown_row(row: rollout_policy::Model) -> Value {
+    json!({
+        "share_percent": row.share_percent,
+        "hold_seconds": row.hold_seconds,
+        "max_failure_percent": row.max_failure_percent,
+    })
 }

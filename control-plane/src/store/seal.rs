@@ -151,7 +151,7 @@ impl Sealer {
         text: Zeroizing<Vec<u8>>,
     ) -> Result<Vec<u8>, StoreError> {
         let data_key = Zeroizing::new(rand::random::<[u8; KEY_BYTES]>());
-        let mut sealed = self.wrap(table, id, &*data_key)?;
+        let mut sealed = self.wrap(table, id, &data_key)?;
         let value = encrypt(&aes(&data_key), place(table, id, "value"), text);
         sealed.extend_from_slice(&value.ok_or_else(|| broken(table, id, STRANGE))?);
         Ok(sealed)
@@ -230,9 +230,9 @@ impl Wrapper {
 
 /// What a value is under; None for what was never sealed.
 pub(super) fn under(sealed: &[u8]) -> Option<Under> {
-    match sealed.first()? {
-        &DIRECT => Some(Under::Direct),
-        &ENVELOPE => {
+    match *sealed.first()? {
+        DIRECT => Some(Under::Direct),
+        ENVELOPE => {
             let id = sealed.get(1..HEAD)?.try_into().ok()?;
             Some(Under::Wrapped(id))
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hookplane_control_plane::clock::Clock as _;
 use hookplane_control_plane::fleet::Timings;
+use hookplane_control_plane::store::AuditFilter;
 use hookplane_proto::agent::v1::resource::Body;
 use hookplane_proto::agent::v1::{DestinationReport, Histogram, ReportStreamRequest};
 use hookplane_proto::v1::{self, ConfigState, RolloutState};
@@ -225,6 +226,12 @@ async fn failing_deliveries_on_the_share_take_the_change_back() {
     assert_eq!(got, Got::Delta(Vec::new(), vec![source.id.clone()]));
     let stored = plane.config.source(&plane.team, &source.id).await;
     assert!(stored.expect("read").is_none(), "it was new, so it is gone");
+    let ledger = plane.config.ledger();
+    let any = AuditFilter::default();
+    let newest = ledger.list(&plane.team, &any, None, 1);
+    let newest = newest.await.expect("read").remove(0);
+    let seen = (newest.action.as_str(), newest.actor.key_name.as_str());
+    assert_eq!(seen, ("return", "the control plane"));
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ fn alias(object: &mut Object, other: &str, name: &str, at: &Path<'_>, faults: &m
 
 const ONE: &str = "webhook_signing_secret";
 const ALL: &str = "webhook_signing_secrets";
+const TERMS: &str = "terms";
 
 /// Stands in every secret that is shown; sent back, it keeps what is stored.
 const REDACTED: char = '•';
@@ -78,6 +79,11 @@ pub(super) const PROVIDER_SIGNATURE: Shape = Shape {
     write: |object| {
         let first = object.get(ALL).and_then(|list| list.get(0)).cloned();
         object.insert(ONE.to_owned(), first.unwrap_or(Value::Null));
+        // Stored sources have them; without any there is nothing to tell.
+        let terms = object.get(TERMS).and_then(Value::as_array);
+        if terms.is_some_and(Vec::is_empty) {
+            object.remove(TERMS);
+        }
     },
 };
 

@@ -203,7 +203,7 @@ fn authentication_that_does_not_fit_names_its_field() {
         (
             clerk(json!({"webhook_secret": "x"})),
             "auth.webhook_secret",
-            "webhook_signing_secrets, webhook_signing_secret",
+            "webhook_signing_secrets, terms, webhook_signing_secret",
         ),
         (
             clerk(json!({"webhook_signing_secret": 5})),

@@ -14,8 +14,10 @@ use sea_orm::{
     IntoActiveModel as _, ModelTrait as _, QueryFilter as _, Set,
 };
 
+use super::record::End;
 use super::{Images, RolloutState, RolloutStore, images};
 use crate::domain::Millis;
+use crate::domain::audit::{Action, Actor};
 use crate::store::{StoreError, connections, filters, signed};
 
 impl RolloutStore {
@@ -23,8 +25,15 @@ impl RolloutStore {
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer; then nothing happened.
-    pub async fn promote(&self, id: &str, reason: &str, now: Millis) -> Result<bool, StoreError> {
+    pub async fn promote(
+        &self,
+        id: &str,
+        by: &Actor,
+        reason: &str,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         let change = self.config.change().await?;
+        let teams = images(change.tx(), id).await?.teams(change.tx()).await?;
         let ended = end(
             change.tx(),
             id,
@@ -36,6 +45,15 @@ impl RolloutStore {
         if !ended.await? {
             return Ok(false);
         }
+        let action = Action::Promote;
+        let end = End {
+            id,
+            by,
+            action,
+            reason,
+            now,
+        };
+        end.record(&change, &teams).await?;
         change.commit().await?;
         Ok(true)
     }
@@ -44,13 +62,28 @@ impl RolloutStore {
     ///
     /// # Errors
     /// [`StoreError`] when the rows cannot be put back; then nothing happened.
-    pub async fn give_back(&self, id: &str, reason: &str, now: Millis) -> Result<bool, StoreError> {
+    pub async fn give_back(
+        &self,
+        id: &str,
+        by: &Actor,
+        reason: &str,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         let change = self.config.change().await?;
         let (tx, revision) = (change.tx(), change.revision());
         let before = images(tx, id).await?;
         if !end(tx, id, RolloutState::Returned, revision, reason, now).await? {
             return Ok(false);
         }
+        let action = Action::Return;
+        let end = End {
+            id,
+            by,
+            action,
+            reason,
+            now,
+        };
+        end.record(&change, &before.teams(tx).await?).await?;
         before.write(tx, revision, now).await?;
         change.commit().await?;
         Ok(true)
