@@ -261,6 +261,12 @@ impl Fleet {
         &self.whole.reports.store
     }
 
+    /// The owner of tasks that streams run on.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.whole.tasks
+    }
+
     #[must_use]
     pub fn clock(&self) -> &SharedClock {
         &self.whole.clock

@@ -36,7 +36,11 @@ pub(super) fn assemble(
     let metrics = Metrics::new(&pool, |registry| {
         metrics::fleet::register(registry, fleet.clone());
     });
-    let watches = Watches::new(plane.config.clone(), fleet.tasks().clone(), shutdown.clone());
+    let watches = Watches::new(
+        plane.config.clone(),
+        fleet.tasks().clone(),
+        shutdown.clone(),
+    );
     let routes = with_configuration(plane, (fleet.clone(), watches), Routes::default());
     let routes = with_standard_services(with_fleet(fleet, routes));
     let grpc = routes

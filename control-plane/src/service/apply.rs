@@ -94,7 +94,7 @@ impl Configuration {
         }
         let mut applying = Applying {
             change: &change,
-            team_id: &call.team_id,
+            call,
             now,
             steps: Vec::new(),
             named: HashSet::new(),
@@ -126,7 +126,7 @@ fn bounded(wanted: &Wanted) -> Result<(), ServiceError> {
 /// The change under way.
 struct Applying<'a> {
     change: &'a Change,
-    team_id: &'a str,
+    call: &'a Call,
     now: Millis,
     steps: Vec<Planned>,
     /// Ids that the call names: they are not pruned.
@@ -152,7 +152,11 @@ macro_rules! snap {
 
 snap!(Source, Destination, Filter, Connection);
 
-impl Applying<'_> {
+impl<'a> Applying<'a> {
+    fn team(&self) -> &'a str {
+        &self.call.team_id
+    }
+
     async fn all(&mut self, wanted: Wanted) -> Result<(), ServiceError> {
         for (place, draft) in wanted.sources.into_iter().enumerate() {
             let step = self.upsert::<Source>(draft).await;
@@ -181,17 +185,17 @@ impl Applying<'_> {
     }
 
     async fn upsert<R: Resource>(&self, draft: R::Draft) -> Result<Step<R>, ServiceError> {
-        let (change, team, now) = (self.change, self.team_id, self.now);
-        match R::meant(change, team, &draft).await? {
-            Some(stored) => steps::put(change, team, draft, stored, now).await,
-            None => steps::create(change, team, draft, now).await,
+        let (change, call, now) = (self.change, self.call, self.now);
+        match R::meant(change, &call.team_id, &draft).await? {
+            Some(stored) => steps::put(change, call, draft, stored, now).await,
+            None => steps::create(change, call, draft, now).await,
         }
     }
 
     async fn connect(&self, one: WantedConnection) -> Result<Step<Connection>, ServiceError> {
         let mut draft = one.draft;
         if draft.source_id.is_empty() {
-            let known = self.change.source_named(self.team_id, &one.source_name);
+            let known = self.change.source_named(self.team(), &one.source_name);
             draft.source_id = match self.named(ResourceKind::Source, &one.source_name) {
                 Some(id) => id,
                 None => known.await?.map(|source| source.id).unwrap_or_default(),
@@ -203,7 +207,7 @@ impl Applying<'_> {
         if draft.destination_id.is_empty() {
             let known = self
                 .change
-                .destination_named(self.team_id, &one.destination_name);
+                .destination_named(self.team(), &one.destination_name);
             draft.destination_id =
                 match self.named(ResourceKind::Destination, &one.destination_name) {
                     Some(id) => id,
@@ -217,8 +221,7 @@ impl Applying<'_> {
             if let Rule::FilterRef { filter_id } = rule {
                 if let Some(id) = self.named(ResourceKind::Filter, filter_id) {
                     *filter_id = id;
-                } else if let Some(found) =
-                    self.change.filter_named(self.team_id, filter_id).await?
+                } else if let Some(found) = self.change.filter_named(self.team(), filter_id).await?
                 {
                     *filter_id = found.id;
                 }
@@ -259,7 +262,7 @@ impl Applying<'_> {
         let has = |labels: &std::collections::BTreeMap<String, String>| {
             labels.get(key).is_some_and(|found| found == value)
         };
-        let (change, team) = (self.change, self.team_id);
+        let (change, team) = (self.change, self.team());
         let spared = |id: &String| self.named.contains(id);
         let keep = |one: &Source| !spared(&one.id) && has(&one.spec.labels);
         let sources = change.all_where::<Source>(team, keep).await?;
@@ -308,7 +311,7 @@ impl Applying<'_> {
     }
 
     async fn delete<R: Snap>(&self, one: R, because: String) -> Result<Planned, ServiceError> {
-        steps::delete(self.change, &one, self.now).await?;
+        steps::delete(self.change, self.call, &one, self.now).await?;
         Ok(Planned {
             before: Some(one.snap()),
             after: None,

@@ -14,8 +14,8 @@ mod hostile;
 mod http;
 #[path = "../rest/inputs.rs"]
 mod inputs;
-mod metrics;
 mod keys;
+mod metrics;
 mod plane;
 mod postgres;
 mod refusals;
