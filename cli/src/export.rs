@@ -149,6 +149,7 @@ fn written(resource: Value) -> Value {
                 auth.remove("webhook_signing_secret");
             }
             auth.remove("expires_at");
+            write_terms(auth);
             trim(auth);
         }
         trim(config);
@@ -164,6 +165,22 @@ fn written(resource: Value) -> Value {
     }
     trim(&mut fields);
     Value::Object(fields)
+}
+
+/// Numbers and counts belong to one installation; without times nothing is left to say.
+fn write_terms(auth: &mut Map<String, Value>) {
+    let Some(Value::Array(terms)) = auth.get_mut("terms") else {
+        return;
+    };
+    for term in terms.iter_mut().filter_map(Value::as_object_mut) {
+        term.retain(|name, value| {
+            matches!(name.as_str(), "not_before" | "expires_at") && !value.is_null()
+        });
+    }
+    let says_nothing = |term: &Value| term.as_object().is_none_or(Map::is_empty);
+    if terms.iter().all(says_nothing) {
+        auth.remove("terms");
+    }
 }
 
 fn trim(fields: &mut Map<String, Value>) {
