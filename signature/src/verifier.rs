@@ -147,11 +147,17 @@ impl Verifier {
             }
             Scheme::Stripe(keys) => {
                 let place = stripe::verify(keys, headers, body, now_seconds, tolerance)?;
-                (Some(matched(format_args!("stripe v1"), place, keys.len())), Some(place))
+                (
+                    Some(matched(format_args!("stripe v1"), place, keys.len())),
+                    Some(place),
+                )
             }
             Scheme::Slack(keys) => {
                 let place = slack::verify(keys, headers, body, now_seconds, tolerance)?;
-                (Some(matched(format_args!("slack v0"), place, keys.len())), Some(place))
+                (
+                    Some(matched(format_args!("slack v0"), place, keys.len())),
+                    Some(place),
+                )
             }
         };
         let challenge = match &*self.scheme {
