@@ -108,11 +108,15 @@ fn prying(descriptor: MessageDescriptor, owned: &Owned, id: &str, depth: u32) ->
             Kind::String if name == "name" => {
                 message.set_field(&field, Value::String(owned.source.name.clone()));
             }
-            Kind::Message(inner) if depth < 2 && !field.is_list() && !field.is_map() => {
-                if !inner.full_name().starts_with("google.") && field.containing_oneof().is_none() {
-                    let inner = prying(inner, owned, id, depth + 1);
-                    message.set_field(&field, Value::Message(inner));
-                }
+            Kind::Message(inner)
+                if depth < 2
+                    && !field.is_list()
+                    && !field.is_map()
+                    && !inner.full_name().starts_with("google.")
+                    && field.containing_oneof().is_none() =>
+            {
+                let inner = prying(inner, owned, id, depth + 1);
+                message.set_field(&field, Value::Message(inner));
             }
             _ => {}
         }
