@@ -35,6 +35,9 @@ pub(crate) enum RolloutsVerb {
         /// Kept with the rollout
         #[arg(long, default_value = "")]
         reason: String,
+        /// The revision of the rollout that you looked at; refused when another change joined since
+        #[arg(long, default_value_t = 0)]
+        revision: u64,
     },
     /// Take the changes back: a new revision with the content of before
     Return {
@@ -43,6 +46,9 @@ pub(crate) enum RolloutsVerb {
         /// Kept with the rollout
         #[arg(long, default_value = "")]
         reason: String,
+        /// The revision of the rollout that you looked at; refused when another change joined since
+        #[arg(long, default_value_t = 0)]
+        revision: u64,
     },
     /// Which pools get changes in stages
     #[command(subcommand)]
@@ -88,13 +94,29 @@ pub(crate) async fn run(
             let found = client.rollouts().get_rollout(request).await?.into_inner();
             show(&found, output)
         }
-        RolloutsVerb::Promote { id, reason } => {
-            let request = PromoteRolloutRequest { id, reason };
+        RolloutsVerb::Promote {
+            id,
+            reason,
+            revision,
+        } => {
+            let request = PromoteRolloutRequest {
+                id,
+                reason,
+                revision,
+            };
             let ended = client.rollouts().promote_rollout(request).await?;
             ended_now(&ended.into_inner(), output)
         }
-        RolloutsVerb::Return { id, reason } => {
-            let request = ReturnRolloutRequest { id, reason };
+        RolloutsVerb::Return {
+            id,
+            reason,
+            revision,
+        } => {
+            let request = ReturnRolloutRequest {
+                id,
+                reason,
+                revision,
+            };
             let ended = client.rollouts().return_rollout(request).await?;
             ended_now(&ended.into_inner(), output)
         }

@@ -71,6 +71,11 @@ impl<T> Registry<T> {
         entries.values().map(pair).collect()
     }
 
+    /// Whether somebody is there who is none of these.
+    pub(super) fn has_other_than(&self, agents: &[String]) -> bool {
+        self.entries().keys().any(|id| !agents.contains(id))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries().len()
     }

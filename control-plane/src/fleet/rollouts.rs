@@ -16,7 +16,7 @@ use crate::domain::audit::Actor;
 use crate::domain::rollout::Rollout;
 use crate::store::StoreError;
 use crate::store::reports::{Signals, next_minute};
-use crate::store::rollouts::ShareMember;
+use crate::store::rollouts::{Judged, ShareMember};
 use verdict::{Facts, Member, Verdict};
 
 /// How far back the share's own numbers are compared with.
@@ -66,6 +66,7 @@ async fn judge_one(fleet: &Fleet, rollout: &Rollout, away: &mut Away) -> Result<
         .collect();
     let facts = Facts {
         members,
+        others_connected: others_connected(fleet, &rollout.agents).await?,
         held_for: now - changed_at,
         share: share(fleet, rollout, changed_at, next_minute(now)).await?,
         // The minute of the change belongs to both, so it counts for what came after.
@@ -78,13 +79,13 @@ async fn judge_one(fleet: &Fleet, rollout: &Rollout, away: &mut Away) -> Result<
             let known = (rollout.started_at, rollout.changed_at, &rollout.reason);
             if known != (started_at, changed_at, &reason) {
                 rollouts
-                    .note(&rollout.id, started_at, changed_at, &reason)
+                    .note(judged(rollout, &reason), started_at, changed_at)
                     .await?;
             }
         }
         Verdict::Promote(reason) => {
             if rollouts
-                .promote(&rollout.id, &Actor::system(), &reason, now)
+                .promote(judged(rollout, &reason), &Actor::system(), now)
                 .await?
             {
                 tracing::info!(rollout = %rollout.id, pool = %rollout.pool, reason, "a rollout goes to every agent");
@@ -92,7 +93,7 @@ async fn judge_one(fleet: &Fleet, rollout: &Rollout, away: &mut Away) -> Result<
         }
         Verdict::Return(reason) => {
             if rollouts
-                .give_back(&rollout.id, &Actor::system(), &reason, now)
+                .give_back(judged(rollout, &reason), &Actor::system(), now)
                 .await?
             {
                 tracing::warn!(rollout = %rollout.id, pool = %rollout.pool, reason, "a rollout was returned");
@@ -100,6 +101,15 @@ async fn judge_one(fleet: &Fleet, rollout: &Rollout, away: &mut Away) -> Result<
         }
     }
     Ok(())
+}
+
+/// A change that joined since it was read is judged the next time.
+fn judged<'a>(rollout: &'a Rollout, reason: &'a str) -> Judged<'a> {
+    Judged {
+        id: &rollout.id,
+        revision: rollout.revision,
+        reason,
+    }
 }
 
 fn facts_of(
@@ -129,6 +139,16 @@ fn facts_of(
         name: member.name,
         away_for,
     }
+}
+
+async fn others_connected(fleet: &Fleet, share: &[String]) -> Result<bool, StoreError> {
+    let whole = &fleet.whole;
+    if whole.configuration.open.has_other_than(share) {
+        return Ok(true);
+    }
+    let living = whole.replicas.others().into_iter().map(|one| one.id);
+    let rollouts = fleet.rollouts();
+    rollouts.others_connected(share, living.collect()).await
 }
 
 async fn share(

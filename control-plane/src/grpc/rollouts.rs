@@ -9,6 +9,7 @@ use crate::domain::Violation;
 use crate::domain::rollout::{Rollout, RolloutPolicy, RolloutState};
 use crate::fleet::Fleet;
 use crate::store::StoreError;
+use crate::store::rollouts::Judged;
 use crate::wire::timestamp;
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -72,11 +73,31 @@ impl RolloutApi {
         })
     }
 
+    /// The revision that a caller decided about: the one named, or what there is now.
+    async fn looked_at(&self, id: &str, revision: u64) -> Result<u64, Status> {
+        let rollout = self.found(id).await?;
+        Ok(match revision {
+            0 => rollout.revision,
+            named => named,
+        })
+    }
+
     /// What became of a rollout that somebody wanted to end.
     async fn ended(&self, id: &str, ended: bool) -> Reply<v1::Rollout> {
         let rollout = self.found(id).await?;
         if ended {
             return Ok(Response::new(self.message(rollout).await?));
+        }
+        if rollout.state == RolloutState::Holding {
+            return Err(status::refused(
+                Code::Aborted,
+                "ROLLOUT_CHANGED",
+                format!(
+                    "the rollout is at revision {} by now: another change joined it",
+                    rollout.revision
+                ),
+                "look at the rollout again before you end it",
+            ));
         }
         Err(status::refused(
             Code::FailedPrecondition,
@@ -131,13 +152,24 @@ impl RolloutService for RolloutApi {
         request: Request<v1::PromoteRolloutRequest>,
     ) -> Reply<v1::Rollout> {
         let caller = caller(&request)?;
-        let v1::PromoteRolloutRequest { id, reason } = request.into_inner();
-        self.found(&id).await?;
+        let v1::PromoteRolloutRequest {
+            id,
+            reason,
+            revision,
+        } = request.into_inner();
+        let revision = self.looked_at(&id, revision).await?;
         let reason = told("promoted", &caller.key_id, &reason)?;
         let now = self.fleet.clock().now_millis();
-        let by = (&caller).into();
-        let rollouts = self.fleet.rollouts();
-        let ended = rollouts.promote(&id, &by, &reason, now).await?;
+        let judged = Judged {
+            id: &id,
+            revision,
+            reason: &reason,
+        };
+        let ended = self
+            .fleet
+            .rollouts()
+            .promote(judged, &(&caller).into(), now)
+            .await?;
         self.ended(&id, ended).await
     }
 
@@ -146,13 +178,24 @@ impl RolloutService for RolloutApi {
         request: Request<v1::ReturnRolloutRequest>,
     ) -> Reply<v1::Rollout> {
         let caller = caller(&request)?;
-        let v1::ReturnRolloutRequest { id, reason } = request.into_inner();
-        self.found(&id).await?;
+        let v1::ReturnRolloutRequest {
+            id,
+            reason,
+            revision,
+        } = request.into_inner();
+        let revision = self.looked_at(&id, revision).await?;
         let reason = told("returned", &caller.key_id, &reason)?;
         let now = self.fleet.clock().now_millis();
-        let by = (&caller).into();
-        let rollouts = self.fleet.rollouts();
-        let ended = rollouts.give_back(&id, &by, &reason, now).await?;
+        let judged = Judged {
+            id: &id,
+            revision,
+            reason: &reason,
+        };
+        let ended = self
+            .fleet
+            .rollouts()
+            .give_back(judged, &(&caller).into(), now)
+            .await?;
         self.ended(&id, ended).await
     }
 

@@ -7,6 +7,7 @@
 
 mod ending;
 mod images;
+mod putting_back;
 mod record;
 mod staging;
 
@@ -14,16 +15,19 @@ use std::collections::BTreeSet;
 
 use hookplane_entity::{rollout, rollout_image, rollout_policy};
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set, sea_query::OnConflict,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
+    sea_query::{Expr, OnConflict},
 };
 use serde_json::{Value, json};
 
-use super::{ConfigStore, Database, StoreError, broken, can_be_stored, unsigned};
+use super::{ConfigStore, Database, StoreError, broken, can_be_stored, signed, unsigned};
 use crate::domain::audit::{Act, Action, Actor};
 use crate::domain::rollout::{Rollout, RolloutPolicy, RolloutResource, RolloutState};
 use crate::domain::{Millis, RefusedResource};
+pub use ending::Judged;
 pub(super) use images::{Images, images};
+use images::{SPARE_DESTINATION, SPARE_FILTER};
 pub(super) use staging::Staging;
 
 const TABLE: &str = "rollouts";
@@ -166,6 +170,7 @@ impl RolloutStore {
     pub async fn resources(&self, id: &str) -> Result<Vec<RolloutResource>, StoreError> {
         let rows = rollout_image::Entity::find()
             .filter(rollout_image::Column::RolloutId.eq(id))
+            .filter(rollout_image::Column::Kind.is_not_in([SPARE_DESTINATION, SPARE_FILTER]))
             .order_by_asc(rollout_image::Column::Kind)
             .order_by_asc(rollout_image::Column::Id)
             .limit(MOST)
@@ -200,23 +205,43 @@ impl RolloutStore {
         rows.into_iter().map(member).collect()
     }
 
-    /// Notes when a rollout was first seen, when its newest change was, and what it waits for.
+    /// Whether one of these replicas has a stream of an agent outside a share.
+    pub async fn others_connected(
+        &self,
+        share: &[String],
+        replicas: Vec<String>,
+    ) -> Result<bool, StoreError> {
+        use hookplane_entity::agent::{Column, Entity};
+        let found = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::StreamReplica.is_in(replicas))
+            .filter(Column::Id.is_not_in(share.to_vec()))
+            .into_tuple::<String>()
+            .one(self.database().read())
+            .await?;
+        Ok(found.is_some())
+    }
+
+    /// Notes when a rollout was first seen, when its newest change was, and what it waits
+    /// for; nothing when it is another revision by now or has ended.
     pub async fn note(
         &self,
-        id: &str,
+        judged: Judged<'_>,
         started_at: Millis,
         changed_at: Millis,
-        reason: &str,
     ) -> Result<(), StoreError> {
+        use rollout::Column;
         let tx = self.database().write().await?;
-        let Some(row) = rollout::Entity::find_by_id(id).one(&tx).await? else {
-            return Ok(());
-        };
-        let mut row: rollout::ActiveModel = row.into();
-        row.started_at = Set(started_at);
-        row.changed_at = Set(changed_at);
-        row.reason = Set(reason.to_owned());
-        row.update(&tx).await?;
+        rollout::Entity::update_many()
+            .col_expr(Column::StartedAt, Expr::value(started_at))
+            .col_expr(Column::ChangedAt, Expr::value(changed_at))
+            .col_expr(Column::Reason, Expr::value(judged.reason))
+            .filter(Column::Id.eq(judged.id))
+            .filter(Column::State.eq(RolloutState::Holding.word()))
+            .filter(Column::Revision.eq(signed(judged.revision)))
+            .exec(&tx)
+            .await?;
         Ok(tx.commit().await?)
     }
 }

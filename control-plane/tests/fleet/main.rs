@@ -13,6 +13,7 @@ mod refusals;
 mod replicas;
 mod reports;
 mod restore;
+mod returns;
 mod rollouts;
 mod skew;
 mod stampede;

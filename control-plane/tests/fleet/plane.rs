@@ -316,6 +316,12 @@ impl Plane {
             .await;
     }
 
+    /// Gives a source another name.
+    pub(crate) async fn rename(&self, source: &Source, name: &str) {
+        self.change(source, |message| message.name = name.to_owned())
+            .await;
+    }
+
     async fn change(&self, source: &Source, with: impl FnOnce(&mut v1::Source)) {
         let mut message =
             source::message(source, "", hookplane_control_plane::wire::Secrets::Revealed);
@@ -333,7 +339,7 @@ impl Plane {
         self.connect_limited(from, name, 0).await
     }
 
-    fn destinations(&self) -> Destinations {
+    pub(crate) fn destinations(&self) -> Destinations {
         Destinations::new(self.config.clone(), self.shared_clock())
     }
 
@@ -355,10 +361,25 @@ impl Plane {
         name: &str,
         rate_limit: u32,
     ) -> (Destination, Connection) {
+        let to = self.destination(name, rate_limit).await;
+        let made = self.connect_to(from, &to, name).await;
+        (to, made)
+    }
+
+    /// A destination that nothing uses yet.
+    pub(crate) async fn destination(&self, name: &str, rate_limit: u32) -> Destination {
         let message = receiver(name, rate_limit);
         let draft = destination::draft(message).expect("a valid destination");
         let to = self.destinations().create(&self.call(), draft).await;
-        let to = to.expect("a destination");
+        to.expect("a destination")
+    }
+
+    pub(crate) async fn connect_to(
+        &self,
+        from: &Source,
+        to: &Destination,
+        name: &str,
+    ) -> Connection {
         let message = v1::Connection {
             name: name.to_owned(),
             source_id: from.id.clone(),
@@ -368,7 +389,7 @@ impl Plane {
         let draft = connection::draft(message).expect("a valid connection");
         let connections = Connections::new(self.config.clone(), self.shared_clock());
         let made = connections.create(&self.call(), draft).await;
-        (to, made.expect("a connection"))
+        made.expect("a connection")
     }
 
     /// Lets a stored filter decide what passes a connection.

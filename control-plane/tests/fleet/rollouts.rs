@@ -23,13 +23,13 @@ fn quick() -> Timings {
 }
 
 /// A pool of two agents with half as the share.
-struct Scene {
-    plane: Plane,
+pub(crate) struct Scene {
+    pub(crate) plane: Plane,
     agents: Vec<(TestAgent, Talk)>,
 }
 
 impl Scene {
-    async fn with_hold(seconds: u32) -> Self {
+    pub(crate) async fn with_hold(seconds: u32) -> Self {
         let plane = Plane::with(quick()).await;
         let mut agents = Vec::new();
         for name in ["edge-1", "edge-2"] {
@@ -45,7 +45,7 @@ impl Scene {
         Self { plane, agents }
     }
 
-    async fn rollout(&self) -> v1::Rollout {
+    pub(crate) async fn rollout(&self) -> v1::Rollout {
         newest(&self.plane).await
     }
 
@@ -77,7 +77,7 @@ async fn set_policy(plane: &Plane, hold_seconds: u32) {
     assert_eq!(set.expect("a policy").into_inner().max_failure_percent, 20);
 }
 
-async fn newest(plane: &Plane) -> v1::Rollout {
+pub(crate) async fn newest(plane: &Plane) -> v1::Rollout {
     let all = v1::ListRolloutsRequest::default();
     let all = plane.rollouts().list_rollouts(all).await;
     let all = all.expect("a list").into_inner();
@@ -244,6 +244,7 @@ async fn people_promote_and_return_by_hand_and_only_once() {
     let promote = v1::PromoteRolloutRequest {
         id: rollout.id.clone(),
         reason: "looks good".to_owned(),
+        ..v1::PromoteRolloutRequest::default()
     };
     let ended = plane.rollouts().promote_rollout(promote.clone()).await;
     let ended = ended.expect("promoted").into_inner();
@@ -261,6 +262,7 @@ async fn people_promote_and_return_by_hand_and_only_once() {
     let back = v1::ReturnRolloutRequest {
         id: rollout.id,
         reason: String::new(),
+        ..v1::ReturnRolloutRequest::default()
     };
     plane
         .rollouts()
@@ -284,6 +286,7 @@ async fn a_return_puts_back_what_was_deleted_and_takes_away_what_was_made() {
     let promote = v1::PromoteRolloutRequest {
         id: scene.rollout().await.id,
         reason: String::new(),
+        ..v1::PromoteRolloutRequest::default()
     };
     plane
         .rollouts()
@@ -296,6 +299,7 @@ async fn a_return_puts_back_what_was_deleted_and_takes_away_what_was_made() {
     let back = v1::ReturnRolloutRequest {
         id: scene.rollout().await.id,
         reason: String::new(),
+        ..v1::ReturnRolloutRequest::default()
     };
     plane
         .rollouts()
@@ -329,6 +333,7 @@ async fn who_comes_during_a_hold_gets_what_was_before_also_from_a_new_process() 
     let promote = v1::PromoteRolloutRequest {
         id: scene.rollout().await.id,
         reason: String::new(),
+        ..v1::PromoteRolloutRequest::default()
     };
     plane
         .rollouts()
@@ -358,6 +363,7 @@ async fn who_comes_during_a_hold_gets_what_was_before_also_from_a_new_process() 
     let promote = v1::PromoteRolloutRequest {
         id: newest(&plane).await.id,
         reason: String::new(),
+        ..v1::PromoteRolloutRequest::default()
     };
     plane
         .rollouts()
@@ -396,6 +402,7 @@ async fn a_stored_filter_is_held_back_and_returned_with_the_connections_that_use
     let promote = v1::PromoteRolloutRequest {
         id: scene.rollout().await.id,
         reason: String::new(),
+        ..v1::PromoteRolloutRequest::default()
     };
     plane
         .rollouts()
@@ -420,6 +427,7 @@ async fn a_stored_filter_is_held_back_and_returned_with_the_connections_that_use
     let back = v1::ReturnRolloutRequest {
         id: newest(&plane).await.id,
         reason: String::new(),
+        ..v1::ReturnRolloutRequest::default()
     };
     plane
         .rollouts()

@@ -13,6 +13,9 @@ const LOST_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) struct Facts {
     pub(super) members: Vec<Member>,
+    /// Whether an agent outside the share is connected: otherwise it may be
+    /// the control plane that agents do not reach.
+    pub(super) others_connected: bool,
     /// Since the newest change joined.
     pub(super) held_for: Millis,
     /// The share, since the change.
@@ -79,7 +82,8 @@ fn fault(rollout: &Rollout, facts: &Facts) -> Option<String> {
                 member.name
             ));
         }
-        if member.took_some && member.away_for.is_some_and(|away| away >= LOST_AFTER) {
+        let lost = member.away_for.is_some_and(|away| away >= LOST_AFTER);
+        if member.took_some && lost && facts.others_connected {
             return Some(format!(
                 "the agent `{}` went away after it took the change and has not come back",
                 member.name
@@ -157,6 +161,7 @@ mod tests {
     fn facts(member: Member) -> Facts {
         Facts {
             members: vec![member],
+            others_connected: true,
             held_for: 59_000,
             share: Signals::default(),
             before: Signals::default(),
@@ -210,6 +215,12 @@ mod tests {
         assert!(
             matches!(of(&rollout(60), &facts), Verdict::Wait(_)),
             "it had gone before"
+        );
+        facts.members[0].took_some = true;
+        facts.others_connected = false;
+        assert!(
+            matches!(of(&rollout(60), &facts), Verdict::Wait(_)),
+            "nobody is connected, so it may be the control plane that is away"
         );
     }
 

@@ -21,7 +21,15 @@ pub(in crate::store) struct Images {
     pub(super) connections: BTreeMap<String, Option<connection::Model>>,
     pub(super) destinations: BTreeMap<String, Option<destination::Model>>,
     pub(super) filters: BTreeMap<String, Option<filter::Model>>,
+    /// Shared ones that changed without the rollout: the agents outside the share
+    /// keep them, and a return only uses one that is gone and needed.
+    pub(super) spare_destinations: BTreeMap<String, Option<destination::Model>>,
+    pub(super) spare_filters: BTreeMap<String, Option<filter::Model>>,
 }
+
+/// Kinds of the rows that belong to no rollout.
+pub(super) const SPARE_DESTINATION: &str = "spare destination";
+pub(super) const SPARE_FILTER: &str = "spare filter";
 
 pub(in crate::store) async fn images(
     db: &impl ConnectionTrait,
@@ -39,6 +47,8 @@ pub(in crate::store) async fn images(
             "connection" => drop(images.connections.insert(id, read(&row)?)),
             "destination" => drop(images.destinations.insert(id, read(&row)?)),
             "filter" => drop(images.filters.insert(id, read(&row)?)),
+            SPARE_DESTINATION => drop(images.spare_destinations.insert(id, read(&row)?)),
+            SPARE_FILTER => drop(images.spare_filters.insert(id, read(&row)?)),
             other => return Err(broken("rollout_images", &id, format!("kind `{other}`"))),
         }
     }
@@ -118,7 +128,9 @@ impl Images {
             .filter(filter::Column::Id.is_in(named))
             .all(db)
             .await?;
-        let before = self.filters.values().flatten().cloned();
+        // One that has both was spare first, and that row is the older one.
+        let before = self.filters.values().chain(self.spare_filters.values());
+        let before = before.flatten().cloned();
         let mut stored = BTreeMap::new();
         for row in rows.into_iter().chain(before) {
             stored.insert(row.id.clone(), filters::domain(row)?);
@@ -142,7 +154,7 @@ impl Images {
             .into_iter()
             .map(|to| (to.id.clone(), to))
             .collect();
-        for (id, before) in &self.destinations {
+        for (id, before) in self.destinations.iter().chain(&self.spare_destinations) {
             match before.clone() {
                 Some(row) => drop(receivers.insert(id.clone(), destinations::domain(row, sealer)?)),
                 None => drop(receivers.remove(id)),

@@ -13,6 +13,7 @@ use sea_orm::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::images::{SPARE_DESTINATION, SPARE_FILTER};
 use super::{RolloutPolicy, RolloutState, policies};
 use crate::domain::Connection;
 use crate::store::{StoreError, broken, signed};
@@ -101,8 +102,8 @@ impl Staging {
         Ok(())
     }
 
-    /// Before a destination is written: in every pool that delivers to it, and in
-    /// every rollout under way, which may have to put back a connection to it.
+    /// Before a destination is written: it joins the rollouts of the pools that deliver
+    /// to it. The others that are under way may have to put back a connection to it.
     pub(in crate::store) async fn before_destination(
         &self,
         tx: &DatabaseTransaction,
@@ -126,17 +127,22 @@ impl Staging {
             .into_tuple()
             .all(tx)
             .await?;
-        let held = self.holding.keys().cloned();
-        let pools: BTreeSet<String> = pools.into_iter().chain(held).collect();
+        let mut joined = BTreeSet::new();
         for pool in pools {
             if let Some(rollout) = self.rollout(tx, revision, &pool).await? {
                 keep(tx, &rollout, "destination", id, row.as_ref()).await?;
+                joined.insert(rollout);
             }
+        }
+        for rollout in self.others(&joined) {
+            let kinds = ("destination", SPARE_DESTINATION);
+            keep_spare(tx, rollout, kinds, id, row.as_ref()).await?;
         }
         Ok(())
     }
 
     /// Before a filter is written: its connections and their sources change with it.
+    /// Other rollouts under way may have to put back a connection that uses it.
     pub(in crate::store) async fn before_filter(
         &self,
         tx: &DatabaseTransaction,
@@ -151,6 +157,7 @@ impl Staging {
             .filter(connection_filter::Column::FilterId.eq(id))
             .all(tx)
             .await?;
+        let mut joined = BTreeSet::new();
         for link in uses {
             let user = connection::Entity::find_by_id(&link.connection_id)
                 .one(tx)
@@ -163,13 +170,20 @@ impl Staging {
                 keep(tx, &rollout, "filter", id, row.as_ref()).await?;
                 keep(tx, &rollout, "connection", &user.id, Some(&user)).await?;
                 keep(tx, &rollout, "source", &from.id, Some(&from)).await?;
+                joined.insert(rollout);
             }
         }
-        // A rollout under way may have to put back a connection that uses it.
-        for rollout in self.holding.values() {
-            keep(tx, rollout, "filter", id, row.as_ref()).await?;
+        for rollout in self.others(&joined) {
+            let kinds = ("filter", SPARE_FILTER);
+            keep_spare(tx, rollout, kinds, id, row.as_ref()).await?;
         }
         Ok(())
+    }
+
+    /// Rollouts under way that a change does not join.
+    fn others<'a>(&'a self, joined: &'a BTreeSet<String>) -> impl Iterator<Item = &'a str> {
+        let holding = self.holding.values().map(String::as_str);
+        holding.filter(|id| !joined.contains(*id))
     }
 
     /// The rollout of a pool: the one under way, which the change joins, or a new one.
@@ -267,12 +281,7 @@ async fn keep(
     id: &str,
     before: Option<&impl Serialize>,
 ) -> Result<(), StoreError> {
-    let key = (rollout.to_owned(), kind.to_owned(), id.to_owned());
-    if rollout_image::Entity::find_by_id(key)
-        .one(tx)
-        .await?
-        .is_some()
-    {
+    if is_kept(tx, rollout, kind, id).await? {
         return Ok(());
     }
     let before = before.map(serde_json::to_string).transpose();
@@ -285,4 +294,29 @@ async fn keep(
     };
     image.insert(tx).await?;
     Ok(())
+}
+
+/// Keeps a shared row that changes without the rollout, unless it has joined already.
+async fn keep_spare(
+    tx: &DatabaseTransaction,
+    rollout: &str,
+    (kind, spare): (&str, &str),
+    id: &str,
+    before: Option<&impl Serialize>,
+) -> Result<(), StoreError> {
+    if is_kept(tx, rollout, kind, id).await? {
+        return Ok(());
+    }
+    keep(tx, rollout, spare, id, before).await
+}
+
+async fn is_kept(
+    tx: &DatabaseTransaction,
+    rollout: &str,
+    kind: &str,
+    id: &str,
+) -> Result<bool, StoreError> {
+    let key = (rollout.to_owned(), kind.to_owned(), id.to_owned());
+    let found = rollout_image::Entity::find_by_id(key).one(tx).await?;
+    Ok(found.is_some())
 }
