@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use hookplane_entity::{lease, replica};
+use hookplane_entity::{agent, lease, replica};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _, QueryOrder as _,
@@ -102,7 +102,15 @@ impl ReplicaStore {
 
     /// Forgets a replica; agents that were connected to it are not any more.
     pub async fn forget(&self, id: &str) -> Result<(), StoreError> {
+        use agent::{Column, Entity};
         let tx = self.database.write().await?;
+        for stream in [Column::StreamReplica, Column::CommandsReplica] {
+            Entity::update_many()
+                .col_expr(stream, Expr::value(None::<String>))
+                .filter(stream.eq(id))
+                .exec(&tx)
+                .await?;
+        }
         replica::Entity::delete_by_id(id).exec(&tx).await?;
         Ok(tx.commit().await?)
     }
