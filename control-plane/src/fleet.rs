@@ -236,7 +236,7 @@ impl Fleet {
         FleetGauges {
             agents_connected: connected as u64,
             streams: streams as u64,
-            head_revision: *whole.config.changes().borrow(),
+            head_revision: whole.config.changes().borrow().revision,
             acknowledged_revision_min: whole.configuration.lowest_acknowledged(),
             reports_received: whole.reports.received(),
             commands_timed_out: whole.commands.timed_out(),

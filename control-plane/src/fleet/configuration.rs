@@ -127,7 +127,7 @@ impl Streams {
     pub(super) async fn pass_on(&self) {
         let mut changes = self.config.changes();
         while changes.changed().await.is_ok() {
-            let newest = *changes.borrow_and_update();
+            let newest = changes.borrow_and_update().revision;
             self.pulse.send_replace(newest);
             tokio::time::sleep(self.timings.gather).await;
         }

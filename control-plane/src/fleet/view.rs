@@ -85,7 +85,7 @@ impl Views {
         }
         let pool = self.pool(pool_name);
         let _turn = pool.build.lock().await;
-        if let Some(view) = pool.held_back(&staged.id) {
+        if let Some(view) = pool.held_back(&staged.id, &newest.head.epoch) {
             return Ok(view);
         }
         match self.config.pool_before(pool_name, &staged.id).await? {
@@ -102,8 +102,10 @@ impl Views {
     /// The view of a pool at the newest revision that is known here.
     pub(super) async fn newest(&self, pool_name: &str) -> Result<Arc<PoolView>, StoreError> {
         let pool = self.pool(pool_name);
-        let wanted = *self.config.changes().borrow();
-        let fresh = |view: &Arc<PoolView>| view.head.revision >= wanted;
+        let wanted = self.config.changes().borrow().clone();
+        let fresh = |view: &Arc<PoolView>| {
+            view.head.epoch == wanted.epoch && view.head.revision >= wanted.revision
+        };
         if let Some(view) = pool.newest().filter(fresh) {
             return Ok(view);
         }
@@ -112,7 +114,14 @@ impl Views {
         if let Some(view) = before.clone().filter(fresh) {
             return Ok(view);
         }
-        let view = Arc::new(self.read(pool_name, before.as_deref()).await?);
+        let mut view = self.read(pool_name, before.as_deref()).await?;
+        if view.head.epoch == wanted.epoch && view.head.revision < wanted.revision {
+            // The database went back: this begins another epoch.
+            self.config.refresh().await?;
+            view = self.read(pool_name, None).await?;
+        }
+        self.config.seen(&view.head);
+        let view = Arc::new(view);
         pool.keep(&view);
         Ok(view)
     }
@@ -129,6 +138,7 @@ impl Views {
             }
         }
         let read = self.config.pool(pool).await?;
+        let before = before.filter(|before| before.head.revision <= read.head.revision);
         Ok(PoolView::build(read, before, &self.ingest_base))
     }
 
@@ -164,10 +174,11 @@ impl Pool {
         locked(&self.known).newest.clone()
     }
 
-    fn held_back(&self, rollout: &str) -> Option<Arc<PoolView>> {
+    /// Rollouts of two lineages may have one id.
+    fn held_back(&self, rollout: &str, epoch: &str) -> Option<Arc<PoolView>> {
         let known = locked(&self.known);
         let (id, view) = known.held_back.as_ref()?;
-        (id == rollout).then(|| Arc::clone(view))
+        (id == rollout && view.head.epoch == epoch).then(|| Arc::clone(view))
     }
 
     fn keep(&self, view: &Arc<PoolView>) {
@@ -177,7 +188,10 @@ impl Pool {
             Some(before) if before.head.epoch == view.head.epoch => {
                 known.past.add(&before.set, &view.set);
             }
-            Some(_) => known.past.clear(),
+            Some(_) => {
+                known.past.clear();
+                known.held_back = None;
+            }
             None => {}
         }
         // Its end is a step from what it kept back; agents may still say that they hold it.
@@ -192,6 +206,8 @@ impl Pool {
 impl PoolView {
     fn build(read: PoolConfiguration, before: Option<&Self>, ingest_base: &str) -> Self {
         let mut resources = BTreeMap::new();
+        // A version means one thing within one lineage only.
+        let before = before.filter(|before| before.head.epoch == read.head.epoch);
         let known = |key: &Key, version: u64| {
             let same = before?.resources.get(key)?;
             (same.version == version).then(|| Arc::clone(same))

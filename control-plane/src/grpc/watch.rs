@@ -127,7 +127,7 @@ async fn tell<R: Watched>(
 
 struct Watcher<R> {
     store: ConfigStore,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<Head>,
     team_id: String,
     epoch: String,
     /// Everything up to this revision was told.
@@ -167,8 +167,9 @@ impl<R: Watched> Watcher<R> {
                 Phase::Changed(round, cursor) => self.changed(round, cursor).await?,
                 Phase::Deleted(round, cursor) => self.deleted(round, cursor).await?,
                 Phase::Wait => {
-                    let told = self.told;
-                    if self.changes.wait_for(|head| *head > told).await.is_err() {
+                    let (told, epoch) = (self.told, self.epoch.as_str());
+                    let news = |head: &Head| head.revision > told || head.epoch != epoch;
+                    if self.changes.wait_for(news).await.is_err() {
                         // Its sender lives in the store, which is here.
                         std::future::pending::<()>().await;
                     }
@@ -180,6 +181,7 @@ impl<R: Watched> Watcher<R> {
 
     async fn look(&mut self) -> Result<Phase, StoreError> {
         let (head, floor) = self.store.watch_floor().await?;
+        self.store.seen(&head);
         let first = self.epoch.is_empty() || self.told == 0;
         let lost = self.epoch != head.epoch || self.told > head.revision || self.told < floor;
         let reset = first || lost;

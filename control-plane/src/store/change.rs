@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::audit::Chain;
+use super::config::{Head, new_epoch, publish};
 use super::database::INSTALLATION;
 use super::rollouts::Staging;
 use super::watch::{Cursor, Watched};
@@ -31,10 +32,13 @@ pub struct Change {
     tx: DatabaseTransaction,
     sealer: Arc<Sealer>,
     chain: Arc<Chain>,
-    head: watch::Sender<u64>,
+    known: watch::Sender<Head>,
     /// The newest revision that this process made.
     own: watch::Sender<u64>,
+    epoch: String,
     revision: u64,
+    /// Whether the database had gone back, so that this change begins a lineage.
+    went_back: bool,
     staging: Staging,
 }
 
@@ -44,13 +48,14 @@ impl Change {
         tx: DatabaseTransaction,
         sealer: Arc<Sealer>,
         chain: Arc<Chain>,
-        (head, own): (watch::Sender<u64>, watch::Sender<u64>),
+        (known, own): (watch::Sender<Head>, watch::Sender<u64>),
     ) -> Result<Self, StoreError> {
         // The row stays locked until the end, so that revisions commit in their order.
         // One statement: everybody else waits behind it.
         let next = Statement::from_sql_and_values(
             tx.get_database_backend(),
-            "UPDATE installation SET revision = revision + 1 WHERE id = $1 RETURNING revision, \
+            "UPDATE installation SET revision = revision + 1 WHERE id = $1 \
+             RETURNING epoch, revision, \
              EXISTS (SELECT 1 FROM rollout_policies) \
              OR EXISTS (SELECT 1 FROM rollouts WHERE state = 'holding') AS staged",
             [INSTALLATION.into()],
@@ -63,15 +68,35 @@ impl Change {
         } else {
             Staging::default()
         };
-        Ok(Self {
+        let epoch: String = row.try_get("", "epoch")?;
+        let went_back = {
+            let known = known.borrow();
+            known.epoch == epoch && known.revision >= revision
+        };
+        let mut change = Self {
             tx,
             sealer,
             chain,
-            head,
+            known,
             own,
+            epoch,
             revision,
+            went_back,
             staging,
-        })
+        };
+        if went_back {
+            let ends = change.epoch.clone();
+            change.begin_epoch(&ends).await?;
+        }
+        Ok(change)
+    }
+
+    /// Only makes sure that no revision means two things: nothing else is written.
+    pub(super) async fn keep_lineage(self) -> Result<(), StoreError> {
+        if !self.went_back {
+            return Ok(());
+        }
+        self.commit().await
     }
 
     pub(super) const fn tx(&self) -> &DatabaseTransaction {
@@ -98,14 +123,19 @@ impl Change {
     /// [`StoreError::Unavailable`]: then nothing happened.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.tx.commit().await?;
+        if self.went_back {
+            tracing::error!(
+                config.epoch = %self.epoch,
+                config.revision = self.revision,
+                "the database went back to an older state; a new epoch begins"
+            );
+        }
         self.own.send_replace(self.revision);
-        self.head.send_if_modified(|head| {
-            let newer = self.revision > *head;
-            if newer {
-                *head = self.revision;
-            }
-            newer
-        });
+        let head = Head {
+            epoch: self.epoch,
+            revision: self.revision,
+        };
+        publish(&self.known, &head);
         Ok(())
     }
 
@@ -115,6 +145,9 @@ impl Change {
     /// # Errors
     /// [`StoreError::Unavailable`]: then nothing happened.
     pub async fn commit_unrevised(self) -> Result<(), StoreError> {
+        if self.went_back {
+            return self.commit().await;
+        }
         installation::Entity::update_many()
             .col_expr(
                 installation::Column::Revision,
@@ -166,14 +199,19 @@ impl Change {
     }
 
     /// Begins another lineage of revisions, unless the one it is to end has ended already.
-    pub(super) async fn begin_epoch(&self, ends: &str, begins: &str) -> Result<bool, StoreError> {
+    pub(super) async fn begin_epoch(&mut self, ends: &str) -> Result<bool, StoreError> {
+        let begins = new_epoch();
         let changed = installation::Entity::update_many()
-            .col_expr(installation::Column::Epoch, Expr::value(begins))
+            .col_expr(installation::Column::Epoch, Expr::value(&begins))
             .filter(installation::Column::Id.eq(INSTALLATION))
             .filter(installation::Column::Epoch.eq(ends))
             .exec(&self.tx)
             .await?;
-        Ok(changed.rows_affected > 0)
+        let begun = changed.rows_affected > 0;
+        if begun {
+            self.epoch = begins;
+        }
+        Ok(begun)
     }
 
     pub async fn source(&self, team_id: &str, id: &str) -> Result<Option<Source>, StoreError> {

@@ -32,13 +32,14 @@ pub struct ConfigStore {
     pub(super) database: Database,
     pub(super) sealer: Arc<Sealer>,
     ledger: Ledger,
-    head: watch::Sender<u64>,
+    /// The newest head that is known here.
+    head: watch::Sender<Head>,
     /// The newest revision that this process made.
     own: watch::Sender<u64>,
 }
 
 /// Lineage and newest revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     pub epoch: String,
     pub revision: u64,
@@ -62,32 +63,39 @@ impl ConfigStore {
             database,
             ledger,
             sealer: Arc::new(sealer),
-            head: watch::Sender::new(0),
+            head: watch::Sender::default(),
             own: watch::Sender::new(0),
         };
         store.refresh().await?;
         Ok(store)
     }
 
-    /// Tells every change by its revision. Always has a value; skips to the newest.
+    /// Tells every change by its epoch and revision. Always has a value; skips to the newest.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<Head> {
         self.head.subscribe()
     }
 
-    /// Looks for changes that another replica made. Call it every now and then.
+    /// Takes note of a head that was read.
+    pub(crate) fn seen(&self, head: &Head) {
+        publish(&self.head, head);
+    }
+
+    /// Looks for changes that another replica made. Call it every now and then. When
+    /// the database went back (to a standby that was behind, say), its revisions
+    /// would come to mean two things, so another epoch begins.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     pub async fn refresh(&self) -> Result<Head, StoreError> {
-        let head = self.head().await?;
-        self.head.send_if_modified(|known| {
-            let newer = head.revision > *known;
-            if newer {
-                *known = head.revision;
-            }
-            newer
-        });
+        // Known before the read: what is committed meanwhile proves nothing.
+        let known = self.head.borrow().clone();
+        let mut head = self.head().await?;
+        if head.epoch == known.epoch && head.revision < known.revision {
+            self.change().await?.keep_lineage().await?;
+            head = self.head().await?;
+        }
+        self.seen(&head);
         Ok(head)
     }
 
@@ -261,9 +269,9 @@ impl ConfigStore {
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer.
-    pub async fn begin_epoch(&self, ends: &str, begins: &str) -> Result<bool, StoreError> {
-        let change = self.change().await?;
-        let begun = change.begin_epoch(ends, begins).await?;
+    pub async fn begin_epoch(&self, ends: &str) -> Result<bool, StoreError> {
+        let mut change = self.change().await?;
+        let begun = change.begin_epoch(ends).await?;
         if begun {
             change.commit().await?;
         }
@@ -304,6 +312,22 @@ impl ConfigStore {
         answers::forget(&tx, now).await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// Wakes everybody when a head is newer, or of another lineage.
+pub(super) fn publish(to: &watch::Sender<Head>, head: &Head) {
+    to.send_if_modified(|known| {
+        let news = head.epoch != known.epoch || head.revision > known.revision;
+        if news {
+            known.clone_from(head);
+        }
+        news
+    });
+}
+
+/// The name of a lineage, unlike any other's.
+pub(super) fn new_epoch() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
 }
 
 pub(super) async fn head(db: &impl ConnectionTrait) -> Result<Head, StoreError> {

@@ -6,6 +6,7 @@ use hookplane_control_plane::fleet::Timings;
 use hookplane_control_plane::service::Call;
 use hookplane_control_plane::store::Database;
 use hookplane_control_plane::store::database::Birth;
+use hookplane_proto::agent::v1::resource::Body;
 use sea_orm::ConnectionTrait as _;
 
 use crate::agent::{Got, Holding, TestAgent};
@@ -70,6 +71,61 @@ async fn after_a_restore_agents_hold_what_the_copy_says_in_a_new_epoch() {
     let mut talk = late.configuration(held).await;
     assert!(matches!(talk.apply().await, Got::Snapshot(..)));
     assert_eq!(talk.held.epoch, epoch, "one new epoch, not one per agent");
+}
+
+#[tokio::test]
+async fn a_database_that_goes_back_under_a_running_replica_begins_another_epoch() {
+    let plane = Plane::start().await;
+    let kept = plane.source("kept", "default").await;
+    let before = plane.config.head().await.expect("a head");
+    let lost = plane.source("lost", "default").await;
+    plane.touch(&kept, "lost too").await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    // What a standby that was behind looks like after it took over.
+    let database = sea_orm::Database::connect(plane.url()).await;
+    let database = database.expect("it can be opened");
+    for step in [
+        format!("DELETE FROM sources WHERE id = '{}'", lost.id),
+        format!("UPDATE installation SET revision = {}", before.revision),
+    ] {
+        database.execute_unprepared(&step).await.expect("a step");
+    }
+    // The very next revisions are those that the agent has under another meaning.
+    plane.touch(&kept, "after the failover").await;
+    let got = talk.apply().await;
+    assert_eq!(got, Got::Snapshot(vec![kept.id.clone()], 1));
+    assert_ne!(talk.held.epoch, before.epoch);
+    let resource = &talk.held.resources[&("source", kept.id.clone())];
+    let Some(Body::Source(group)) = &resource.body else {
+        panic!("it is a source");
+    };
+    let source = group.source.clone().expect("a source");
+    assert_eq!(source.description, "after the failover");
+    let after = plane.config.head().await.expect("a head");
+    assert_eq!(after.epoch, talk.held.epoch, "and it stays this one");
+}
+
+#[tokio::test]
+async fn going_back_is_noticed_without_a_change() {
+    let timings = Timings {
+        refresh: std::time::Duration::from_millis(20),
+        ..Timings::default()
+    };
+    let plane = Plane::with(timings).await;
+    let kept = plane.source("kept", "default").await;
+    let before = plane.config.head().await.expect("a head");
+    plane.touch(&kept, "lost").await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    let database = sea_orm::Database::connect(plane.url()).await;
+    let back = format!("UPDATE installation SET revision = {}", before.revision);
+    let database = database.expect("it can be opened");
+    database.execute_unprepared(&back).await.expect("a step");
+    assert_eq!(talk.apply().await, Got::Snapshot(vec![kept.id], 1));
+    assert_ne!(talk.held.epoch, before.epoch);
 }
 
 #[tokio::test]

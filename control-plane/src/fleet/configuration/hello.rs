@@ -21,7 +21,12 @@ where
     pub(super) async fn answer_hello(&mut self, claimed: Held) -> Result<(), Ending> {
         self.changes.mark_unchanged();
         let config = &self.streams.config;
-        if claimed.revision > *config.changes().borrow() {
+        let unknown = {
+            let changes = config.changes();
+            let known = changes.borrow();
+            claimed.revision > known.revision || claimed.epoch != known.epoch
+        };
+        if unknown {
             // Another replica may be ahead of what is known here.
             config.refresh().await?;
         }
@@ -81,9 +86,8 @@ where
     /// The agent holds a revision that this database never made: it was restored from an
     /// older copy. Its revisions would come to mean two things, so they start anew.
     async fn begin_epoch(&mut self, claimed: &Held) -> Result<(), Ending> {
-        let begins = hex::encode(rand::random::<[u8; 16]>());
         let config = &self.streams.config;
-        if config.begin_epoch(&claimed.epoch, &begins).await? {
+        if config.begin_epoch(&claimed.epoch).await? {
             tracing::warn!(
                 agent.id = %self.agent.id,
                 config.revision = claimed.revision,

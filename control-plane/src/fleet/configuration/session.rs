@@ -357,7 +357,7 @@ where
 
     async fn say_heartbeat(&mut self) -> Result<(), Ending> {
         let heartbeat = ControlHeartbeat {
-            revision: *self.streams.config.changes().borrow(),
+            revision: self.streams.config.changes().borrow().revision,
             at: Some(timestamp(self.streams.clock.now_millis())),
         };
         self.say(Told::Heartbeat(heartbeat)).await
