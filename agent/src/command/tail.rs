@@ -11,7 +11,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::fault::Fault;
 use super::render::Share;
-use super::search::Needle;
 use super::{Desk, query, render};
 use crate::store::{EventRecord, EventStatus, RequestCounts, RequestRecord, StoreEvent};
 
@@ -23,8 +22,6 @@ pub(super) struct Tail {
     /// `None` for any, true for rejected ones.
     rejected: Option<bool>,
     event_type: Option<String>,
-    /// Only requests that contain it.
-    needle: Option<Needle>,
     agent_id: String,
 }
 
@@ -34,11 +31,15 @@ impl Tail {
         team_id: String,
         wanted: &TailRequestsRequest,
     ) -> Result<Self, Fault> {
+        if !wanted.q.trim().is_empty() {
+            // News carry neither headers nor bodies.
+            let message = "`q`: a tail does not look into requests";
+            return Err(Fault::invalid(message, "leave it out; lists take it"));
+        }
         let source_id = (!wanted.source_id.is_empty()).then(|| wanted.source_id.clone());
         let event_type = (!wanted.event_type.is_empty()).then(|| wanted.event_type.clone());
         Ok(Self {
             event_type,
-            needle: Needle::parse(&wanted.q)?,
             rejected: query::rejected(wanted.status)?,
             news: desk.store.subscribe(),
             team_id,
@@ -65,16 +66,13 @@ impl Tail {
         match news {
             StoreEvent::Stored { request, events } => {
                 let rejected = request.rejection.is_some();
-                let contains = |needle: &Needle| needle.is_in(request);
                 let wanted = self.wants(&request.team_id, &request.source_id, rejected)
-                    && self.is_type(request.event_type.as_deref())
-                    && self.needle.as_ref().is_none_or(contains);
+                    && self.is_type(request.event_type.as_deref());
                 wanted.then(|| Item::Stored(self.stored(request, events)))
             }
             StoreEvent::Completed { attempt, event } => {
                 let wanted = self.wants(&attempt.team_id, &attempt.source_id, false)
-                    && self.is_type(event.event_type.as_deref())
-                    && self.needle.is_none();
+                    && self.is_type(event.event_type.as_deref());
                 wanted.then(|| {
                     Item::Attempt(AttemptEnded {
                         attempt: Some(render::attempt(attempt, Share::WithoutAnswer)),

@@ -282,6 +282,20 @@ async fn more_tails_than_allowed_are_refused_at_once() {
     scene.agent.stop().await;
 }
 
+#[tokio::test]
+async fn a_tail_refuses_free_text_because_news_carry_no_payloads() {
+    let mut scene = scene(200).await;
+    let mut questions = scene.control_plane.commands().await;
+    let tail = Command::TailRequests(v1::TailRequestsRequest {
+        q: "invoice".into(),
+        ..v1::TailRequestsRequest::default()
+    });
+    let error = refused(&mut questions, TEAM, tail).await;
+    assert_eq!(error.code, 3, "{error:?}");
+    assert!(!error.hint.is_empty());
+    scene.agent.stop().await;
+}
+
 fn accepted(report: &ReportStreamRequest) -> u64 {
     report.sources.iter().map(|source| source.accepted).sum()
 }

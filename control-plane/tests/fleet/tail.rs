@@ -121,3 +121,15 @@ async fn a_tail_that_no_agent_can_give_ends_with_the_reason() {
     let ended = ended.expect_err("refused");
     assert_eq!(ended.code(), tonic::Code::ResourceExhausted);
 }
+
+#[tokio::test]
+async fn a_tail_with_free_text_is_refused_before_any_agent_is_asked() {
+    let plane = Plane::start().await;
+    let asked = v1::TailRequestsRequest {
+        q: "invoice".into(),
+        ..v1::TailRequestsRequest::default()
+    };
+    let refused = plane.requests().tail_requests(asked).await;
+    let refused = refused.map(drop).expect_err("refused");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+}

@@ -89,6 +89,13 @@ impl Check {
         }
     }
 
+    /// A field that means nothing here; `why` says so.
+    pub(in crate::grpc) fn absent(&mut self, field: &str, text: &str, why: &str) {
+        if !text.trim().is_empty() {
+            self.fault(field, why);
+        }
+    }
+
     pub(in crate::grpc) fn include(&mut self, include: &str) {
         if !matches!(include, "" | "data") {
             let text = format!("`{}` cannot be included; `data` can", shown(include));
