@@ -36,6 +36,8 @@ use fault::Fault;
 /// Commands at once, tails not counted.
 const UNDER_WAY: usize = 64;
 const TAILS: usize = 16;
+/// Searches at once; others wait for their turn until their deadline.
+const SEARCHES: usize = 2;
 const OUTGOING: usize = 64;
 /// A gRPC message may have 4 MiB, and a larger one would end the stream for all commands;
 /// the rest is room for what the control plane puts around an answer.
@@ -56,6 +58,16 @@ pub(crate) struct Desk {
     pub(crate) clock: SharedClock,
     pub(crate) ids: StoreIds,
     pub(crate) agent_id: String,
+    pub(crate) searches: Searches,
+}
+
+/// Turns of those that search: more of them at once would only hold more in memory.
+pub(crate) struct Searches(Semaphore);
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self(Semaphore::new(SEARCHES))
+    }
 }
 
 /// One session's commands.

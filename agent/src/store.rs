@@ -18,6 +18,7 @@ pub mod stage;
 mod suite;
 mod under_way;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -109,6 +110,9 @@ pub struct RequestQuery {
     /// 1 to 255. Ignored by counts.
     pub limit: u32,
 }
+
+/// Sees whole requests one by one, on a thread that may block, until it breaks off.
+pub type Look = Box<dyn FnMut(RequestRecord, RequestCounts) -> ControlFlow<()> + Send>;
 
 /// Which events to list or count.
 #[derive(Clone, Debug, Default)]
@@ -272,6 +276,14 @@ pub trait Store: Send + Sync + 'static {
         query: RequestQuery,
         with_data: bool,
     ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError>;
+    /// Shows a page of requests, newest first, with one of them in memory at a time; what cannot
+    /// be read is jumped over. Gives the id of the last one it came to, and `None` only when there
+    /// is nothing on the page.
+    async fn look_through(
+        &self,
+        query: RequestQuery,
+        look: Look,
+    ) -> Result<Option<String>, StoreError>;
     async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError>;
     async fn attempts(&self, query: AttemptQuery) -> Result<Vec<AttemptRecord>, StoreError>;
     async fn count_requests(&self, query: RequestQuery) -> Result<RequestTotals, StoreError>;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::causes::chain;
 use crate::clock::SharedClock;
-use crate::command::{CommandStream, Desk};
+use crate::command::{CommandStream, Desk, Searches};
 use crate::control::enrol::enrol;
 use crate::control::holder::Holder;
 use crate::control::identity::{Enrolled, Identity};
@@ -88,6 +88,7 @@ impl Fleet {
                 clock: Arc::clone(&self.clock),
                 ids: self.ids.clone(),
                 agent_id: member.agent_id,
+                searches: Searches::default(),
             };
             let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());
             let pass = identity.pass();

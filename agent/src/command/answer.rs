@@ -75,7 +75,7 @@ async fn list_requests(
     let (limit, range) = (asked_for.limit, range(asked_for.from, asked_for.to, now));
     let (found, stopped_at) = match Needle::parse(&asked.q)? {
         Some(needle) => {
-            let found = search::requests(desk, asked_for, &needle).await?;
+            let found = search::requests(desk, asked_for, needle, with_data).await?;
             (found.rows, found.stopped_at)
         }
         None => (desk.store.requests(asked_for, with_data).await?, None),

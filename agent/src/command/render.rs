@@ -10,7 +10,7 @@ use crate::store::{
 };
 
 /// Bytes of a body that fit an answer beside everything else.
-const MAX_BODY: usize = 3 * 1_024 * 1_024;
+pub(super) const MAX_BODY: usize = 3 * 1_024 * 1_024;
 /// Bytes of a receiver's headers.
 const MAX_ANSWER_HEADERS: usize = 16 * 1_024;
 /// A body up to here is given as text too.

@@ -1,29 +1,41 @@
-//! Free text over requests: method, path, query, headers and body, in any case.
+//! Free text over requests: method, path, query, headers and body.
 //!
-//! Nothing indexes payloads, so they are read. Invariant: a question reads a bounded
-//! number of requests for a bounded time, and says where it stopped.
+//! Nothing indexes payloads, so they are read, where the store blocks anyway. Invariants: a question
+//! reads a bounded number of requests for a bounded time, keeps a bounded number of bytes, and says
+//! where it stopped; what cannot be read hides nothing behind it.
 
-use super::Desk;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use memchr::memmem::Finder;
+
 use super::fault::Fault;
-use crate::store::{RequestCounts, RequestQuery, RequestRecord};
+use super::{Desk, render};
+use crate::clock::SharedClock;
+use crate::store::{Headers, Look, RequestCounts, RequestQuery, RequestRecord};
 
 const MAX_CHARACTERS: usize = 256;
-/// Requests read with their payloads for one answer.
-const MAX_EXAMINED: usize = 2_000;
-/// Read at once: a body may have 16 MiB.
+/// Requests between two turns of the store.
 const STEP: u32 = 16;
+/// At most 2,000 requests are read for one answer.
+const MAX_STEPS: usize = 125;
 const MAX_MILLIS: u64 = 2_000;
 /// Of a body; what stands behind it is not found.
 const MAX_BODY: usize = 1_024 * 1_024;
+/// Bytes of what was found, past which the page ends: an answer holds less.
+const MAX_KEPT: usize = 4 * 1_024 * 1_024;
+/// What a row needs beside its texts is guessed.
+const BESIDE: usize = 512;
 
-/// What is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Needle(Vec<u8>);
+/// What is looked for, its ASCII in lower case.
+#[derive(Clone, Debug)]
+pub(super) struct Needle(Finder<'static>);
 
 /// What was found, newest first.
 pub(super) struct Found {
     pub(super) rows: Vec<(RequestRecord, RequestCounts)>,
-    /// The last one that was read, when there may be more behind it.
+    /// The last one that was come to, when there may be more behind it.
     pub(super) stopped_at: Option<String>,
 }
 
@@ -35,11 +47,12 @@ impl Needle {
             let message = format!("`q`: more than {MAX_CHARACTERS} characters");
             return Err(Fault::invalid(message, "look for less"));
         }
-        let lower = text.to_lowercase().into_bytes();
-        Ok((!lower.is_empty()).then_some(Self(lower)))
+        let lower = text.to_ascii_lowercase();
+        let finder = || Self(Finder::new(&lower).into_owned());
+        Ok((!lower.is_empty()).then(finder))
     }
 
-    pub(super) fn is_in(&self, request: &RequestRecord) -> bool {
+    fn is_in(&self, request: &RequestRecord) -> bool {
         let texts = [&request.id, &request.method, &request.path, &request.query];
         let known = [&request.message_id, &request.event_type];
         let body = request.body.get(..MAX_BODY).unwrap_or(&request.body);
@@ -57,54 +70,107 @@ impl Needle {
 
     /// ASCII in any case; what lies beyond as it is written.
     fn within(&self, hay: &[u8]) -> bool {
-        let first = self.0[0];
-        let mut from = 0;
-        while let Some(found) = hay[from..]
-            .iter()
-            .position(|byte| byte.eq_ignore_ascii_case(&first))
-        {
-            let start = from + found;
-            match hay.get(start..start + self.0.len()) {
-                Some(part) if part.eq_ignore_ascii_case(&self.0) => return true,
-                Some(_) => from = start + 1,
-                None => return false,
-            }
-        }
-        false
+        hay.len() >= self.0.needle().len() && self.0.find(&hay.to_ascii_lowercase()).is_some()
     }
+}
+
+/// A search under way.
+struct Scan {
+    needle: Needle,
+    with_data: bool,
+    limit: usize,
+    clock: SharedClock,
+    until: u64,
+    rows: Vec<(RequestRecord, RequestCounts)>,
+    kept: usize,
+}
+
+impl Scan {
+    fn see(&mut self, request: RequestRecord, counts: RequestCounts) -> ControlFlow<()> {
+        if self.needle.is_in(&request) {
+            let request = self.keepable(request);
+            self.kept += size(&request);
+            self.rows.push((request, counts));
+        }
+        if self.is_over() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Without what no answer shows.
+    fn keepable(&self, mut request: RequestRecord) -> RequestRecord {
+        if !self.with_data {
+            request.headers = Headers::new();
+            request.body = Bytes::new();
+        } else if let Some(shown) = request.body.get(..render::MAX_BODY) {
+            // A copy: a slice would keep the whole.
+            request.body = Bytes::copy_from_slice(shown);
+        }
+        request
+    }
+
+    fn is_over(&self) -> bool {
+        self.rows.len() >= self.limit
+            || self.kept >= MAX_KEPT
+            || self.clock.now_millis() > self.until
+    }
+}
+
+fn size(request: &RequestRecord) -> usize {
+    let headers = request.headers.iter();
+    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+    BESIDE + request.path.len() + request.query.len() + headers + request.body.len()
 }
 
 /// Reads from the newest on until there are enough, or as much was read as may be.
 pub(super) async fn requests(
     desk: &Desk,
     mut asked: RequestQuery,
-    needle: &Needle,
+    needle: Needle,
+    with_data: bool,
 ) -> Result<Found, Fault> {
-    let limit = asked.limit as usize;
-    let until = desk.clock.now_millis().saturating_add(MAX_MILLIS);
-    let (mut rows, mut examined) = (Vec::new(), 0);
+    let turn = desk.searches.0.acquire().await;
+    let _turn = turn.map_err(|_| Fault::unavailable("the agent is stopping"))?;
+    let scan = Arc::new(Mutex::new(Scan {
+        needle,
+        with_data,
+        limit: asked.limit as usize,
+        clock: Arc::clone(&desk.clock),
+        until: desk.clock.now_millis().saturating_add(MAX_MILLIS),
+        rows: Vec::new(),
+        kept: 0,
+    }));
     asked.limit = STEP;
-    loop {
-        let page = desk.store.requests(asked.clone(), true).await?;
-        let last_page = page.len() < STEP as usize;
-        for (request, counts) in page {
-            examined += 1;
-            asked.before_id = Some(request.id.clone());
-            if needle.is_in(&request) {
-                rows.push((request, counts));
-            }
-            if rows.len() == limit {
-                let stopped_at = asked.before_id;
-                return Ok(Found { rows, stopped_at });
-            }
-        }
-        if last_page {
-            let stopped_at = None;
-            return Ok(Found { rows, stopped_at });
-        }
-        if examined >= MAX_EXAMINED || desk.clock.now_millis() > until {
-            let stopped_at = asked.before_id;
-            return Ok(Found { rows, stopped_at });
+    let found = |stopped_at| {
+        let rows = std::mem::take(&mut lock(&scan).rows);
+        Ok(Found { rows, stopped_at })
+    };
+    for _ in 0..MAX_STEPS {
+        let came_to = desk.store.look_through(asked.clone(), look(&scan));
+        let Some(came_to) = came_to.await? else {
+            return found(None);
+        };
+        asked.before_id = Some(came_to);
+        if lock(&scan).is_over() {
+            break;
         }
     }
+    found(asked.before_id)
 }
+
+/// Ends when nobody waits for the search any more.
+fn look(scan: &Arc<Mutex<Scan>>) -> Look {
+    let scan = Arc::downgrade(scan);
+    Box::new(move |request, counts| match scan.upgrade() {
+        Some(scan) => lock(&scan).see(request, counts),
+        None => ControlFlow::Break(()),
+    })
+}
+
+fn lock(scan: &Mutex<Scan>) -> MutexGuard<'_, Scan> {
+    scan.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

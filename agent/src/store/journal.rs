@@ -161,7 +161,7 @@ use tokio::sync::broadcast;
 
 use super::{
     Appended, AttemptQuery, AttemptRecord, Completion, DueEvent, DueQuery, EventQuery, EventRecord,
-    EventTotals, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
+    EventTotals, Look, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
     RequestRecord, RequestTotals, RetryError, SpooledReport, Store, StoreError, StoreEvent,
 };
 use crate::ids::IdMint;
@@ -296,6 +296,14 @@ impl Store for JournalStore {
         with_data: bool,
     ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError> {
         self.list_requests(query, with_data).await
+    }
+
+    async fn look_through(
+        &self,
+        query: RequestQuery,
+        look: Look,
+    ) -> Result<Option<String>, StoreError> {
+        self.show_requests(query, look).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError> {

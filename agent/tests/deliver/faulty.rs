@@ -7,7 +7,7 @@ use hookplane_agent::ids::IdMint;
 use hookplane_agent::store::journal::JournalStore;
 use hookplane_agent::store::{
     Appended, AttemptQuery, AttemptRecord, Completion, DueEvent, DueQuery, EventQuery, EventRecord,
-    EventTotals, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
+    EventTotals, Look, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
     RequestRecord, RequestTotals, RetryError, SpooledReport, Store, StoreError, StoreEvent,
 };
 use tokio::sync::broadcast;
@@ -115,6 +115,14 @@ impl Store for Faulty {
         with_data: bool,
     ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError> {
         self.inner.requests(query, with_data).await
+    }
+
+    async fn look_through(
+        &self,
+        query: RequestQuery,
+        look: Look,
+    ) -> Result<Option<String>, StoreError> {
+        self.inner.look_through(query, look).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError> {

@@ -4,26 +4,29 @@
 //! take the others with it; asked for by its id it is an error.
 
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use hookplane_journal::Position;
 use rusqlite::Connection;
 
 use super::JournalStore;
-use super::horizon::{Lane, Waiting};
+use super::horizon::{Lane, Place, Waiting};
 use super::index::read::{self, Found};
 use super::index::{Pool, Readers, history, pages};
 use super::parts::Parts;
 use super::payloads::Unreadable;
 use super::table::is_pending;
 use crate::store::{
-    AttemptQuery, AttemptRecord, DueEvent, DueQuery, RequestCounts, RequestHistory, RequestQuery,
-    RequestRecord, SpooledReport, StoreError,
+    AttemptQuery, AttemptRecord, DueEvent, DueQuery, Look, RequestCounts, RequestHistory,
+    RequestQuery, RequestRecord, SpooledReport, StoreError,
 };
 
 /// Why an event fails that has no request.
 const ORPHAN: &str = "there is no record of its request";
 /// Times that what is due waits for memory to be filled up from the index.
 const FILLINGS: usize = 3;
+/// How long a list is filled up with others than those that cannot be read.
+const FILLING_UP: Duration = Duration::from_secs(5);
 
 impl JournalStore {
     /// Asks the index once it reflects everything acknowledged by now.
@@ -185,19 +188,55 @@ impl JournalStore {
         with_data: bool,
     ) -> Result<Vec<(RequestRecord, RequestCounts)>, StoreError> {
         self.ask(move |db, parts| {
-            let mut listed = Vec::new();
-            for found in pages::requests(db, &query)? {
-                let request = if with_data {
-                    parts.load(found.place)
+            let read = |place: Place| {
+                if with_data {
+                    parts.load(place)
                 } else {
-                    parts.head(found.place.0)
-                };
-                match request {
-                    Ok(request) => listed.push((request, parts.counts(&found))),
-                    Err(fault) => leave_out(&found.id, &fault),
+                    parts.head(place.0)
+                }
+            };
+            let deadline = Instant::now() + FILLING_UP;
+            let (mut query, mut listed) = (query, Vec::new());
+            loop {
+                let mut left_out = 0;
+                for found in pages::requests(db, &query)? {
+                    match listable(db, &found, read)? {
+                        Some(request) => listed.push((request, parts.counts(&found))),
+                        None => left_out += 1,
+                    }
+                    query.before_id = Some(found.id);
+                }
+                if left_out == 0 {
+                    return Ok(listed);
+                }
+                if Instant::now() > deadline {
+                    return Err(StoreError::TooLong);
+                }
+                // A short page is the last one for who asked: others take the free places.
+                query.limit = left_out;
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn show_requests(
+        &self,
+        query: RequestQuery,
+        mut look: Look,
+    ) -> Result<Option<String>, StoreError> {
+        self.ask(move |db, parts| {
+            let mut came_to = None;
+            for found in pages::requests(db, &query)? {
+                let request = listable(db, &found, |place| parts.load(place))?;
+                let counts = parts.counts(&found);
+                came_to = Some(found.id);
+                if let Some(request) = request
+                    && look(request, counts).is_break()
+                {
+                    break;
                 }
             }
-            Ok(listed)
+            Ok(came_to)
         })
         .await
     }
@@ -362,6 +401,27 @@ fn is_orphan(db: &Connection, waiting: &Waiting) -> Result<bool, Unfetched> {
         Ok(event.is_some_and(|event| is_pending(event.status)))
     };
     look().map_err(Unfetched::Index)
+}
+
+/// A request of a list, as `read` gives it; `None` when it is left out.
+fn listable(
+    db: &Connection,
+    found: &Found,
+    read: impl Fn(Place) -> Result<RequestRecord, Unreadable>,
+) -> Result<Option<RequestRecord>, StoreError> {
+    let mut request = read(found.place);
+    if matches!(request, Err(Unreadable::Moved))
+        && let Some(place) = read::place(db, &found.id)?
+    {
+        request = read(place);
+    }
+    match request {
+        Ok(request) => Ok(Some(request)),
+        Err(fault) => {
+            leave_out(&found.id, &fault);
+            Ok(None)
+        }
+    }
 }
 
 fn leave_out(id: &str, fault: &Unreadable) {

@@ -7,6 +7,7 @@ mod damage;
 mod disk;
 mod handing;
 mod holding;
+mod listing;
 mod many;
 mod moving;
 mod offline;

@@ -98,7 +98,7 @@ async fn what_is_moved_leaves_half_of_the_reserve_to_ends_of_deliveries() {
 }
 
 /// Changes a byte in the middle of the payload of a request, as it stands on disk.
-fn damage(disk: &SimulatedDisk, at: hookplane_journal::Position) {
+pub(super) fn damage(disk: &SimulatedDisk, at: hookplane_journal::Position) {
     let name = format!("{:010}.segment", at.segment);
     let mut bytes = disk.bytes_of(&name).unwrap();
     bytes[at.offset as usize + 40] ^= 0x55;
