@@ -5,7 +5,7 @@
 //! with every later change, because what it lacked (its destination, say) may
 //! come without the resource being sent again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     pub(super) configuration: Arc<Configuration>,
     applied: BTreeMap<Key, Arc<Resource>>,
     parked: BTreeMap<Key, Arc<Resource>>,
+    /// Destinations in force that were removed: a source that stays as it was uses them.
+    retained: BTreeSet<Key>,
     /// The last digest the control plane gave agreed with ours.
     digests_agree: bool,
 }
@@ -175,7 +177,10 @@ impl Ledger {
             ..Configuration::default()
         };
         let mut refused = Vec::new();
-        for key in change.removals.iter().filter_map(Key::from_wire) {
+        // What was retained goes now, unless something still needs it.
+        let retained = std::mem::take(&mut next.retained);
+        let removals = change.removals.iter().filter_map(Key::from_wire);
+        for key in removals.chain(retained) {
             next.applied.remove(&key);
             next.parked.remove(&key);
             match key.kind {
@@ -210,6 +215,7 @@ impl Ledger {
                 }
             }
         }
+        refused.extend(self.retain(&mut next, &mut configuration));
         configuration.deleted_connections =
             self.deleted_with(change.deleted_connections, &configuration);
         next.configuration = Arc::new(configuration);
@@ -262,9 +268,40 @@ impl Ledger {
         }
     }
 
+    /// Keeps the removed destinations to which sources in force still deliver: their
+    /// events would have nowhere to go.
+    fn retain(&self, next: &mut Self, configuration: &mut Configuration) -> Vec<Refusal> {
+        let sources = configuration.sources.values();
+        let branches = sources.flat_map(|source| source.connections.iter());
+        let lacking: BTreeSet<String> = branches
+            .map(|branch| &branch.destination_id)
+            .filter(|id| !configuration.destinations.contains_key(*id))
+            .cloned()
+            .collect();
+        let mut refused = Vec::new();
+        for id in lacking {
+            let key = Key {
+                kind: Kind::Destination,
+                id,
+            };
+            self.keep_previous(&key, next, configuration);
+            if let Some(resource) = next.applied.get(&key) {
+                refused.push(Refusal {
+                    key: Some(key.to_wire()),
+                    version: resource.version,
+                    reason: "in_use".to_owned(),
+                    message: "a source that stays as it was delivers to it".to_owned(),
+                });
+                next.retained.insert(key);
+            }
+        }
+        refused
+    }
+
     /// Of what the control plane sent, parked versions instead of those in force.
     fn offered_digest(&self) -> String {
         let mut offered = self.applied.clone();
+        offered.retain(|key, _| !self.retained.contains(key));
         offered.extend(self.parked.clone());
         digest(&offered)
     }

@@ -242,3 +242,46 @@ fn defaults_are_resolved_to_numbers() {
     );
     assert!(destination.path_forwarding && destination.enabled);
 }
+
+#[test]
+fn a_destination_that_a_kept_source_uses_is_not_dropped() {
+    let before = applied(vec![
+        destination("des_1", 1, at("https://one.test/")),
+        source("src_1", 1, open(), Some("des_1")),
+    ]);
+    // The new version of the source cannot be used, and its destination is taken away.
+    let mut change = whole(2, vec![source("src_1", 2, open(), Some("des_unknown"))]);
+    change.base = Some(1);
+    change.removals = vec![ResourceKey {
+        kind: ResourceKind::Destination.into(),
+        id: "des_1".into(),
+    }];
+    let changed = before.ledger.apply(change);
+    let changed = changed.unwrap_or_else(|misfit| panic!("{misfit}"));
+    assert!(changed.ledger.configuration.sources.contains_key("src_1"));
+    let there = &changed.ledger.configuration.destinations;
+    assert!(
+        there.contains_key("des_1"),
+        "its events have somewhere to go"
+    );
+    let reasons: Vec<_> = changed
+        .refused
+        .iter()
+        .map(|one| one.reason.as_str())
+        .collect();
+    assert!(reasons.contains(&"in_use"), "{reasons:?}");
+    // Once the source can be used, the destination goes.
+    let mut mended = whole(
+        3,
+        vec![
+            destination("des_2", 3, at("https://two.test/")),
+            source("src_1", 3, open(), Some("des_2")),
+        ],
+    );
+    mended.base = Some(2);
+    let mended = changed.ledger.apply(mended);
+    let mended = mended.unwrap_or_else(|misfit| panic!("{misfit}"));
+    assert!(mended.refused.is_empty(), "{:?}", mended.refused);
+    let there = &mended.ledger.configuration.destinations;
+    assert!(!there.contains_key("des_1") && there.contains_key("des_2"));
+}
