@@ -93,6 +93,8 @@ pub struct Timings {
     pub hello: Duration,
     /// For an agent to take a message and to acknowledge it.
     pub answer: Duration,
+    /// For an agent to take all parts of a snapshot.
+    pub snapshot: Duration,
     pub heartbeat: Duration,
     /// Without a word from the agent.
     pub silence: Duration,
@@ -117,6 +119,7 @@ impl Default for Timings {
         Self {
             hello: Duration::from_secs(10),
             answer: Duration::from_secs(30),
+            snapshot: Duration::from_secs(120),
             heartbeat: Duration::from_secs(10),
             silence: Duration::from_secs(35),
             command: Duration::from_secs(5),

@@ -63,7 +63,8 @@ where
     }
 
     /// Sends everything. A reader that does not keep up is cut off; while too
-    /// many others are being sent everything, the agent is asked to come later.
+    /// many others are being sent everything, the agent is asked to come later. The
+    /// whole has a deadline beside that of each part, because it takes one of few turns.
     pub(super) async fn say_snapshot(&mut self, aim: Aim) -> Result<(), Ending> {
         let turn = self.streams.turn().await?;
         let chunks = if aim.is_shared() {
@@ -71,11 +72,16 @@ where
         } else {
             aim.view.own_chunks(&aim.set)
         };
-        for chunk in chunks.iter() {
-            self.nonce += 1;
-            self.send(Frame::snapshot(self.nonce, chunk.clone()))
-                .await?;
-        }
+        let whole = self.streams.timings.snapshot;
+        let sending = async {
+            for chunk in chunks.iter() {
+                self.nonce += 1;
+                self.send(Frame::snapshot(self.nonce, chunk.clone()))
+                    .await?;
+            }
+            Ok::<(), Ending>(())
+        };
+        timeout(whole, sending).await.map_err(|_| Ending::Slow)??;
         let result = Arc::clone(&aim.set);
         self.await_answer(aim, result, Some(turn));
         Ok(())
