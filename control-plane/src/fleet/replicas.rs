@@ -138,9 +138,10 @@ impl Replicas {
         if number == 1 {
             self.follow_predecessors().await?;
         }
+        // First: whatever else fails here, somebody has to do the background work.
+        self.keep_lease().await?;
         self.store.beat(&me, now).await?;
         let dead = self.look_at(self.store.all().await?);
-        self.keep_lease().await?;
         if self.leads() {
             for id in dead {
                 tracing::info!(replica = %id, "a replica is gone");

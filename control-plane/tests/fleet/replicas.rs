@@ -7,6 +7,7 @@ use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::replica::v1::AskRequest;
 use hookplane_proto::replica::v1::relay_service_client::RelayServiceClient;
 use hookplane_proto::v1::{self, AgentState};
+use sea_orm::ConnectionTrait as _;
 use tokio::runtime::Runtime;
 use tonic::Code;
 
@@ -287,4 +288,31 @@ async fn who_comes_in_the_place_of_a_killed_one_waits_for_nobody() {
     .await;
     let shown = next.shown(&agent.id).await;
     assert_eq!(shown.state(), AgentState::Disconnected, "not with the dead");
+}
+
+#[tokio::test]
+async fn a_replica_whose_row_cannot_be_read_stops_nobody_from_leading() {
+    let timings = Timings {
+        replicas: PACE,
+        ..Timings::default()
+    };
+    let plane = Plane::with(timings).await;
+    leads(&plane).await;
+    // A token is sealed for its row: under another id nobody can read it.
+    let database = sea_orm::Database::connect(plane.url()).await;
+    let copy = "INSERT INTO replicas (id, url, token, beat, started_at) \
+                SELECT 'rpl_unreadable', 'http://127.0.0.1:1', token, beat, started_at FROM replicas";
+    let database = database.expect("it can be opened");
+    database.execute_unprepared(copy).await.expect("a row");
+    let plane = plane.restart().await;
+    leads(&plane).await;
+}
+
+async fn leads(plane: &Plane) {
+    within("a leader", async {
+        while !plane.fleet.gauges().leads {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
