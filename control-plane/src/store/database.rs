@@ -20,6 +20,14 @@ const ACQUIRE: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
+/// Of every session: times in milliseconds, of keep-alive in seconds.
+const POSTGRES_SETTINGS: [(&str, &str); 5] = [
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "30000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
 /// Any number of our own; serialises migrations of replicas that start together.
 const MIGRATION_LOCK: i64 = 0x686f_6f6b;
 pub(super) const INSTALLATION: i32 = 1;
@@ -50,10 +58,10 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] when it cannot be reached or migrated.
     pub async fn open(url: &str, birth: &Birth) -> Result<Self, StoreError> {
-        let database = if url.starts_with("sqlite:") {
+        Ok(if url.starts_with("sqlite:") {
             // One writer: a second one would only wait for SQLite's lock.
             let write = sea_orm::Database::connect(sqlite(url, 1)).await?;
-            migrate(&write).await?;
+            migrate(&write, birth).await?;
             let read = sea_orm::Database::connect(sqlite(url, READERS)).await?;
             Self {
                 write,
@@ -61,16 +69,14 @@ impl Database {
                 postgres: None,
             }
         } else {
-            let both = sea_orm::Database::connect(options(url, POSTGRES_CONNECTIONS)).await?;
-            migrate(&both).await?;
+            let both = sea_orm::Database::connect(postgres(url)).await?;
+            migrate(&both, birth).await?;
             Self {
                 write: both.clone(),
                 read: both,
                 postgres: Some(url.into()),
             }
-        };
-        database.give_birth(birth).await?;
-        Ok(database)
+        })
     }
 
     /// For reading outside a transaction.
@@ -92,13 +98,7 @@ impl Database {
     /// For writing. On SQLite the lock is taken at once, because a deferred
     /// transaction fails when it comes to write after another one did.
     pub(crate) async fn write(&self) -> Result<DatabaseTransaction, StoreError> {
-        let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
-        let options = TransactionOptions {
-            isolation_level: None,
-            access_mode: None,
-            sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
-        };
-        Ok(self.write.begin_with_options(options).await?)
+        begin(&self.write).await
     }
 
     /// Whether other processes may use it too.
@@ -146,44 +146,61 @@ impl Database {
             }
         }
     }
-
-    async fn give_birth(&self, birth: &Birth) -> Result<(), StoreError> {
-        let tx = self.write().await?;
-        if installation::Entity::find_by_id(INSTALLATION)
-            .one(&tx)
-            .await?
-            .is_none()
-        {
-            let row = installation::ActiveModel {
-                id: Set(INSTALLATION),
-                epoch: Set(birth.epoch.clone()),
-                revision: Set(0),
-                deletions_floor: Set(0),
-                audit_key: Set(None),
-            };
-            row.insert(&tx).await?;
-            let first = team::ActiveModel {
-                id: Set(birth.team_id.clone()),
-                name: Set("default".to_owned()),
-                created_at: Set(birth.now),
-                audit_sequence: Set(None),
-                audit_hash: Set(None),
-            };
-            first.insert(&tx).await?;
-        }
-        Ok(tx.commit().await?)
-    }
 }
 
-async fn migrate(connection: &DatabaseConnection) -> Result<(), StoreError> {
+async fn begin(connection: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
+    let sqlite = connection.get_database_backend() == DbBackend::Sqlite;
+    let options = TransactionOptions {
+        isolation_level: None,
+        access_mode: None,
+        sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
+    };
+    Ok(connection.begin_with_options(options).await?)
+}
+
+async fn give_birth(connection: &DatabaseConnection, birth: &Birth) -> Result<(), StoreError> {
+    let tx = begin(connection).await?;
+    if installation::Entity::find_by_id(INSTALLATION)
+        .one(&tx)
+        .await?
+        .is_none()
+    {
+        let row = installation::ActiveModel {
+            id: Set(INSTALLATION),
+            epoch: Set(birth.epoch.clone()),
+            revision: Set(0),
+            deletions_floor: Set(0),
+            audit_key: Set(None),
+        };
+        row.insert(&tx).await?;
+        let first = team::ActiveModel {
+            id: Set(birth.team_id.clone()),
+            name: Set("default".to_owned()),
+            created_at: Set(birth.now),
+            audit_sequence: Set(None),
+            audit_hash: Set(None),
+        };
+        first.insert(&tx).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+async fn migrate(connection: &DatabaseConnection, birth: &Birth) -> Result<(), StoreError> {
     if connection.get_database_backend() != DbBackend::Postgres {
         refuse_newer(connection).await?;
-        return Ok(Migrator::up(connection, None).await?);
+        Migrator::up(connection, None).await?;
+        return give_birth(connection, birth).await;
     }
-    // Held by this transaction until every migration has run on other connections.
+    // Held by this transaction until every migration has run on other connections, and
+    // until there is a first team: replicas that start together shall not make two.
     let lock = connection
         .begin_with_options(TransactionOptions::default())
         .await?;
+    // However long that takes: the lock is waited for, and its holder idles meanwhile.
+    for patient in ["lock_timeout", "idle_in_transaction_session_timeout"] {
+        lock.execute_unprepared(&format!("SET LOCAL {patient} = 0"))
+            .await?;
+    }
     let statement = Statement::from_sql_and_values(
         DbBackend::Postgres,
         "SELECT pg_advisory_xact_lock($1)",
@@ -192,6 +209,7 @@ async fn migrate(connection: &DatabaseConnection) -> Result<(), StoreError> {
     lock.execute_raw(statement).await?;
     refuse_newer(connection).await?;
     Migrator::up(connection, None).await?;
+    give_birth(connection, birth).await?;
     Ok(lock.commit().await?)
 }
 
@@ -217,6 +235,13 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
         .acquire_timeout(ACQUIRE)
         .connect_timeout(ACQUIRE)
         .sqlx_logging(false);
+    options
+}
+
+/// A replica that hangs or is cut off must not keep the others waiting for its locks.
+fn postgres(url: &str) -> ConnectOptions {
+    let mut options = options(url, POSTGRES_CONNECTIONS);
+    options.map_sqlx_postgres_opts(|options| options.options(POSTGRES_SETTINGS));
     options
 }
 
