@@ -8,11 +8,16 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::changing::parts;
+use super::fleet::refused;
 use super::{caller, conditions, status};
 use crate::domain::Violation;
 use crate::fleet::{Condition, Fleet, Stand, Subject};
 use crate::service::{Applied, Configuration, ServiceError, Wanted, WantedConnection};
 use crate::wire::{connection, destination, filter, plan, source};
+
+mod left;
+
+use left::LeftPools;
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -26,6 +31,7 @@ pub struct ConfigurationApi {
     configuration: Configuration,
     fleet: Fleet,
     longest_wait: Duration,
+    left: LeftPools,
 }
 
 impl ConfigurationApi {
@@ -36,6 +42,7 @@ impl ConfigurationApi {
             configuration,
             fleet,
             longest_wait: LONGEST_WAIT.min(within / 2),
+            left: LeftPools::default(),
         }
     }
 
@@ -46,9 +53,13 @@ impl ConfigurationApi {
     ) -> Result<v1::ApplyConfigurationResponse, Status> {
         let mut pools = self.configuration.store().pools_of_team(team).await?;
         // Where a source was taken away its agents have to let go of it.
-        pools.extend(applied.steps.iter().filter_map(plan::pool_before));
+        let mut left: Vec<_> = applied.steps.iter().filter_map(plan::pool_before).collect();
+        left.sort_unstable();
+        left.dedup();
+        left.retain(|pool| !pools.contains(pool));
+        pools.extend(left.iter().cloned());
         pools.sort_unstable();
-        pools.dedup();
+        self.left.note(team, left.into_iter());
         Ok(v1::ApplyConfigurationResponse {
             changes: applied.steps.iter().map(plan::message).collect(),
             revision: applied.revision,
@@ -56,30 +67,66 @@ impl ConfigurationApi {
         })
     }
 
+    /// Pools that a wait of the team is about: its own, or those asked for which it has
+    /// or lately had sources in.
+    async fn pools(&self, team: &str, asked: Vec<String>) -> Result<Vec<String>, Status> {
+        let own = self.configuration.store().pools_of_team(team).await?;
+        if asked.is_empty() {
+            return Ok(own);
+        }
+        let is_known = |pool: &String| own.contains(pool) || self.left.has(team, pool);
+        Ok(asked.into_iter().filter(is_known).collect())
+    }
+
     /// How the live agents stand, and those that are away.
-    async fn stand(&self, subject: &Subject) -> Result<v1::WaitAppliedResponse, Status> {
+    async fn stand(&self, team: &str, subject: &Subject, since: u64) -> Result<Standing, Status> {
         let found = self.fleet.conditions(subject).await?;
-        let (live, away): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.connected);
+        let (mut live, away): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.connected);
+        self.only_refused_of(team, &mut live).await?;
         let agents = u32::try_from(live.len()).unwrap_or(u32::MAX);
+        let lagging = |one| lagging(one, since);
         let behind: Vec<_> = live.into_iter().filter_map(lagging).collect();
+        // Who refuses will not change its mind by waiting. Judged by all of them: those
+        // that wait may be behind the cut.
+        let settled = behind.iter().all(|one| one.stand != Stand::Pending);
         let cut = |some: Vec<Condition>| {
             let some = some.into_iter().take(conditions::MOST);
             some.map(conditions::message).collect()
         };
-        Ok(v1::WaitAppliedResponse {
+        let answer = v1::WaitAppliedResponse {
             applied: behind.is_empty(),
             revision: subject.revision,
             behind: cut(behind),
             agents,
             away: cut(away),
-        })
+            pools: subject.pools.clone(),
+        };
+        Ok(Standing { answer, settled })
+    }
+
+    async fn only_refused_of(&self, team: &str, found: &mut [Condition]) -> Result<(), Status> {
+        let mut agents: Vec<_> = found.iter().map(|one| one.agent.clone()).collect();
+        let store = self.configuration.store();
+        refused::of_team(store, team, &mut agents).await?;
+        for (one, agent) in found.iter_mut().zip(agents) {
+            one.agent = agent;
+        }
+        Ok(())
     }
 }
 
-/// One that has not acknowledged it, or refuses some of what it was sent.
-fn lagging(mut condition: Condition) -> Option<Condition> {
+/// What a wait would answer now, and whether waiting can change it.
+struct Standing {
+    answer: v1::WaitAppliedResponse,
+    settled: bool,
+}
+
+/// One that has not acknowledged it, or refuses what changed with it or later. What was
+/// refused before is shown on the resource and is no matter of this revision.
+fn lagging(mut condition: Condition, since: u64) -> Option<Condition> {
     if condition.stand == Stand::Applied {
-        let refused = condition.agent.refused.first()?;
+        let mut refused = condition.agent.refused.iter();
+        let refused = refused.find(|one| one.version >= since)?;
         condition.stand = Stand::Refused {
             reason: refused.reason.clone(),
             message: format!("{} {}: {}", refused.kind, refused.id, refused.message),
@@ -191,10 +238,7 @@ impl ConfigurationService for ConfigurationApi {
             } else {
                 asked.revision
             },
-            pools: match asked.pools {
-                none if none.is_empty() => store.pools_of_team(&team).await?,
-                pools => pools,
-            },
+            pools: self.pools(&team, asked.pools).await?,
             resources: Vec::new(),
         };
         let wait = match asked.timeout_ms {
@@ -204,12 +248,10 @@ impl ConfigurationService for ConfigurationApi {
         let until = Instant::now() + wait;
         let mut pause = FIRST_PAUSE;
         loop {
-            let stand = self.stand(&subject).await?;
-            let pending = i32::from(v1::ConditionState::Pending);
-            // Who refuses will not change its mind by waiting.
-            let settled = stand.behind.iter().all(|one| one.state != pending);
-            if settled || Instant::now() + pause > until {
-                return Ok(Response::new(stand));
+            // Of the newest one when none is named: then all that is refused counts.
+            let standing = self.stand(&team, &subject, asked.revision).await?;
+            if standing.settled || Instant::now() + pause > until {
+                return Ok(Response::new(standing.answer));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
