@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hookplane_proto::v1;
 use hookplane_proto::v1::configuration_service_server::ConfigurationService;
+use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -12,7 +15,9 @@ use super::fleet::refused;
 use super::{caller, conditions, status};
 use crate::domain::Violation;
 use crate::fleet::{Condition, Fleet, Stand, Subject};
-use crate::service::{Applied, Configuration, ServiceError, Wanted, WantedConnection};
+use crate::service::{
+    Applied, Conditioned, Configuration, FilterDraft, ServiceError, Wanted, WantedConnection,
+};
 use crate::wire::{connection, destination, filter, plan, source};
 
 mod left;
@@ -46,25 +51,19 @@ impl ConfigurationApi {
         }
     }
 
+    /// The answer with the team's pools of now, beside those that the call left.
     async fn answer(
         &self,
         team: &str,
-        applied: Applied,
+        mut answer: v1::ApplyConfigurationResponse,
     ) -> Result<v1::ApplyConfigurationResponse, Status> {
-        let mut pools = self.configuration.store().pools_of_team(team).await?;
-        // Where a source was taken away its agents have to let go of it.
-        let mut left: Vec<_> = applied.steps.iter().filter_map(plan::pool_before).collect();
-        left.sort_unstable();
-        left.dedup();
-        left.retain(|pool| !pools.contains(pool));
-        pools.extend(left.iter().cloned());
-        pools.sort_unstable();
+        let mut left = std::mem::take(&mut answer.pools);
+        answer.pools = self.configuration.store().pools_of_team(team).await?;
+        left.retain(|pool| !answer.pools.contains(pool));
+        answer.pools.extend(left.iter().cloned());
+        answer.pools.sort_unstable();
         self.left.note(team, left.into_iter());
-        Ok(v1::ApplyConfigurationResponse {
-            changes: applied.steps.iter().map(plan::message).collect(),
-            revision: applied.revision,
-            pools,
-        })
+        Ok(answer)
     }
 
     /// Pools that a wait of the team is about: its own, or those asked for which it has
@@ -115,6 +114,19 @@ impl ConfigurationApi {
     }
 }
 
+/// What is answered and remembered; its pools are those that sources were in.
+fn told(applied: &Applied) -> v1::ApplyConfigurationResponse {
+    // Where a source was taken away its agents have to let go of it.
+    let mut pools: Vec<_> = applied.steps.iter().filter_map(plan::pool_before).collect();
+    pools.sort_unstable();
+    pools.dedup();
+    v1::ApplyConfigurationResponse {
+        changes: applied.steps.iter().map(plan::message).collect(),
+        revision: applied.revision,
+        pools,
+    }
+}
+
 /// What a wait would answer now, and whether waiting can change it.
 struct Standing {
     answer: v1::WaitAppliedResponse,
@@ -139,27 +151,31 @@ fn wanted(asked: v1::ApplyConfigurationRequest) -> Result<Wanted, ServiceError> 
     let mut faults = Vec::new();
     let mut wanted = Wanted {
         prune: prune(&asked.prune_label, &mut faults),
-        filters: asked.filters.into_iter().map(filter::draft).collect(),
+        filters: asked.filters.into_iter().map(conditioned_filter).collect(),
         ..Wanted::default()
     };
     for (place, message) in asked.sources.into_iter().enumerate() {
+        let etag = message.etag.clone();
         match source::draft(message) {
-            Ok(draft) => wanted.sources.push(draft),
+            Ok(draft) => wanted.sources.push(conditioned(draft, etag)),
             Err(found) => faults.extend(inside("sources", place, found)),
         }
     }
     for (place, message) in asked.destinations.into_iter().enumerate() {
+        let etag = message.etag.clone();
         match destination::draft(message) {
-            Ok(draft) => wanted.destinations.push(draft),
+            Ok(draft) => wanted.destinations.push(conditioned(draft, etag)),
             Err(found) => faults.extend(inside("destinations", place, found)),
         }
     }
     for (place, message) in asked.connections.into_iter().enumerate() {
         let source_name = message.source.as_ref().map(|end| end.name.clone());
         let destination_name = message.destination.as_ref().map(|end| end.name.clone());
+        let etag = Some(message.etag.clone()).filter(|etag| !etag.is_empty());
         match connection::draft(message) {
             Ok(draft) => wanted.connections.push(WantedConnection {
                 draft,
+                etag,
                 source_name: source_name.unwrap_or_default(),
                 destination_name: destination_name.unwrap_or_default(),
             }),
@@ -170,6 +186,22 @@ fn wanted(asked: v1::ApplyConfigurationRequest) -> Result<Wanted, ServiceError> 
         Ok(wanted)
     } else {
         Err(faults.into())
+    }
+}
+
+fn unreadable(fault: impl std::fmt::Display) -> Status {
+    Status::internal(format!("a remembered answer cannot be read: {fault}"))
+}
+
+fn conditioned_filter(message: v1::Filter) -> Conditioned<FilterDraft> {
+    let etag = message.etag.clone();
+    conditioned(filter::draft(message), etag)
+}
+
+fn conditioned<D>(draft: D, etag: String) -> Conditioned<D> {
+    Conditioned {
+        draft,
+        etag: Some(etag).filter(|etag| !etag.is_empty()),
     }
 }
 
@@ -201,8 +233,12 @@ impl ConfigurationService for ConfigurationApi {
     ) -> Reply<v1::ApplyConfigurationResponse> {
         let (call, asked) = parts(request)?;
         let wanted = wanted(asked)?;
-        let applied = self.configuration.apply(&call, wanted).await?;
-        Ok(Response::new(self.answer(&call.team_id, applied).await?))
+        let tell = |applied: &Applied| STANDARD.encode(told(applied).encode_to_vec());
+        let answer = self.configuration.apply(&call, wanted, tell).await?;
+        let answer = STANDARD.decode(answer).map_err(unreadable)?;
+        let answer = v1::ApplyConfigurationResponse::decode(answer.as_slice());
+        let answer = answer.map_err(unreadable)?;
+        Ok(Response::new(self.answer(&call.team_id, answer).await?))
     }
 
     async fn wait_applied(

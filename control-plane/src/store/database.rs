@@ -12,6 +12,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait as _;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 use super::notices::{CHANNEL, Notices};
@@ -22,6 +23,9 @@ const READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// Any number of our own; serialises migrations of replicas that start together.
 const MIGRATION_LOCK: i64 = 0x686f_6f6b;
+/// Changes that are under way or next: they run one after the other, and those that
+/// wait must not hold the connections that everybody else needs.
+const TURNS: usize = 4;
 pub(super) const INSTALLATION: i32 = 1;
 
 /// A handle; clones share the connections.
@@ -31,6 +35,7 @@ pub struct Database {
     read: DatabaseConnection,
     /// Where a listener connects; `None` for SQLite, which has one process.
     postgres: Option<Arc<str>>,
+    turns: Arc<Semaphore>,
 }
 
 /// What a brand-new database is given.
@@ -59,6 +64,7 @@ impl Database {
                 write,
                 read,
                 postgres: None,
+                turns: Arc::new(Semaphore::new(TURNS)),
             }
         } else {
             let both = sea_orm::Database::connect(options(url, POSTGRES_CONNECTIONS)).await?;
@@ -67,6 +73,7 @@ impl Database {
                 write: both.clone(),
                 read: both,
                 postgres: Some(url.into()),
+                turns: Arc::new(Semaphore::new(TURNS)),
             }
         };
         database.give_birth(birth).await?;
@@ -99,6 +106,16 @@ impl Database {
             sqlite_transaction_mode: sqlite.then_some(SqliteTransactionMode::Immediate),
         };
         Ok(self.write.begin_with_options(options).await?)
+    }
+
+    /// For a change of the configuration: a transaction with a turn, to be kept as long.
+    pub(crate) async fn change(
+        &self,
+    ) -> Result<(DatabaseTransaction, OwnedSemaphorePermit), StoreError> {
+        let turn = tokio::time::timeout(ACQUIRE, Arc::clone(&self.turns).acquire_owned());
+        let turn = turn.await.map_err(|_| StoreError::Busy)?;
+        let turn = turn.map_err(|_| StoreError::Busy)?;
+        Ok((self.write().await?, turn))
     }
 
     /// Whether other processes may use it too.
