@@ -105,7 +105,7 @@ impl Watches {
         self.tasks.spawn(async move {
             if let Some(status) = feed.run(watcher, message).await {
                 // Who left is told nothing.
-                let _ = ending.send(status);
+                drop(ending.send(status));
             }
         });
         let last = once(ended).filter_map(|ended| async { ended.ok().map(Err) });
