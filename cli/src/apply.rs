@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::output::{Output, Tone};
 
+mod confirm;
 mod document;
+mod files;
 mod reference;
 mod wait;
 
@@ -27,7 +29,7 @@ use document::Document;
 /// Flags of `apply`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ApplyArgs {
-    /// TOML or JSON file, or a folder of them; `-` reads standard input
+    /// TOML or JSON file, or a folder of them with its sub-folders; `-` reads standard input
     #[arg(short, long, value_name = "PATH")]
     file: PathBuf,
     /// Show what would change, judged by the control plane, and change nothing
@@ -36,6 +38,9 @@ pub(crate) struct ApplyArgs {
     /// Delete what has this label and is not in the files, with what depends on it
     #[arg(long, value_name = "LABEL=VALUE")]
     prune: Option<String>,
+    /// Delete without asking; only a terminal is asked
+    #[arg(long, requires = "prune")]
+    yes: bool,
     /// Value of `${NAME}` in the files; the environment is asked for the others
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     variables: Vec<(String, String)>,
@@ -67,6 +72,16 @@ pub(crate) async fn run(
         // A call whose answer got lost is not made twice.
         request_id: format!("apply-{:032x}", rand::random::<u128>()),
     };
+    if args.prune.is_some() && !args.dry_run {
+        let plan = ApplyConfigurationRequest {
+            validate_only: true,
+            request_id: String::new(),
+            ..asked.clone()
+        };
+        let plan = Box::pin(client.configuration().apply_configuration(plan)).await;
+        let plan = plan.map_err(Failure::from)?.into_inner();
+        confirm::plan(&plan, args.yes, output)?;
+    }
     let answer = Box::pin(client.configuration().apply_configuration(asked)).await;
     let applied = answer.map_err(Failure::from)?.into_inner();
     if !output.is_json() {
@@ -98,8 +113,9 @@ fn word(action: ChangeAction) -> (&'static str, Tone) {
     }
 }
 
-fn tell(change: &PlannedChange, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
-    let (word, tone) = word(change.action());
+/// What happens to it, and why.
+fn fate(change: &PlannedChange, dry_run: bool) -> String {
+    let (word, _) = word(change.action());
     let mut text = if dry_run && change.action() != ChangeAction::Unchanged {
         format!("would be {word}")
     } else {
@@ -108,7 +124,12 @@ fn tell(change: &PlannedChange, dry_run: bool, output: &mut Output) -> Result<()
     if !change.because.is_empty() {
         text.push_str(&format!(", with {}", change.because));
     }
-    let text = output.paint(tone, &text);
+    text
+}
+
+fn tell(change: &PlannedChange, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+    let (_, tone) = word(change.action());
+    let text = output.paint(tone, &fate(change, dry_run));
     output.line(&format!("{:<11} {:<28} {text}", change.kind, change.name))?;
     for field in &change.fields {
         output.untrusted(&format!("            {}", changed(field)))?;

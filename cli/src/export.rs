@@ -141,6 +141,12 @@ fn written(resource: Value) -> Value {
     let Value::Object(mut fields) = resource else {
         return resource;
     };
+    // Only what is switched off is said: applied, a file without a status leaves it as it is.
+    let is_disabled = fields.get("disabled_at").is_some_and(|at| !at.is_null());
+    fields.remove("status");
+    if is_disabled {
+        fields.insert("status".to_owned(), json!("disabled"));
+    }
     fields.retain(|key, _| !SET_BY_SERVER.contains(&key.as_str()));
     if let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut) {
         if let Some(auth) = config.get_mut("auth").and_then(Value::as_object_mut) {

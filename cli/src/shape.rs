@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use prost_types::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -136,6 +137,18 @@ fn enum_value<E>(
             format!("`{short}` is not known; it is one of {}", known.join(", ")),
         )
     })
+}
+
+/// The API knows kinds without a status by the time at which they were disabled.
+fn disabled_at(status: Option<&str>) -> Result<Option<Timestamp>, InvalidShape> {
+    match status {
+        None => Ok(None),
+        Some("disabled") => Ok(Some(Timestamp::default())),
+        Some(other) => Err(InvalidShape::new(
+            "status",
+            format!("`{other}` is not possible; give `disabled`, or nothing to leave it as it is"),
+        )),
+    }
 }
 
 /// Reads an `auth` object of a known type; its unknown keys are errors.

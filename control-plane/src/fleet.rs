@@ -331,6 +331,11 @@ impl Fleet {
         team_id: &str,
         command: Command,
     ) -> Result<Answer, AskError> {
+        if let Some(need) = commands::needs(&command)
+            && !agent.capabilities.iter().any(|has| has == need)
+        {
+            return Err(AskError::Unable(need));
+        }
         let patience = self.whole.timings.command;
         if !self.whole.has_commands(&agent.id) {
             let replica = agent.commands_replica.as_deref();

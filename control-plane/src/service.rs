@@ -24,7 +24,7 @@ use crate::domain::{
 };
 use crate::store::{InvalidPage, StoreError};
 
-pub use apply::{Applied, Configuration, Planned, Snapshot, Wanted, WantedConnection};
+pub use apply::{Applied, Conditioned, Configuration, Planned, Snapshot, Wanted, WantedConnection};
 pub use call::{Call, Repeat};
 pub use keys::Keys;
 pub(crate) use resource::mint;
@@ -126,6 +126,10 @@ pub enum ServiceError {
     },
     #[error("the {} `{id}` was changed since it was read", .kind.noun())]
     Changed { kind: ResourceKind, id: String },
+    #[error("the {} that the etag belongs to is not there", .kind.noun())]
+    Missing { kind: ResourceKind },
+    #[error("the configuration of the team is being applied by another call")]
+    UnderWay,
     #[error("another call was made with the request id `{id}`")]
     RequestIdReused { id: String },
     #[error("`{id}` is the last API key in force with which others can be made")]

@@ -38,7 +38,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 
 pub use agents::AgentStore;
-pub use answers::Remembered;
+pub use answers::Recalled;
 pub use audit::{AuditFilter, Checked, Ledger};
 pub use change::Change;
 pub use config::ConfigStore;
@@ -66,6 +66,9 @@ pub enum StoreError {
         "the database was migrated by a newer release (`{0}` is not known to this one); start that release, or restore a backup of before the upgrade"
     )]
     Newer(String),
+    /// Too many changes wait for their turn.
+    #[error("too many changes wait for their turn")]
+    Busy,
     /// It cannot hold or compare a value that the caller gave.
     #[error("a value of the call does not fit the database: {0}")]
     Value(String),

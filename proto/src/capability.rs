@@ -13,6 +13,10 @@ use prost_reflect::{ExtensionDescriptor, FieldDescriptor, Kind, MessageDescripto
 
 const OPTION: &str = "hookplane.v1.needs";
 const RESOURCE: &str = "hookplane.agent.v1.Resource";
+/// Knows `q` in questions about requests. No resource needs it: an agent without it would
+/// answer as if nothing had been searched for, so it is not asked.
+pub const SEARCH: &str = "search";
+
 /// Deeper than any path to a field that needs something.
 const MAX_DEPTH: usize = 16;
 
@@ -36,7 +40,7 @@ static PATHS: LazyLock<Paths> = LazyLock::new(|| {
 });
 
 static ALL: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut all = BTreeSet::new();
+    let mut all = BTreeSet::from([SEARCH]);
     PATHS.name(&mut all);
     all.into_iter().collect()
 });

@@ -1,20 +1,18 @@
 //! The files: resources of all kinds, put together to one configuration.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hookplane_client::v1::{Connection, Destination, Filter, Source};
 use serde_json::Value;
 
+use super::files;
 use super::reference::Values;
 use crate::failure::Failure;
 use crate::shape::{
     self, ConnectionShape, DestinationShape, Endpoint, FilterShape, InvalidShape, Shape,
     SourceShape,
 };
-
-/// Files of one folder.
-const MOST_FILES: usize = 1_000;
 
 /// Everything the files ask for.
 #[derive(Default)]
@@ -30,7 +28,7 @@ impl Document {
     pub(super) fn read(path: &Path, variables: &[(String, String)]) -> Result<Self, Failure> {
         let given: BTreeMap<_, _> = variables.iter().cloned().collect();
         let mut document = Self::default();
-        for path in files(path)? {
+        for path in files::of(path)? {
             let mut file = shape::read_file(&path)?;
             let folder = path.parent().unwrap_or(Path::new("."));
             let given = &given;
@@ -108,31 +106,6 @@ impl Document {
         }
         Ok(())
     }
-}
-
-/// The file itself, or those of the folder in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let told = |error: &std::io::Error| Failure::file(path, error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|error| told(&error))? {
-        let file = entry.map_err(|error| told(&error))?.path();
-        let known = file.extension().is_some_and(|extension| {
-            extension.eq_ignore_ascii_case("toml") || extension.eq_ignore_ascii_case("json")
-        });
-        if known && file.is_file() {
-            found.push(file);
-        }
-    }
-    if found.is_empty() || found.len() > MOST_FILES {
-        let text = format!("{} has {} TOML and JSON files", path.display(), found.len());
-        return Err(Failure::new("FILE_INVALID", text)
-            .hint(format!("a folder has 1 to {MOST_FILES} of them")));
-    }
-    found.sort();
-    Ok(found)
 }
 
 fn in_file(mut failure: Failure, path: &Path) -> Failure {

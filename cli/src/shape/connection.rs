@@ -6,7 +6,7 @@ use hookplane_proto::v1::{Connection, FilterRule, RetryRule, RetryStrategy, Rule
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{InvalidShape, Shape, enum_value, structure};
+use super::{InvalidShape, Shape, disabled_at, enum_value, structure};
 
 /// What can be written of a connection; absent means not given.
 #[derive(Clone, Default, Deserialize)]
@@ -16,6 +16,7 @@ pub(crate) struct ConnectionShape {
     pub(crate) description: Option<String>,
     pub(crate) source: Option<Endpoint>,
     pub(crate) destination: Option<Endpoint>,
+    pub(crate) status: Option<String>,
     pub(crate) rules: Option<Vec<RuleShape>>,
     pub(crate) labels: Option<BTreeMap<String, String>>,
 }
@@ -97,6 +98,7 @@ impl ConnectionShape {
                 .unwrap_or_default()
                 .into_iter()
                 .collect(),
+            disabled_at: disabled_at(self.status.as_deref())?,
             ..Connection::default()
         })
     }
@@ -105,6 +107,7 @@ impl ConnectionShape {
     pub(crate) fn given(&self) -> Vec<String> {
         [
             ("name", self.name.is_some()),
+            ("disabled_at", self.status.is_some()),
             ("description", self.description.is_some()),
             ("source_id", self.source.is_some()),
             ("destination_id", self.destination.is_some()),

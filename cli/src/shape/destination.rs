@@ -8,7 +8,7 @@ use hookplane_proto::v1::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{InvalidShape, Shape, destination_auth, enum_value};
+use super::{InvalidShape, Shape, destination_auth, disabled_at, enum_value};
 
 /// What can be written of a destination; absent means not given.
 #[derive(Clone, Default, Deserialize)]
@@ -17,6 +17,7 @@ pub(crate) struct DestinationShape {
     pub(crate) name: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) r#type: Option<String>,
+    pub(crate) status: Option<String>,
     pub(crate) labels: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(crate) config: DestinationConfigShape,
@@ -67,6 +68,7 @@ impl DestinationShape {
             name: self.name.clone().unwrap_or_default(),
             description: self.description.clone().unwrap_or_default(),
             r#type: kind.transpose()?.unwrap_or_default().into(),
+            disabled_at: disabled_at(self.status.as_deref())?,
             labels: self
                 .labels
                 .clone()
@@ -96,6 +98,7 @@ impl DestinationShape {
             ("name", self.name.is_some()),
             ("description", self.description.is_some()),
             ("type", self.r#type.is_some()),
+            ("disabled_at", self.status.is_some()),
             ("labels", self.labels.is_some()),
             ("config.url", config.url.is_some()),
             ("config.http_method", config.http_method.is_some()),

@@ -98,6 +98,75 @@ async fn what_was_exported_changes_nothing_when_it_is_applied() {
     }
 }
 
+#[tokio::test]
+async fn what_is_disabled_is_exported_so_and_restored_so() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    shell.file("branch.toml", DISABLED);
+    shell.run(&["apply", "-f", "branch.toml"]).await.ok();
+    let written = shell.run(&["export"]).await.ok();
+    assert_eq!(
+        written.matches("status = \"disabled\"").count(),
+        3,
+        "{written}"
+    );
+    assert_eq!(written.matches("status").count(), 3, "{written}");
+
+    let other = Plane::start().await;
+    let shell = other.shell();
+    shell.file("all.toml", &written);
+    shell.run(&["apply", "-f", "all.toml"]).await.ok();
+    assert_eq!(shell.run(&["export"]).await.ok(), written);
+    let without = written.replace("status = \"disabled\"\n", "");
+    shell.file("without.toml", &without);
+    let told = ["apply", "-f", "without.toml", "-o", "json"];
+    let told = shell.run(&told).await.json();
+    assert_eq!(
+        actions(&told),
+        vec!["unchanged"; 4],
+        "absent keeps it: {told:#}"
+    );
+}
+
+#[tokio::test]
+async fn files_of_sub_folders_are_not_pruned_and_the_plan_is_told_before() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    let apply = ["apply", "-f", EXAMPLE, "--set", SECRET];
+    shell.run(&apply).await.ok();
+    shell.file("filter.json", FILTER);
+    shell.run(&["apply", "-f", "filter.json"]).await.ok();
+    std::fs::create_dir_all(shell.path().join("all/billing")).unwrap();
+    shell.file("all/none.json", "{\"connections\": []}");
+    shell.file("all/billing/branch.toml", BRANCH);
+    let prune = ["apply", "-f", "all", "--prune", "owner=billing"];
+    let told = shell.run(&prune).await.ok();
+    assert_eq!(told.matches("created").count(), 1, "{told}");
+    assert_eq!(told.matches("deleted").count(), 0, "{told}");
+    std::fs::remove_dir_all(shell.path().join("all/billing")).unwrap();
+    let ran = shell.run(&prune).await;
+    assert!(ran.err.contains("would be deleted"), "{ran:?}");
+    assert!(ran.ok().contains("deleted"));
+}
+
+const DISABLED: &str = r#"
+[[sources]]
+name = "off"
+status = "disabled"
+[[destinations]]
+name = "off"
+status = "disabled"
+config = { url = "https://off.internal/" }
+[[destinations]]
+name = "on"
+config = { url = "https://on.internal/" }
+[[connections]]
+name = "off"
+status = "disabled"
+source = "off"
+destination = "off"
+"#;
+
 const FILTER: &str = r#"{"filters": [
     {"name": "invoices", "conditions": {"body": {"type": {"$starts_with": "invoice."}}}}
 ]}"#;

@@ -14,6 +14,7 @@ use futures::{Stream, StreamExt as _};
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::{CommandError, CommandStreamRequest, CommandStreamResponse};
+use hookplane_proto::capability;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,11 +52,22 @@ pub enum AskError {
     Late(Duration),
     #[error("its connection broke before it answered")]
     Lost,
+    /// It was not asked: it would leave out a part of the question.
+    #[error("its release does not have `{0}`")]
+    Unable(&'static str),
     #[error("it answered something else")]
     Mismatch,
     /// It answered with an error.
     #[error("{}", .0.message)]
     Refused(CommandError),
+}
+
+/// The capability without which an agent would answer another question.
+pub(super) fn needs(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::ListRequests(asked) if !asked.q.is_empty() => Some(capability::SEARCH),
+        _ => None,
+    }
 }
 
 /// What several agents said to one question.

@@ -230,10 +230,10 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::WatchConnectionsRequest>,
     ) -> Reply<Self::WatchConnectionsStream> {
-        let team_id = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let from = Resume {
-            team_id,
+            caller,
             epoch: asked.epoch,
             revision: asked.after_revision,
         };

@@ -177,10 +177,10 @@ impl DestinationService for DestinationApi {
         &self,
         request: Request<v1::WatchDestinationsRequest>,
     ) -> Reply<Self::WatchDestinationsStream> {
-        let team_id = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let from = Resume {
-            team_id,
+            caller,
             epoch: asked.epoch,
             revision: asked.after_revision,
         };

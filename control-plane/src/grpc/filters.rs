@@ -188,10 +188,10 @@ impl FilterService for FilterApi {
         &self,
         request: Request<v1::WatchFiltersRequest>,
     ) -> Reply<Self::WatchFiltersStream> {
-        let team_id = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let from = Resume {
-            team_id,
+            caller,
             epoch: asked.epoch,
             revision: asked.after_revision,
         };

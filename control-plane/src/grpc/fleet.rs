@@ -14,7 +14,7 @@ use crate::store::reports::{MINUTE, SourceSum};
 use crate::store::{PageRequest, StoreError};
 use crate::wire::{pagination, timestamp};
 
-mod refused;
+pub(super) mod refused;
 mod standing;
 
 type Reply<T> = Result<Response<T>, Status>;

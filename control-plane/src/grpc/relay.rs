@@ -66,7 +66,9 @@ impl RelayService for RelayApi {
             Err(AskError::Away) => Outcome::Fault(AskFault::Away.into()),
             Err(AskError::Busy) => Outcome::Fault(AskFault::Busy.into()),
             Err(AskError::Late(_)) => Outcome::Fault(AskFault::Late.into()),
-            Err(AskError::Lost | AskError::Mismatch) => Outcome::Fault(AskFault::Lost.into()),
+            Err(AskError::Lost | AskError::Mismatch | AskError::Unable(_)) => {
+                Outcome::Fault(AskFault::Lost.into())
+            }
         };
         let outcome = Some(outcome);
         Ok(Response::new(AskResponse { outcome }))

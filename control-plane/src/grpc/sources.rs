@@ -171,10 +171,10 @@ impl SourceService for SourceApi {
         &self,
         request: Request<v1::WatchSourcesRequest>,
     ) -> Reply<Self::WatchSourcesStream> {
-        let team_id = caller(&request)?.team_id;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let from = Resume {
-            team_id,
+            caller,
             epoch: asked.epoch,
             revision: asked.after_revision,
         };

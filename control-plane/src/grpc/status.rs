@@ -140,6 +140,19 @@ impl From<ServiceError> for Status {
                 &[("id", &id), ("resource_type", kind.noun())],
                 Vec::new(),
             ),
+            ServiceError::Missing { kind } => status(
+                Code::Aborted,
+                "RESOURCE_CHANGED",
+                message,
+                "leave the etag out to create it, or look whether it was renamed or deleted",
+                &[("resource_type", kind.noun())],
+                Vec::new(),
+            ),
+            ServiceError::UnderWay => unavailable(
+                "APPLY_UNDER_WAY",
+                message,
+                "try again when it is over: a team has one apply at a time",
+            ),
             ServiceError::RequestIdReused { id } => status(
                 Code::AlreadyExists,
                 "REQUEST_ID_REUSED",
@@ -187,6 +200,11 @@ impl From<StoreError> for Status {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::error!(error = %error, cause, "the database failed a call");
         match error {
+            StoreError::Busy => unavailable(
+                "TOO_MANY_CHANGES",
+                "too many changes of the configuration wait for their turn",
+                "try again later, with fewer changes at once or with one apply of them all",
+            ),
             StoreError::Unavailable(_) | StoreError::Unreachable(_) => unavailable(
                 "DATABASE_UNAVAILABLE",
                 "the database did not answer",

@@ -3,6 +3,7 @@
 //! One item waits for a watcher, no more: what follows is read from the
 //! database when it takes that one, by pages and outside of transactions, so a slow
 //! one holds nothing and misses nothing but versions that were replaced meanwhile.
+//! One item waits for the client, and not for long (`feed`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,16 +11,23 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, once};
 use hookplane_proto::v1;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 
-use super::status::{refused, unavailable};
+use super::status::refused;
+use crate::auth::Caller;
 use crate::store::config::Head;
 use crate::store::watch::{Cursor, Watched};
 use crate::store::{ConfigStore, StoreError};
+
+mod feed;
+mod seat;
+
+use feed::Feed;
+use seat::Seats;
 
 /// Watches at once, of all callers together.
 const MOST_WATCHES: usize = 512;
@@ -28,6 +36,7 @@ const MOST_WATCHES: usize = 512;
 #[derive(Clone)]
 pub struct Watches {
     store: ConfigStore,
+    seats: Seats,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -42,7 +51,7 @@ pub(super) enum Told<R> {
 
 /// Where a watcher goes on.
 pub(super) struct Resume {
-    pub(super) team_id: String,
+    pub(super) caller: Caller,
     pub(super) epoch: String,
     pub(super) revision: u64,
 }
@@ -52,6 +61,7 @@ impl Watches {
     pub fn new(store: ConfigStore, tasks: TaskTracker, shutdown: CancellationToken) -> Self {
         Self {
             store,
+            seats: Seats::default(),
             room: Arc::new(Semaphore::new(MOST_WATCHES)),
             tasks,
             shutdown,
@@ -61,7 +71,7 @@ impl Watches {
     /// Follows one kind of a team.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED when too many watch.
+    /// RESOURCE_EXHAUSTED when too many watch, or too many with this key.
     pub(super) fn follow<R: Watched + 'static, M: Send + 'static>(
         &self,
         from: Resume,
@@ -73,10 +83,11 @@ impl Watches {
             let text = format!("{MOST_WATCHES} watches are open already");
             refused(Code::ResourceExhausted, "TOO_MANY_WATCHES", text, hint)
         })?;
+        let seat = self.seats.take(&from.caller.key_id)?;
         let watcher = Watcher::<R> {
             store: self.store.clone(),
             changes: self.store.changes(),
-            team_id: from.team_id,
+            team_id: from.caller.team_id,
             epoch: from.epoch,
             told: from.revision,
             marked: false,
@@ -84,44 +95,22 @@ impl Watches {
             ready: VecDeque::new(),
             _room: room,
         };
-        let (say, hear) = mpsc::channel(1);
-        self.tasks.spawn(tell(watcher, say, self.shutdown.clone()));
-        let items = ReceiverStream::new(hear);
-        let stopping = once(async {
-            let hint = "watch again from the last mark when it is back";
-            Err(unavailable(
-                "SHUTTING_DOWN",
-                "the control plane is stopping",
-                hint,
-            ))
+        let (out, items) = mpsc::channel(1);
+        let (ending, ended) = oneshot::channel();
+        let feed = Feed {
+            _seat: seat,
+            out,
+            shutdown: self.shutdown.clone(),
+        };
+        self.tasks.spawn(async move {
+            if let Some(status) = feed.run(watcher, message).await {
+                // Who left is told nothing.
+                drop(ending.send(status));
+            }
         });
-        let items = items.map(move |item| item.map(&message));
-        let ends = self.shutdown.clone().cancelled_owned();
-        Ok(items.take_until(ends).chain(stopping).boxed())
-    }
-}
-
-/// Reads on a task of its own: the body of an answer is not polled while its
-/// reader has no room, and a read begun there would hold its connection as long.
-async fn tell<R: Watched>(
-    mut watcher: Watcher<R>,
-    say: mpsc::Sender<Result<Told<R>, Status>>,
-    shutdown: CancellationToken,
-) {
-    loop {
-        let item = tokio::select! {
-            () = say.closed() => return,
-            () = shutdown.cancelled() => return,
-            item = watcher.next() => item,
-        };
-        let is_last = item.is_err();
-        let said = tokio::select! {
-            () = shutdown.cancelled() => return,
-            said = say.send(item.map_err(Status::from)) => said,
-        };
-        if said.is_err() || is_last {
-            return;
-        }
+        let last = once(ended).filter_map(|ended| async { ended.ok().map(Err) });
+        let items = ReceiverStream::new(items).map(Ok);
+        Ok(items.chain(last).boxed())
     }
 }
 

@@ -13,25 +13,27 @@ const CHANGES: &str = "validate_only";
 
 /// Takes over `If-Match` and `Idempotency-Key`, unless the call says the same otherwise.
 pub(crate) fn read(headers: &HeaderMap, message: &mut DynamicMessage, faults: &mut Faults) {
-    if message.descriptor().get_field_by_name(CHANGES).is_none() {
-        return;
-    }
+    let changes = message.descriptor().get_field_by_name(CHANGES).is_some();
     for (name, field) in [(IF_MATCH, "etag"), (IDEMPOTENCY_KEY, "request_id")] {
         let Some(value) = headers.get(&name) else {
             continue;
         };
+        // Clients may send a key with whatever they send again; it does nothing here.
+        if !changes && name == IDEMPOTENCY_KEY {
+            continue;
+        }
         let at = Path::ROOT;
         let at = at.field(name.as_str());
         let Some(text) = value.to_str().ok().and_then(unquoted) else {
             faults.push(&at, "must be one value in printable ASCII");
             continue;
         };
-        // Whatever there is matches.
-        if name == IF_MATCH && text == "*" {
-            continue;
-        }
         let target = message.descriptor().get_field_by_name(field);
-        let Some(target) = target.filter(|target| target.kind() == Kind::String) else {
+        let Some(target) = target.filter(|target| target.kind() == Kind::String && changes) else {
+            // A condition that is not looked at must not seem to hold.
+            if name == IF_MATCH {
+                faults.push(&at, "is not possible here: the call has no etag to compare");
+            }
             continue;
         };
         match message.get_field(&target).as_str() {

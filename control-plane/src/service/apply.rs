@@ -2,8 +2,10 @@
 //! with all that depends on it, or nothing happens at all.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::resource::Resource;
 use super::resource::steps::{self, Effect, Step};
@@ -13,31 +15,42 @@ use crate::domain::connection::Rule;
 use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source, Violation};
 use crate::store::{Change, ConfigStore};
 
+mod conditions;
+
 /// More than this is no longer one change that people can read.
 const MOST: usize = 10_000;
 
 /// What shall be.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    pub sources: Vec<SourceDraft>,
-    pub destinations: Vec<DestinationDraft>,
-    pub filters: Vec<FilterDraft>,
+    pub sources: Vec<Conditioned<SourceDraft>>,
+    pub destinations: Vec<Conditioned<DestinationDraft>>,
+    pub filters: Vec<Conditioned<FilterDraft>>,
     pub connections: Vec<WantedConnection>,
     /// Resources with this label that are not named here go.
     pub prune: Option<(String, String)>,
+}
+
+/// A draft, and the resource that it is made on top of.
+#[derive(Clone, Debug)]
+pub struct Conditioned<D> {
+    pub draft: D,
+    /// The stored one has to have it; without one there is no condition.
+    pub etag: Option<String>,
 }
 
 /// A connection whose ends may be named instead of identified.
 #[derive(Clone, Debug)]
 pub struct WantedConnection {
     pub draft: ConnectionDraft,
+    pub etag: Option<String>,
     /// Looked at when the draft has no id of it.
     pub source_name: String,
     pub destination_name: String,
 }
 
 /// One resource, before and after.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Planned {
     /// `None`: it is created.
     pub before: Option<Snapshot>,
@@ -48,7 +61,7 @@ pub struct Planned {
     pub because: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub enum Snapshot {
     Source(Box<Source>),
     Destination(Box<Destination>),
@@ -57,7 +70,7 @@ pub enum Snapshot {
 }
 
 /// What was made, in order.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Applied {
     pub steps: Vec<Planned>,
     /// The one that holds it all.
@@ -69,12 +82,18 @@ pub struct Applied {
 pub struct Configuration {
     store: ConfigStore,
     clock: SharedClock,
+    /// Teams whose apply is under way.
+    under_way: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Configuration {
     #[must_use]
-    pub const fn new(store: ConfigStore, clock: SharedClock) -> Self {
-        Self { store, clock }
+    pub fn new(store: ConfigStore, clock: SharedClock) -> Self {
+        Self {
+            store,
+            clock,
+            under_way: Arc::default(),
+        }
     }
 
     /// For reading.
@@ -83,10 +102,19 @@ impl Configuration {
         &self.store
     }
 
+    /// Gives what `tell` makes of it, which is also what a call sent again is answered:
+    /// that keeps no copy of the resources.
+    ///
     /// # Errors
     /// [`ServiceError`] says what stands in the way; then nothing was changed.
-    pub async fn apply(&self, call: &Call, wanted: Wanted) -> Result<Applied, ServiceError> {
+    pub async fn apply<A: Serialize + DeserializeOwned>(
+        &self,
+        call: &Call,
+        wanted: Wanted,
+        tell: impl FnOnce(&Applied) -> A,
+    ) -> Result<A, ServiceError> {
         bounded(&wanted)?;
+        let _turn = Turn::of(&self.under_way, &call.team_id)?;
         let now = self.clock.now_millis();
         let change = self.store.change().await?;
         if let Some(answer) = call.answered(&change, now).await? {
@@ -105,9 +133,40 @@ impl Configuration {
         let changed = steps.iter().any(|step| step.changed);
         // An unchanged configuration takes no revision.
         let revision = change.revision() - u64::from(!changed);
-        let applied = Applied { steps, revision };
-        call.finish(change, &applied, changed, now).await?;
-        Ok(applied)
+        let answer = tell(&Applied { steps, revision });
+        // Made again, a call that changed nothing changes nothing.
+        if changed {
+            call.finish(change, &answer, changed, now).await?;
+        }
+        Ok(answer)
+    }
+}
+
+/// That no other apply of the team is under way. Each holds up all other changes, and
+/// the second one would only wait.
+struct Turn {
+    under_way: Arc<Mutex<HashSet<String>>>,
+    team_id: String,
+}
+
+impl Turn {
+    fn of(under_way: &Arc<Mutex<HashSet<String>>>, team_id: &str) -> Result<Self, ServiceError> {
+        let mut teams = under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if !teams.insert(team_id.to_owned()) {
+            return Err(ServiceError::UnderWay);
+        }
+        Ok(Self {
+            under_way: Arc::clone(under_way),
+            team_id: team_id.to_owned(),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let teams = self.under_way.lock();
+        let mut teams = teams.unwrap_or_else(PoisonError::into_inner);
+        teams.remove(&self.team_id);
     }
 }
 
@@ -158,18 +217,20 @@ impl<'a> Applying<'a> {
     }
 
     async fn all(&mut self, wanted: Wanted) -> Result<(), ServiceError> {
-        for (place, draft) in wanted.sources.into_iter().enumerate() {
-            let step = self.upsert::<Source>(draft).await;
+        // Before the first write, which can change the etags of what depends on it.
+        self.judge(&wanted).await?;
+        for (place, one) in wanted.sources.into_iter().enumerate() {
+            let step = self.upsert::<Source>(one.draft).await;
             let step = step.map_err(|error| at(error, "sources", place))?;
             self.note(step, "sources", place)?;
         }
-        for (place, draft) in wanted.destinations.into_iter().enumerate() {
-            let step = self.upsert::<Destination>(draft).await;
+        for (place, one) in wanted.destinations.into_iter().enumerate() {
+            let step = self.upsert::<Destination>(one.draft).await;
             let step = step.map_err(|error| at(error, "destinations", place))?;
             self.note(step, "destinations", place)?;
         }
-        for (place, draft) in wanted.filters.into_iter().enumerate() {
-            let step = self.upsert::<Filter>(draft).await;
+        for (place, one) in wanted.filters.into_iter().enumerate() {
+            let step = self.upsert::<Filter>(one.draft).await;
             let step = step.map_err(|error| at(error, "filters", place))?;
             self.note(step, "filters", place)?;
         }
@@ -291,6 +352,13 @@ impl<'a> Applying<'a> {
             !spared(&one.id) && (has(&one.spec.labels) || because(one).is_some())
         };
         let connections = change.all_where::<Connection>(team, keep).await?;
+        let count = sources.len() + destinations.len() + filters.len() + connections.len();
+        if self.steps.len() + count > MOST {
+            let named = self.steps.len();
+            let text =
+                format!("{named} resources and {count} to delete; {MOST} are possible in one call");
+            return Err(vec![Violation::new("prune_label", text)].into());
+        }
         let mut gone = Vec::new();
         for one in connections {
             let own = has(&one.spec.labels);

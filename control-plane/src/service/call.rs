@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::ServiceError;
 use crate::domain::audit::Actor;
 use crate::domain::{Millis, Violation};
-use crate::store::{Change, Remembered};
+use crate::store::{Change, Recalled};
 
 const MAX_REQUEST_ID: usize = 128;
 
@@ -81,15 +81,13 @@ impl Call {
         if self.validate_only {
             return Ok(None);
         }
-        let known: Option<Remembered<A>> = change
-            .recall(&self.team_id, &repeat.request_id, now)
-            .await?;
-        match known {
-            Some(known) if known.fingerprint == repeat.fingerprint => Ok(Some(known.answer)),
-            Some(_) => Err(ServiceError::RequestIdReused {
+        let call = (self.team_id.as_str(), repeat.request_id.as_str());
+        match change.recall(call, &repeat.fingerprint, now).await? {
+            Recalled::Answer(answer) => Ok(Some(answer)),
+            Recalled::Other => Err(ServiceError::RequestIdReused {
                 id: repeat.request_id.clone(),
             }),
-            None => Ok(None),
+            Recalled::Nothing => Ok(None),
         }
     }
 
@@ -105,13 +103,9 @@ impl Call {
             return Ok(());
         }
         if let Some(repeat) = &self.repeat {
-            let remembered = Remembered {
-                fingerprint: repeat.fingerprint.clone(),
-                answer,
-            };
-            change
-                .remember(&self.team_id, &repeat.request_id, &remembered, now)
-                .await?;
+            let call = (self.team_id.as_str(), repeat.request_id.as_str());
+            let answered = (repeat.fingerprint.as_str(), answer);
+            change.remember(call, answered, now).await?;
         }
         match (changed, &self.repeat) {
             (true, _) => change.commit().await?,

@@ -76,6 +76,9 @@ pub trait Resource:
     fn users(&self, change: &Change) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
+/// The etag of whatever there is.
+const ANY: &str = "*";
+
 /// What a new resource is stamped with.
 #[derive(Clone, Debug)]
 pub struct Stamp {
@@ -140,6 +143,7 @@ impl<R: Resource> Resources<R> {
                 unchanged_since(call, &stored)?;
                 steps::put(&change, call, draft, stored, now).await?
             }
+            None if call.etag.is_some() => return Err(ServiceError::Missing { kind: R::KIND }),
             None => steps::create(&change, call, draft, now).await?,
         };
         finish(call, change, step, now).await
@@ -225,10 +229,14 @@ async fn finish<R: Resource>(
     Ok(step.made)
 }
 
-/// Whether the resource is still the one that the caller read, if that matters.
 fn unchanged_since<R: Resource>(call: &Call, stored: &R) -> Result<(), ServiceError> {
-    match &call.etag {
-        Some(etag) if *etag != stored.etag() => Err(ServiceError::Changed {
+    has_etag(call.etag.as_deref(), stored)
+}
+
+/// Whether the resource is still the one that the caller read, if that matters.
+pub(super) fn has_etag<R: Resource>(etag: Option<&str>, stored: &R) -> Result<(), ServiceError> {
+    match etag {
+        Some(etag) if etag != ANY && etag != stored.etag() => Err(ServiceError::Changed {
             kind: R::KIND,
             id: stored.id().to_owned(),
         }),

@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::audit::Chain;
 use super::config::{Head, new_epoch, publish};
@@ -21,7 +21,7 @@ use super::database::INSTALLATION;
 use super::rollouts::Staging;
 use super::watch::{Cursor, Watched};
 use super::{
-    Remembered, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
+    Recalled, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
     sources, unsigned,
 };
 use crate::domain::audit::{Act, Actor};
@@ -40,12 +40,14 @@ pub struct Change {
     /// Whether the database had gone back, so that this change begins a lineage.
     went_back: bool,
     staging: Staging,
+    /// Last, so that the transaction is over before the next one has its turn.
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Change {
     /// Takes the next revision, and with it the turn.
     pub(super) async fn begin(
-        tx: DatabaseTransaction,
+        (tx, turn): (DatabaseTransaction, OwnedSemaphorePermit),
         sealer: Arc<Sealer>,
         chain: Arc<Chain>,
         (known, own): (watch::Sender<Head>, watch::Sender<u64>),
@@ -83,6 +85,7 @@ impl Change {
             revision,
             went_back,
             staging,
+            _turn: turn,
         };
         if went_back {
             let ends = change.epoch.clone();
@@ -159,24 +162,24 @@ impl Change {
         Ok(self.tx.commit().await?)
     }
 
-    /// The answer that a call of this team had, if it was made lately.
+    /// What is known of a call of this team, if it was made lately.
     pub async fn recall<A: DeserializeOwned>(
         &self,
-        team_id: &str,
-        request_id: &str,
+        (team_id, request_id): (&str, &str),
+        fingerprint: &str,
         now: Millis,
-    ) -> Result<Option<Remembered<A>>, StoreError> {
-        answers::recall(&self.tx, &self.sealer, (team_id, request_id), now).await
+    ) -> Result<Recalled<A>, StoreError> {
+        let call = (team_id, request_id);
+        answers::recall(&self.tx, &self.sealer, call, fingerprint, now).await
     }
 
     pub async fn remember<A: Serialize>(
         &self,
-        team_id: &str,
-        request_id: &str,
-        answer: &Remembered<A>,
+        call: (&str, &str),
+        answered: (&str, &A),
         now: Millis,
     ) -> Result<(), StoreError> {
-        answers::remember(&self.tx, &self.sealer, (team_id, request_id), answer, now).await
+        answers::remember(&self.tx, &self.sealer, call, answered, now).await
     }
 
     /// Every resource of a team that is wanted, read by pages: for changes of a whole

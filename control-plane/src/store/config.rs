@@ -131,10 +131,10 @@ impl ConfigStore {
 
     /// Starts a change; the next one waits until this one is committed or dropped.
     pub async fn change(&self) -> Result<Change, StoreError> {
-        let tx = self.database.write().await?;
+        let (tx, turn) = self.database.change().await?;
         let heads = (self.head.clone(), self.own.clone());
         let (sealer, chain) = (Arc::clone(&self.sealer), self.ledger.chain());
-        Change::begin(tx, sealer, chain, heads).await
+        Change::begin((tx, turn), sealer, chain, heads).await
     }
 
     /// The audit record of what is changed here.

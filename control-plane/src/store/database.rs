@@ -12,6 +12,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait as _;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 use super::notices::{CHANNEL, Notices};
@@ -30,6 +31,9 @@ const POSTGRES_SETTINGS: [(&str, &str); 5] = [
 ];
 /// Any number of our own; serialises migrations of replicas that start together.
 const MIGRATION_LOCK: i64 = 0x686f_6f6b;
+/// Changes that are under way or next: they run one after the other, and those that
+/// wait must not hold the connections that everybody else needs.
+const TURNS: usize = 4;
 pub(super) const INSTALLATION: i32 = 1;
 
 /// A handle; clones share the connections.
@@ -39,6 +43,7 @@ pub struct Database {
     read: DatabaseConnection,
     /// Where a listener connects; `None` for SQLite, which has one process.
     postgres: Option<Arc<str>>,
+    turns: Arc<Semaphore>,
 }
 
 /// What a brand-new database is given.
@@ -67,6 +72,7 @@ impl Database {
                 write,
                 read,
                 postgres: None,
+                turns: Arc::new(Semaphore::new(TURNS)),
             }
         } else {
             let both = sea_orm::Database::connect(postgres(url)).await?;
@@ -75,6 +81,7 @@ impl Database {
                 write: both.clone(),
                 read: both,
                 postgres: Some(url.into()),
+                turns: Arc::new(Semaphore::new(TURNS)),
             }
         })
     }
@@ -99,6 +106,16 @@ impl Database {
     /// transaction fails when it comes to write after another one did.
     pub(crate) async fn write(&self) -> Result<DatabaseTransaction, StoreError> {
         begin(&self.write).await
+    }
+
+    /// For a change of the configuration: a transaction with a turn, to be kept as long.
+    pub(crate) async fn change(
+        &self,
+    ) -> Result<(DatabaseTransaction, OwnedSemaphorePermit), StoreError> {
+        let turn = tokio::time::timeout(ACQUIRE, Arc::clone(&self.turns).acquire_owned());
+        let turn = turn.await.map_err(|_| StoreError::Busy)?;
+        let turn = turn.map_err(|_| StoreError::Busy)?;
+        Ok((self.write().await?, turn))
     }
 
     /// Whether other processes may use it too.

@@ -96,6 +96,15 @@ async fn a_call_sent_again_with_its_id_is_made_once_and_answered_alike() {
         let other = plane.sources().create_source(create("Other", "r-1")).await;
         let other = other.expect_err("another call has this id");
         assert_eq!(other.code(), Code::AlreadyExists);
+        // The answer of another method has another form.
+        let apply = v1::ApplyConfigurationRequest {
+            sources: vec![clerk("Other")],
+            request_id: "r-1".to_owned(),
+            ..v1::ApplyConfigurationRequest::default()
+        };
+        let other = plane.configuration().apply_configuration(apply).await;
+        let other = other.expect_err("another call has this id");
+        assert_eq!(other.code(), Code::AlreadyExists);
 
         // What changes nothing is remembered too, and takes no revision.
         let upsert = v1::UpsertSourceRequest {
@@ -153,6 +162,85 @@ async fn over_rest_the_same_stands_in_headers() {
     assert_eq!(status, 200);
     let (_, _, listed) = send(&plane, "GET", "/v1/destinations", &[], "").await;
     assert_eq!(listed["count"], 1);
+}
+
+#[tokio::test]
+async fn an_etag_of_what_is_gone_creates_nothing() {
+    for plane in Plane::on_each_database().await {
+        let upsert = |etag: &str| v1::UpsertSourceRequest {
+            source: Some(clerk("Clerk")),
+            etag: etag.to_owned(),
+            ..v1::UpsertSourceRequest::default()
+        };
+        for etag in ["src_1-1-1", "*"] {
+            let refused = plane.sources().upsert_source(upsert(etag)).await;
+            let refused = refused.expect_err("there is nothing that has it");
+            assert_eq!(refused.code(), Code::Aborted);
+        }
+        assert_eq!(count(&plane).await, 0);
+        let made = plane.sources().upsert_source(upsert("")).await;
+        let made = made.expect("it is made").into_inner();
+        for etag in [made.etag.as_str(), "*"] {
+            let kept = plane.sources().upsert_source(upsert(etag)).await;
+            kept.expect("it is there");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_apply_is_made_on_top_of_the_etags_inside_it() {
+    for plane in Plane::on_each_database().await {
+        let read = plane.create_source(clerk("Clerk")).await.expect("a source");
+        let apply = |etag: &str, description: &str| {
+            let mut source = clerk("Clerk");
+            source.etag = etag.to_owned();
+            source.description = description.to_owned();
+            v1::ApplyConfigurationRequest {
+                sources: vec![source],
+                ..v1::ApplyConfigurationRequest::default()
+            }
+        };
+        let mut api = plane.configuration();
+        let done = api.apply_configuration(apply(&read.etag, "mine")).await;
+        done.expect("nobody was faster");
+        let refused = api.apply_configuration(apply(&read.etag, "theirs")).await;
+        let refused = refused.expect_err("it was changed meanwhile");
+        assert_eq!(refused.code(), Code::Aborted);
+        let mut new = apply("src_1-1-1", "");
+        new.sources[0].name = "gone".to_owned();
+        let refused = api.apply_configuration(new).await;
+        let refused = refused.expect_err("there is nothing that has it");
+        assert_eq!(refused.code(), Code::Aborted);
+        assert_eq!(count(&plane).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_apply_sent_again_with_its_id_is_answered_with_its_plan() {
+    for plane in Plane::on_each_database().await {
+        let apply = v1::ApplyConfigurationRequest {
+            sources: vec![clerk("Clerk")],
+            request_id: "a-1".to_owned(),
+            ..v1::ApplyConfigurationRequest::default()
+        };
+        let mut api = plane.configuration();
+        let first = api.apply_configuration(apply.clone()).await;
+        let first = first.expect("it is right").into_inner();
+        assert_eq!(first.pools, ["default"]);
+        assert_eq!(first.changes[0].action(), v1::ChangeAction::Create);
+        let again = api.apply_configuration(apply).await;
+        assert_eq!(again.expect("the same answer").into_inner(), first);
+    }
+}
+
+#[tokio::test]
+async fn over_rest_a_condition_that_cannot_be_looked_at_is_refused() {
+    let plane = Plane::on_sqlite().await;
+    let any = [("if-match", "*")];
+    let (status, _, told) = send(&plane, "POST", "/v1/destinations", &any, DESTINATION).await;
+    assert_eq!(status, 400, "{told}");
+    let (status, _, told) = send(&plane, "PUT", "/v1/destinations", &any, DESTINATION).await;
+    assert_eq!((status, &told["code"]), (412, &"RESOURCE_CHANGED".into()));
 }
 
 const DESTINATION: &str = r#"{"name": "users", "config": {"url": "https://users.internal/"}}"#;

@@ -88,3 +88,16 @@ async fn a_watch_holds_no_transaction_and_ends_with_the_process() {
     stopped.await.expect("an open watch held up the stop");
     drop(idle);
 }
+
+#[tokio::test]
+async fn one_key_cannot_take_the_room_of_all_watchers() {
+    let plane = Plane::on_sqlite().await;
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(watch(&plane, None).await);
+    }
+    let more = v1::WatchSourcesRequest::default();
+    let refused = plane.sources().watch_sources(more.clone()).await;
+    let refused = refused.expect_err("the key has its share");
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+}

@@ -1,8 +1,10 @@
 //! Agents of the minor release before: served, and nothing they cannot do is passed over.
 
+use hookplane_proto::v1;
 use hookplane_proto::v1::ConfigState;
 
 use crate::agent::{Got, Holding, TestAgent};
+use crate::evidence::Holder;
 use crate::plane::Plane;
 
 const RATE_LIMIT: &str = "destination_rate_limit";
@@ -88,4 +90,28 @@ async fn an_older_agent_keeps_what_it_had_of_what_it_cannot_follow() {
     plane
         .shows(&agent.id, "all of it", |agent| agent.refused.is_empty())
         .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_search_is_named_and_not_asked() {
+    let plane = Plane::start().await;
+    let old = Holder::of(&plane, "old", &[]).await;
+    let new = TestAgent::enrolled(&plane, "new", "default").await;
+    let _talk = new.capable(Holding::default(), &["search"]).await;
+    let known = |agent: &v1::Agent| agent.capabilities == ["search"];
+    plane.shows(&new.id, "its capability is known", known).await;
+    let asked = v1::ListRequestsRequest {
+        q: "needle".to_owned(),
+        ..v1::ListRequestsRequest::default()
+    };
+    let found = plane.requests().list_requests(asked).await;
+    let found = found.expect("an answer").into_inner();
+    assert!(found.partial);
+    let why = |name: &str| {
+        let one = found.unreachable.iter().find(|one| one.name == name);
+        one.expect("it is named").reason.clone()
+    };
+    assert_eq!(why("old"), "its release does not have `search`");
+    assert_eq!(why("new"), "it is not connected", "it would be asked");
+    drop(old);
 }

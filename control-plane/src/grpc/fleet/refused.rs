@@ -6,7 +6,7 @@ use crate::domain::{Agent, RefusedResource};
 use crate::store::{ConfigStore, StoreError};
 
 /// Takes out of the agents what belongs to other teams.
-pub(super) async fn of_team(
+pub(in crate::grpc) async fn of_team(
     config: &ConfigStore,
     team: &str,
     agents: &mut [Agent],

@@ -105,6 +105,12 @@ pub(in crate::grpc) fn unanswered(agent: &Agent, error: AskError) -> Status {
                 "try again; if it was an order, look first whether the agent `{name}` carried it out"
             ),
         ),
+        AskError::Unable(_) => refused(
+            Code::FailedPrecondition,
+            "UNSUPPORTED_BY_AGENT",
+            message,
+            &format!("upgrade the agent `{name}` to the control plane's version"),
+        ),
         AskError::Mismatch => refused(
             Code::Internal,
             "AGENT_MISMATCH",

@@ -2,7 +2,7 @@
 
 use hookplane_entity::{destination_minute, source_minute};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, SimpleExpr};
-use sea_orm::{ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
 use super::super::{StoreError, unsigned};
 use super::ReportStore;
@@ -51,7 +51,7 @@ fn sum(column: impl sea_orm::ColumnTrait) -> SimpleExpr {
 }
 
 impl ReportStore {
-    /// What sources took in, by interval and source; all of the team's when `ids` is empty.
+    /// What some sources took in, by interval and source.
     pub async fn arrivals(
         &self,
         team_id: &str,
@@ -59,13 +59,6 @@ impl ReportStore {
         span: Span,
     ) -> Result<Vec<Point<Arrivals>>, StoreError> {
         use source_minute::Column;
-        let mut wanted = Condition::all()
-            .add(Column::TeamId.eq(team_id))
-            .add(Column::Minute.gte(span.from))
-            .add(Column::Minute.lt(span.to));
-        if !ids.is_empty() {
-            wanted = wanted.add(Column::SourceId.is_in(ids));
-        }
         let rows: Vec<(i64, String, i64, i64, i64)> = source_minute::Entity::find()
             .select_only()
             .expr_as(interval(Column::Minute, span), AT)
@@ -73,7 +66,10 @@ impl ReportStore {
             .expr_as(sum(Column::Accepted), "accepted")
             .expr_as(sum(Column::Rejected), "rejected")
             .expr_as(sum(Column::Repeats), "repeats")
-            .filter(wanted)
+            .filter(Column::TeamId.eq(team_id))
+            .filter(Column::Minute.gte(span.from))
+            .filter(Column::Minute.lt(span.to))
+            .filter(Column::SourceId.is_in(ids))
             .group_by(Expr::col(Alias::new(AT)))
             .group_by(Column::SourceId)
             .into_tuple()
@@ -86,6 +82,37 @@ impl ReportStore {
                 repeats: unsigned(repeats),
             };
             (at, id, numbers)
+        };
+        Ok(rows.into_iter().map(point).collect())
+    }
+
+    /// What all sources of a team took in, by interval.
+    pub async fn arrivals_of_team(
+        &self,
+        team_id: &str,
+        span: Span,
+    ) -> Result<Vec<(Millis, Arrivals)>, StoreError> {
+        use source_minute::Column;
+        let rows: Vec<(i64, i64, i64, i64)> = source_minute::Entity::find()
+            .select_only()
+            .expr_as(interval(Column::Minute, span), AT)
+            .expr_as(sum(Column::Accepted), "accepted")
+            .expr_as(sum(Column::Rejected), "rejected")
+            .expr_as(sum(Column::Repeats), "repeats")
+            .filter(Column::TeamId.eq(team_id))
+            .filter(Column::Minute.gte(span.from))
+            .filter(Column::Minute.lt(span.to))
+            .group_by(Expr::col(Alias::new(AT)))
+            .into_tuple()
+            .all(self.database.read())
+            .await?;
+        let point = |(at, accepted, rejected, repeats)| {
+            let numbers = Arrivals {
+                accepted: unsigned(accepted),
+                rejected: unsigned(rejected),
+                repeats: unsigned(repeats),
+            };
+            (at, numbers)
         };
         Ok(rows.into_iter().map(point).collect())
     }
