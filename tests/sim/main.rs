@@ -162,6 +162,7 @@ impl Tally {
         self.seeds.fetch_add(1, Ordering::Relaxed);
         lock(&self.figures).add(&outcome);
         if !outcome.violations.is_empty() {
+            println!("sim: seed {seed} breaks something, see the end");
             lock(&self.bad).push(outcome);
         }
     }
@@ -200,16 +201,17 @@ fn verdict(asked: Asked, tally: &Tally) -> ExitCode {
     let mut bad = lock(&tally.bad);
     bad.sort_by_key(|outcome| outcome.seed);
     let panicked = lock(&tally.panicked);
-    for outcome in bad.iter() {
-        for violation in &outcome.violations {
-            println!("sim: seed {} breaks {violation}", outcome.seed);
-        }
-    }
     for outcome in bad.iter().take(SHOWN) {
         println!(
             "sim: the end of seed {}:\n{}",
             outcome.seed, outcome.history
         );
+    }
+    // What is broken comes last: of a long output people and machines keep the end.
+    for outcome in bad.iter() {
+        for violation in &outcome.violations {
+            println!("sim: seed {} breaks {violation}", outcome.seed);
+        }
     }
     for seed in panicked.iter() {
         println!("sim: seed {seed} panicked");

@@ -51,7 +51,12 @@ pub(super) fn g11_nobody_waits_for_a_bad_destination(evidence: &Evidence) -> Ver
             return broken("G2", format!("{} never arrived", describe(event)));
         };
         let late = arrived.saturating_sub(stored) > PROMPT;
-        if late && !evidence.excuses.held_up(STEADY, stored, arrived) {
+        let excuses = &evidence.excuses;
+        let excused = || {
+            excuses.held_up(STEADY, stored, arrived)
+                || excuses.shut_out(STEADY, stored, arrived, failed_tries(evidence, arrived))
+        };
+        if late && !excused() {
             let what = format!(
                 "{} was stored at {stored} and arrived at {arrived}",
                 describe(event)
@@ -60,4 +65,11 @@ pub(super) fn g11_nobody_waits_for_a_bad_destination(evidence: &Evidence) -> Ver
         }
     }
     Ok(())
+}
+
+/// Tries at the healthy receiver that had failed by then.
+fn failed_tries(evidence: &Evidence, by: At) -> usize {
+    let tries = evidence.histories.iter().flat_map(|one| &one.attempts);
+    let failed = tries.filter(|one| one.destination_id == STEADY && !one.successful);
+    failed.filter(|one| of_run(one.started_at) <= by).count()
 }

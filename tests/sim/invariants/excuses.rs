@@ -7,6 +7,11 @@ use crate::plan::AGENT;
 /// After a fault of a link: connections that lost something hang until they time out, and
 /// what waits is tried again.
 const AFTERMATH: At = TIMEOUT_MILLIS as At + 2_000;
+/// After a fault that opened the circuit of a receiver: the second of its waits, with its jitter, may
+/// begin with a probe that the fault still met.
+const CIRCUIT: At = AFTERMATH + 12_000;
+/// Failed tries without which no circuit opens.
+const OPENS_CIRCUIT: usize = 10;
 
 /// Spans of time in which something did not work, with its aftermath.
 pub(super) struct Excuses {
@@ -76,9 +81,19 @@ impl Excuses {
         self.unwritten(from, to) || self.unreachable(receiver, from, to)
     }
 
+    /// The same where its circuit may have opened, by so many failed tries.
+    pub(super) fn shut_out(&self, receiver: &str, from: At, to: At, failed: usize) -> bool {
+        failed >= OPENS_CIRCUIT && self.faulty(receiver, from, to, CIRCUIT)
+    }
+
     fn unreachable(&self, receiver: &str, from: At, to: At) -> bool {
+        self.faulty(receiver, from, to, AFTERMATH)
+    }
+
+    /// Whether this receiver itself was out of reach, or had been so lately.
+    fn faulty(&self, receiver: &str, from: At, to: At, aftermath: At) -> bool {
         let covers = |(name, begin, end): &(&str, At, At)| {
-            *name == receiver && *begin <= to && from <= end + AFTERMATH
+            *name == receiver && *begin <= to && from <= end + aftermath
         };
         self.links.iter().any(covers) || self.receivers.iter().any(covers)
     }
