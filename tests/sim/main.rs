@@ -2,7 +2,7 @@
 //! network, disk, processes and receivers, and the guarantees that must hold all the same.
 //!
 //! `cargo test --test sim -- --seed 7` plays one seed again and shows its history;
-//! `-- --seeds 10000` plays so many; without arguments a short form for CI.
+//! `-- --seeds 10000` plays so many, `--twice 500` the first of them twice; without arguments a short form for CI.
 
 #![expect(
     clippy::print_stdout,
@@ -53,6 +53,8 @@ struct Asked {
     fresh: u64,
     seeds: u64,
     seconds: u64,
+    /// How many are played twice.
+    twice: u64,
 }
 
 impl Asked {
@@ -63,6 +65,7 @@ impl Asked {
             fresh: rand::random_range(1_000_000..1_000_000_000),
             seeds: SEEDS,
             seconds: SECONDS,
+            twice: TWICE,
         };
         while let Some(word) = line.next() {
             let mut value = || line.next().and_then(|value| value.parse().ok());
@@ -73,6 +76,7 @@ impl Asked {
                     asked.seeds = value().unwrap_or(SEEDS);
                     asked.seconds = u64::MAX;
                 }
+                "--twice" => asked.twice = value().unwrap_or(TWICE),
                 "--seconds" => asked.seconds = value().unwrap_or(SECONDS),
                 _ => {}
             }
@@ -131,7 +135,7 @@ fn play(asked: Asked, tally: &Tally, began: Instant) {
                     if place >= asked.seeds || began.elapsed() > longest {
                         return;
                     }
-                    tally.add(asked.seed(place), place < TWICE);
+                    tally.add(asked.seed(place), place < asked.twice);
                 }
             });
         }

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -41,7 +41,12 @@ pub(crate) struct Stepped {
     random: Mutex<StdRng>,
     /// Milliseconds that a write takes longer.
     slow: Arc<AtomicU64>,
+    /// Calls to the disk by the end of the last write.
+    calls: AtomicUsize,
 }
+
+/// Calls to the disk of a write that begins no segment.
+const PLAIN_WRITE: usize = 2;
 
 impl Stepped {
     pub(crate) fn new(
@@ -51,8 +56,11 @@ impl Stepped {
         slow: Arc<AtomicU64>,
     ) -> Arc<Self> {
         let seen = Mutex::new(inner.subscribe());
+        // The journal's reserve is made by its writer in its own time.
+        drop(blocking(inner.at_rest()));
         Arc::new(Self {
             inner,
+            calls: AtomicUsize::new(disk.calls()),
             disk,
             seen,
             news: broadcast::channel(NEWS).0,
@@ -71,6 +79,7 @@ impl Stepped {
         let outcome = blocking(write);
         // What was written is taken in before anything else happens.
         drop(blocking(self.inner.pending_lanes()));
+        self.come_to_rest();
         self.tell_news();
         self.unless_dead().await;
         self.takes_time().await;
@@ -81,6 +90,15 @@ impl Stepped {
         let outcome = blocking(read);
         self.unless_dead().await;
         outcome
+    }
+
+    /// A new segment has the store write something by itself.
+    fn come_to_rest(&self) {
+        let before = self.calls.load(Ordering::Relaxed);
+        if self.disk.calls() > before + PLAIN_WRITE {
+            drop(blocking(self.inner.at_rest()));
+        }
+        self.calls.store(self.disk.calls(), Ordering::Relaxed);
     }
 
     /// News come from the store's threads; they are told on this one.

@@ -75,6 +75,8 @@ pub(super) enum Order {
         reply: oneshot::Sender<Result<u64, StoreError>>,
     },
     WriteCounts,
+    /// Says when what follows from everything before it has been handed in.
+    Rest(oneshot::Sender<()>),
     /// As a piece of upkeep that met a full disk leaves it.
     #[cfg(test)]
     FindIndexFull(SyncSender<()>),
@@ -433,6 +435,7 @@ impl Follower {
     }
 
     fn obey(&mut self) {
+        let mut resting = Vec::new();
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Retain {
@@ -442,6 +445,7 @@ impl Follower {
                     reply,
                 } => self.begin_retaining(before, now, limit, reply),
                 Order::WriteCounts => self.write_counts(),
+                Order::Rest(reply) => resting.push(reply),
                 #[cfg(test)]
                 Order::FindIndexFull(told) => {
                     self.set_index_full(true);
@@ -453,6 +457,10 @@ impl Follower {
             self.write_counts();
         }
         self.tidy_up();
+        for reply in resting {
+            // Who asked may be gone.
+            reply.send(()).ok();
+        }
     }
 
     /// Repeats that were only counted go into a record, a very long list into several.

@@ -10,7 +10,7 @@ use super::super::JournalStore;
 use super::super::entry::{self, Entry};
 use super::super::follow::Order;
 use super::super::handover::Said;
-use super::super::index::read;
+use super::super::index::{failed, read};
 use super::{Outcome, child, refused};
 use crate::store::{EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, StoreError};
 
@@ -97,6 +97,23 @@ impl JournalStore {
             tracing::info!(connection.id = connection_id, "stopping goes on");
         }
         count().unwrap_or(0)
+    }
+
+    /// Ends once the store's own threads have written what follows from everything that was written
+    /// before. What comes next then depends on its callers alone, as a simulated run has to.
+    ///
+    /// # Errors
+    /// `Busy`, `Closed` or `Unavailable`: that is not known.
+    pub async fn at_rest(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Rest(reply);
+        let sent = self.handle.orders.try_send(order);
+        sent.map_err(|_| StoreError::Busy)?;
+        self.parts().progress.raise();
+        answer.await.map_err(|_| StoreError::Closed)?;
+        // Behind it in the writer's queue.
+        let gone = self.parts().journal.retain(Position::START).await;
+        gone.map(drop).map_err(failed)
     }
 
     pub(in super::super) async fn order_retention(
