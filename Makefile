@@ -79,9 +79,10 @@ bench-smoke: needs ## show that both benches work; its figures mean nothing
 	./target/debug/hookplane-bench run --quick
 	./target/debug/hookplane-bench-fleet --quick --program target/debug/hookplane-control-plane
 
-lint: ## formatting and clippy, warnings denied
+lint: ## formatting, the lock file of fuzz/, and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) update --locked --workspace --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 fmt: ## format in place

@@ -165,6 +165,7 @@ fn event(request: &RequestRecord, branch: u64) -> EventRecord {
         next_attempt_at: Some(request.ingested_at),
         successful_at: None,
         retry: None,
+        handler: None,
     }
 }
 
@@ -197,6 +198,7 @@ fn completion(event: &EventRecord) -> Completion {
             latency_micros: 1_000,
             decision: "delivered".into(),
             next_attempt_at: None,
+            handler: None,
         },
     }
 }

@@ -86,6 +86,8 @@ pub struct Destination {
     /// The inbound method when `None`.
     pub method: Option<http::Method>,
     pub path_forwarding: bool,
+    /// Its handlers tell what came of the work.
+    pub reports_outcome: bool,
     pub auth: DestinationAuth,
     /// Whole exchange.
     pub timeout: Duration,

@@ -19,6 +19,7 @@ mod orphans;
 mod schedule;
 mod send;
 mod tokens;
+mod verdict;
 
 pub use crew::Crew;
 pub use gate::Circuit;

@@ -197,6 +197,7 @@ fn branch(
         next_attempt_at: None,
         successful_at: None,
         retry: None,
+        handler: None,
     };
     match fate {
         Fate::Routed => EventRecord {

@@ -11,6 +11,7 @@
 //! - every list is paged and every queue into the store is bounded (G12).
 
 pub mod feed;
+pub mod handler;
 pub mod journal;
 pub mod record;
 pub mod stage;
@@ -28,6 +29,7 @@ use tokio::sync::broadcast;
 use crate::ids::IdMint;
 
 pub use feed::StoreEvent;
+pub use handler::{Deferral, EventHandler, HandlerOutcome, HandlerVerdict, StepState};
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
     RepeatRecord, RequestCounts, RequestRecord, RetryKind,
@@ -126,6 +128,8 @@ pub struct EventQuery {
     pub connection_ids: Vec<String>,
     pub destination_ids: Vec<String>,
     pub request_id: Option<String>,
+    /// What the handler came to, of the latest try.
+    pub handler: Option<HandlerOutcome>,
     pub before_id: Option<String>,
     pub limit: u32,
 }

@@ -100,6 +100,7 @@ fn new(at: u64) -> NewRequest {
         next_attempt_at: Some(at),
         successful_at: None,
         retry: None,
+        handler: None,
     };
     NewRequest {
         request,

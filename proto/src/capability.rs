@@ -17,6 +17,9 @@ const RESOURCE: &str = "hookplane.agent.v1.Resource";
 /// answer as if nothing had been searched for, so it is not asked.
 pub const SEARCH: &str = "search";
 
+/// Knows what handlers say of their work, and finds events by it.
+pub const HANDLER_OUTCOMES: &str = "handler_outcomes";
+
 /// Deeper than any path to a field that needs something.
 const MAX_DEPTH: usize = 16;
 

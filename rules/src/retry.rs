@@ -63,6 +63,13 @@ pub enum Outcome {
         /// Trying again cannot help: the address is refused by policy, for example.
         permanent: bool,
     },
+    /// Answered well, and said that the work is not done.
+    Unfinished {
+        /// In words.
+        reason: String,
+        /// Whether another try was asked for.
+        retry: bool,
+    },
 }
 
 /// What to do, and why in words for the attempt's record.
@@ -195,6 +202,18 @@ impl RetryPolicy {
                 text: code.clone(),
                 asked: None,
                 relief: code == "timeout",
+            }),
+            Outcome::Unfinished {
+                reason,
+                retry: false,
+            } => Err(give_up(reason.clone())),
+            Outcome::Unfinished {
+                reason,
+                retry: true,
+            } => Ok(Cause {
+                text: format!("{reason} and asked for another try"),
+                asked: None,
+                relief: false,
             }),
         }
     }

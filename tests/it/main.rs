@@ -1,6 +1,7 @@
 //! Promises kept by real processes over loopback.
 
 mod fleet;
+mod handlers;
 mod main_path;
 mod providers;
 mod recovery;

@@ -1,12 +1,14 @@
 //! From wire questions to the store's, with limits and every fault named.
 
 use hookplane_proto::id::Id;
-use hookplane_proto::v1::{self, AttemptStatus, EventStatus as WireStatus, RequestStatus};
+use hookplane_proto::v1::{
+    self, AttemptStatus, EventStatus as WireStatus, HandlerOutcome as WireOutcome, RequestStatus,
+};
 
 use super::fault::Fault;
 use super::when;
 use crate::ids::Kind;
-use crate::store::{AttemptQuery, EventQuery, EventStatus, RequestQuery};
+use crate::store::{AttemptQuery, EventQuery, EventStatus, HandlerOutcome, RequestQuery};
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 255;
@@ -64,6 +66,7 @@ pub(super) fn list_events(
         connection_ids: several("connection_id", &wire.connection_id)?,
         destination_ids: several("destination_id", &wire.destination_id)?,
         request_id: given(&wire.request_id),
+        handler: handler_outcome(wire.handler_outcome)?,
         before_id: page_token(Kind::Event, &wire.page_token)?,
         limit: limit(wire.limit)?,
     })
@@ -83,6 +86,7 @@ pub(super) fn count_events(
         connection_ids: several("connection_id", &wire.connection_id)?,
         destination_ids: several("destination_id", &wire.destination_id)?,
         request_id: None,
+        handler: handler_outcome(wire.handler_outcome)?,
         before_id: None,
         limit: MAX_PAGE,
     })
@@ -145,6 +149,24 @@ fn event_status(status: i32) -> Result<Option<EventStatus>, Fault> {
         Ok(WireStatus::Cancelled) => Some(EventStatus::Cancelled),
         Err(_) => return Err(unknown_status()),
     })
+}
+
+fn handler_outcome(outcome: i32) -> Result<Option<HandlerOutcome>, Fault> {
+    Ok(Some(match WireOutcome::try_from(outcome) {
+        Ok(WireOutcome::Unspecified) => return Ok(None),
+        Ok(WireOutcome::Completed) => HandlerOutcome::Completed,
+        Ok(WireOutcome::Ignored) => HandlerOutcome::Ignored,
+        Ok(WireOutcome::Failed) => HandlerOutcome::Failed,
+        Ok(WireOutcome::Deferred) => HandlerOutcome::Deferred,
+        Ok(WireOutcome::SilentDrop) => HandlerOutcome::SilentDrop,
+        Ok(WireOutcome::Crashed) => HandlerOutcome::Crashed,
+        Ok(WireOutcome::TimedOut) => HandlerOutcome::TimedOut,
+        Ok(WireOutcome::Unreported) => HandlerOutcome::Unreported,
+        Err(_) => {
+            let message = "`handler_outcome`: the value is not known here";
+            return Err(Fault::invalid(message, "upgrade the agent"));
+        }
+    }))
 }
 
 fn unknown_status() -> Fault {

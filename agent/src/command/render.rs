@@ -5,8 +5,8 @@ use hookplane_proto::v1::{self, AttemptStatus, Header, RequestData, RequestStatu
 
 use crate::clock::timestamp;
 use crate::store::{
-    AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, RequestCounts, RequestRecord,
-    RetryKind,
+    AttemptRecord, EventRecord, EventStatus, HandlerOutcome, HandlerVerdict, Headers,
+    IgnoredReason, RequestCounts, RequestRecord, RetryKind, StepState,
 };
 
 /// Bytes of a body that fit an answer beside everything else.
@@ -92,6 +92,7 @@ pub(super) fn event(record: &EventRecord) -> v1::Event {
         Some(RetryKind::Bulk) => v1::RetryKind::Bulk,
         Some(RetryKind::Resend) => v1::RetryKind::Resend,
     };
+    let handler = record.handler.as_ref();
     v1::Event {
         id: record.id.clone(),
         team_id: record.team_id.clone(),
@@ -119,6 +120,46 @@ pub(super) fn event(record: &EventRecord) -> v1::Event {
             .map(|lineage| lineage.parent_event_id.clone())
             .unwrap_or_default(),
         event_type: record.event_type.clone().unwrap_or_default(),
+        handler_outcome: handler
+            .map_or(v1::HandlerOutcome::Unspecified, |one| outcome(one.outcome))
+            .into(),
+        handler_reason: handler
+            .and_then(|one| one.reason.clone())
+            .unwrap_or_default(),
+    }
+}
+
+/// What a handler said; the token by which deferred work is ended is not shown.
+pub(crate) fn verdict(verdict: &HandlerVerdict) -> v1::HandlerVerdict {
+    let deferral = verdict.deferral.as_ref();
+    let step = |(name, state): &(String, StepState)| v1::HandlerStep {
+        name: name.clone(),
+        state: match state {
+            StepState::Done => v1::HandlerStepState::Done,
+            StepState::Failed => v1::HandlerStepState::Failed,
+            StepState::Missing => v1::HandlerStepState::Missing,
+        }
+        .into(),
+    };
+    v1::HandlerVerdict {
+        outcome: outcome(verdict.outcome).into(),
+        reason: verdict.reason.clone().unwrap_or_default(),
+        retry: verdict.retry,
+        steps: verdict.steps.iter().map(step).collect(),
+        deadline_at: deferral.map(|deferral| timestamp(deferral.deadline_at)),
+    }
+}
+
+const fn outcome(outcome: HandlerOutcome) -> v1::HandlerOutcome {
+    match outcome {
+        HandlerOutcome::Completed => v1::HandlerOutcome::Completed,
+        HandlerOutcome::Ignored => v1::HandlerOutcome::Ignored,
+        HandlerOutcome::Failed => v1::HandlerOutcome::Failed,
+        HandlerOutcome::Deferred => v1::HandlerOutcome::Deferred,
+        HandlerOutcome::SilentDrop => v1::HandlerOutcome::SilentDrop,
+        HandlerOutcome::Crashed => v1::HandlerOutcome::Crashed,
+        HandlerOutcome::TimedOut => v1::HandlerOutcome::TimedOut,
+        HandlerOutcome::Unreported => v1::HandlerOutcome::Unreported,
     }
 }
 
@@ -175,6 +216,7 @@ pub(super) fn attempt(record: &AttemptRecord, share: Share) -> v1::Attempt {
         delivery_latency: record.latency_micros as f64 / 1_000.0,
         decision: record.decision.clone(),
         next_attempt_at: record.next_attempt_at.map(timestamp),
+        handler: record.handler.as_ref().map(verdict),
     }
 }
 

@@ -14,11 +14,15 @@ use super::gate::{Ending, Verdict};
 use super::headers;
 use super::send::{Exchange, NoAnswer, Sender};
 use super::tokens::Tokens;
+use super::verdict;
 use crate::chance::fraction;
 use crate::clock::Clock;
 use crate::config::{Destination, DestinationAuth};
 use crate::ids::{IdMint, Kind};
-use crate::store::{AttemptRecord, Completion, DueEvent, EventStatus, Headers, RetryKind};
+use crate::store::{
+    AttemptRecord, Completion, DueEvent, EventStatus, HandlerOutcome, HandlerVerdict, Headers,
+    RetryKind,
+};
 
 /// What a try needs.
 #[derive(Clone, Copy)]
@@ -58,7 +62,7 @@ pub(super) async fn attempt(
     let mut outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
 
     let began = Instant::now();
-    let result = match address(&url, destination) {
+    let mut result = match address(&url, destination) {
         Ok(uri) => {
             let body = due.request.body.clone();
             let limit = destination.timeout;
@@ -71,8 +75,18 @@ pub(super) async fn attempt(
     let latency = began.elapsed();
     let request_headers = headers::kept(&outbound, &destination.auth);
     let now = clock.now_millis();
-    let outcome = outcome(&result, now);
-    let (ending, disable_requested) = about_the_receiver(&outcome);
+    let said = result.as_mut().ok().and_then(|exchange| {
+        let status = exchange.status;
+        verdict::take(&mut exchange.headers, status, now)
+    });
+    let handler = said.or_else(|| silence(&result, destination));
+    let answer = outcome(&result, now);
+    // Of the receiver: it did answer, whatever became of the work.
+    let (ending, disable_requested) = about_the_receiver(&answer);
+    let outcome = match &handler {
+        Some(verdict) => with_verdict(answer, verdict),
+        None => answer,
+    };
     let history = History {
         attempts_made: number,
         retries_allowed_override: None,
@@ -110,6 +124,7 @@ pub(super) async fn attempt(
         latency_micros: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
         decision,
         next_attempt_at: next,
+        handler,
     };
     match result {
         Ok(exchange) => answered(&mut record, exchange, now, destination),
@@ -182,6 +197,7 @@ fn about_the_receiver(outcome: &Outcome) -> (Ending, bool) {
             permanent: true, ..
         } => (plain(Verdict::Answered), false),
         Outcome::NoAnswer { .. } => (plain(Verdict::Failed), false),
+        Outcome::Unfinished { .. } => (plain(Verdict::Good), false),
         Outcome::Answered {
             status,
             retry_after,
@@ -206,9 +222,72 @@ fn answered(record: &mut AttemptRecord, exchange: Exchange, now: u64, destinatio
     record.response_headers = headers::kept(&exchange.headers, &destination.auth);
     record.response_body = exchange.body;
     record.response_truncated = exchange.truncated;
-    if !record.successful {
-        record.error_code = Some("http_status".to_owned());
-        record.error_message = Some(format!("the receiver answered {}", exchange.status));
+    if record.successful {
+        return;
+    }
+    let unfinished = record
+        .handler
+        .as_ref()
+        .filter(|_| exchange.status.is_success());
+    let (code, message) = match unfinished {
+        Some(verdict) => (code(verdict.outcome), in_words(verdict)),
+        None => {
+            let message = format!("the receiver answered {}", exchange.status);
+            ("http_status", message)
+        }
+    };
+    record.error_code = Some(code.to_owned());
+    record.error_message = Some(message);
+}
+
+/// What it means that a handler that reports was silent.
+fn silence(
+    result: &Result<Exchange, NoAnswer>,
+    destination: &Destination,
+) -> Option<HandlerVerdict> {
+    let answered_well = result.as_ref().is_ok_and(|one| one.status.is_success());
+    (destination.reports_outcome && answered_well)
+        .then(|| HandlerVerdict::of(HandlerOutcome::Unreported))
+}
+
+/// A good answer whose handler says that the work is not done is no success; of any other
+/// answer its status decides.
+fn with_verdict(answer: Outcome, verdict: &HandlerVerdict) -> Outcome {
+    let good = matches!(
+        answer,
+        Outcome::Answered {
+            status: 200..=299,
+            ..
+        }
+    );
+    if !good || !verdict.outcome.is_bad() {
+        return answer;
+    }
+    Outcome::Unfinished {
+        reason: in_words(verdict),
+        retry: verdict.retry,
+    }
+}
+
+fn in_words(verdict: &HandlerVerdict) -> String {
+    let what = match verdict.outcome {
+        HandlerOutcome::SilentDrop => "the handler answered without marking the work as done",
+        HandlerOutcome::Crashed => "the handler crashed",
+        HandlerOutcome::TimedOut => "the handler took longer than it allows itself",
+        _ => "the handler failed",
+    };
+    match &verdict.reason {
+        Some(reason) => format!("{what}: {reason}"),
+        None => what.to_owned(),
+    }
+}
+
+const fn code(outcome: HandlerOutcome) -> &'static str {
+    match outcome {
+        HandlerOutcome::SilentDrop => "handler_silent_drop",
+        HandlerOutcome::Crashed => "handler_crashed",
+        HandlerOutcome::TimedOut => "handler_timed_out",
+        _ => "handler_failed",
     }
 }
 

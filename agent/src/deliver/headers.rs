@@ -59,8 +59,10 @@ pub(super) fn outbound(
         let in_the_way = OTHER_SPELLING.contains(&lower.as_str())
             && matches!(auth, DestinationAuth::StandardWebhooks(_));
         let hidden = value.as_ref() == HIDDEN;
+        // Ours say what we say: a sender that set them could pass for us.
+        let ours = lower.starts_with("hookplane-");
         let dropped = DROPPED.contains(&lower.as_str()) || listed.contains(&lower);
-        if hidden || dropped || in_the_way {
+        if hidden || dropped || ours || in_the_way {
             continue;
         }
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(lower), HeaderValue::from_bytes(value))

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::handler::{EventHandler, HandlerVerdict};
+
 /// Header pairs in order of arrival; names as received, values raw.
 pub type Headers = Vec<(String, Bytes)>;
 
@@ -98,6 +100,8 @@ pub struct EventRecord {
     pub next_attempt_at: Option<u64>,
     pub successful_at: Option<u64>,
     pub retry: Option<Lineage>,
+    /// Of the latest try that was answered; `None` when the handler said nothing.
+    pub handler: Option<EventHandler>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +141,8 @@ pub struct AttemptRecord {
     /// Why there will or will not be another try, in words.
     pub decision: String,
     pub next_attempt_at: Option<u64>,
+    /// What the handler said about its work.
+    pub handler: Option<HandlerVerdict>,
 }
 
 /// A later arrival of a message already accepted (G4).

@@ -86,6 +86,7 @@ fn event(request: &RequestRecord, destination: &str) -> EventRecord {
         next_attempt_at: Some(request.ingested_at),
         successful_at: None,
         retry: None,
+        handler: None,
     }
 }
 
@@ -136,6 +137,7 @@ fn completion(event: &EventRecord, status: EventStatus, next: Option<u64>) -> Co
             latency_micros: 1_000,
             decision: "as told".into(),
             next_attempt_at: next,
+            handler: None,
         },
     }
 }

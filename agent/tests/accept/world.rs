@@ -110,6 +110,7 @@ pub(crate) fn destination(id: &str, enabled: bool) -> Arc<Destination> {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         method: None,
         path_forwarding: false,
+        reports_outcome: false,
         auth: DestinationAuth::None,
         timeout: Duration::from_secs(1),
         max_in_flight: 1,

@@ -5,6 +5,7 @@
 mod exchange;
 mod faults;
 mod faulty;
+mod handlers;
 mod hostile;
 mod proof;
 mod protection;

@@ -31,6 +31,7 @@ pub(crate) fn destination(id: &str, url: &str) -> Destination {
         url: url.parse().unwrap(),
         method: None,
         path_forwarding: false,
+        reports_outcome: false,
         auth: DestinationAuth::None,
         timeout: Duration::from_secs(30),
         max_in_flight: 2,
@@ -256,6 +257,7 @@ async fn put_changed(
         next_attempt_at: Some(1_000),
         successful_at: None,
         retry: None,
+        handler: None,
     };
     let new = NewRequest {
         request,

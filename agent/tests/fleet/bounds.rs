@@ -59,6 +59,7 @@ fn event(of: &RequestRecord) -> EventRecord {
         next_attempt_at: None,
         successful_at: None,
         retry: None,
+        handler: None,
     }
 }
 
@@ -92,6 +93,7 @@ fn attempt(of: &EventRecord, number: u32) -> Completion {
             latency_micros: 1,
             decision: "again".into(),
             next_attempt_at: None,
+            handler: None,
         },
     }
 }

@@ -3,13 +3,13 @@
 use clap::Subcommand;
 use hookplane_client::Client;
 use hookplane_client::v1::{
-    CountEventsRequest, Event, EventStatus, GetEventRequest, ListEventsRequest, RetryEventRequest,
-    RetryKind,
+    CountEventsRequest, Event, EventStatus, GetEventRequest, HandlerOutcome, ListEventsRequest,
+    RetryEventRequest, RetryKind,
 };
 
 use super::RangeArgs;
 use super::names::Names;
-use super::words::{EventStatusArg, answer, event_status, ignored};
+use super::words::{EventStatusArg, HandlerOutcomeArg, answer, event_status, handler, ignored};
 use crate::failure::Failure;
 use crate::json::to_json;
 use crate::output::{Output, Table, count, day_time};
@@ -53,6 +53,9 @@ pub(crate) struct EventFilter {
     range: RangeArgs,
     #[arg(long, value_enum)]
     status: Option<EventStatusArg>,
+    /// What the receiver's handler said of the latest try
+    #[arg(long, value_enum, value_name = "OUTCOME")]
+    handler: Option<HandlerOutcomeArg>,
     /// Name or id of the source
     #[arg(long)]
     source: Option<String>,
@@ -73,6 +76,11 @@ impl EventFilter {
             status: self
                 .status
                 .map(EventStatus::from)
+                .unwrap_or_default()
+                .into(),
+            handler_outcome: self
+                .handler
+                .map(HandlerOutcome::from)
                 .unwrap_or_default()
                 .into(),
             ..ListEventsRequest::default()
@@ -176,12 +184,22 @@ async fn list(
             event_status(event.status()).to_owned(),
             event.attempts.to_string(),
             answer(event.response_status, &event.error_code),
-            ignored(event),
+            reason(event),
         ]);
     }
     output.table(&table)?;
     listed.mention_rest(output);
     Ok(())
+}
+
+/// Why it was not taken, or why its handler did not do the work.
+fn reason(event: &Event) -> String {
+    let ignored = ignored(event);
+    if ignored.is_empty() {
+        handler(event)
+    } else {
+        ignored
+    }
 }
 
 fn values(event: &Event, names: &Names) -> Vec<(&'static str, String)> {
@@ -220,6 +238,7 @@ fn values(event: &Event, names: &Names) -> Vec<(&'static str, String)> {
             answer(event.response_status, &event.error_code),
         ),
         ("failure", event.failure_message.clone()),
+        ("handler", handler(event)),
         ("made", day_time(event.created_at.as_ref())),
         ("last attempt", day_time(event.last_attempt_at.as_ref())),
         ("next attempt", day_time(event.next_attempt_at.as_ref())),
@@ -240,6 +259,7 @@ async fn total(
         source_id: ask.source_id,
         connection_id: ask.connection_id,
         destination_id: ask.destination_id,
+        handler_outcome: ask.handler_outcome,
     };
     let answer = client.events().count_events(request).await?.into_inner();
     if output.is_json() {

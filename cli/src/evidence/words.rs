@@ -1,7 +1,7 @@
 //! Statuses as words, short and in colour, and names of statuses as flags.
 
 use hookplane_client::v1::{
-    AttemptStatus, Event, EventStatus, IgnoredReason, Request, RequestStatus,
+    AttemptStatus, Event, EventStatus, HandlerOutcome, IgnoredReason, Request, RequestStatus,
 };
 
 use crate::output::{Output, Tone};
@@ -42,6 +42,22 @@ pub(super) fn ignored(event: &Event) -> String {
         (_, true) => reason,
         (true, false) => event.ignored_detail.clone(),
         (false, false) => format!("{reason}: {}", event.ignored_detail),
+    }
+}
+
+/// `silent_drop`, or `failed: no plan`; empty when the handler said nothing.
+pub(super) fn handler(event: &Event) -> String {
+    let outcome = match event.handler_outcome() {
+        HandlerOutcome::Unspecified => return String::new(),
+        outcome => outcome.as_str_name(),
+    };
+    let outcome = outcome
+        .trim_start_matches("HANDLER_OUTCOME_")
+        .to_lowercase();
+    if event.handler_reason.is_empty() {
+        outcome
+    } else {
+        format!("{outcome}: {}", event.handler_reason)
     }
 }
 
@@ -87,6 +103,35 @@ impl From<EventStatusArg> for EventStatus {
             EventStatusArg::Successful => Self::Successful,
             EventStatusArg::Failed => Self::Failed,
             EventStatusArg::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// What a handler came to, as a flag.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum HandlerOutcomeArg {
+    Completed,
+    Ignored,
+    Failed,
+    Deferred,
+    SilentDrop,
+    Crashed,
+    TimedOut,
+    Unreported,
+}
+
+impl From<HandlerOutcomeArg> for HandlerOutcome {
+    fn from(arg: HandlerOutcomeArg) -> Self {
+        match arg {
+            HandlerOutcomeArg::Completed => Self::Completed,
+            HandlerOutcomeArg::Ignored => Self::Ignored,
+            HandlerOutcomeArg::Failed => Self::Failed,
+            HandlerOutcomeArg::Deferred => Self::Deferred,
+            HandlerOutcomeArg::SilentDrop => Self::SilentDrop,
+            HandlerOutcomeArg::Crashed => Self::Crashed,
+            HandlerOutcomeArg::TimedOut => Self::TimedOut,
+            HandlerOutcomeArg::Unreported => Self::Unreported,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Destinations: their flags and how they are shown.
 
 use hookplane_client::Client;
-use hookplane_client::v1::{self, Destination, RateLimitPeriod};
+use hookplane_client::v1::{self, Destination, DestinationConfig, RateLimitPeriod};
 use serde_json::Value;
 
 use super::Flags;
@@ -43,6 +43,9 @@ pub(crate) struct DestinationFlags {
     /// Deliver to the URL as it stands, without the path and query of the request
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     no_path_forwarding: Option<bool>,
+    /// Its handlers tell what came of the work: an event answered 2xx without that is unreported
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    reports_outcome: Option<bool>,
     #[arg(long)]
     description: Option<String>,
     /// Label, `key=value`
@@ -86,6 +89,7 @@ impl DestinationFlags {
             &mut config.path_forwarding_disabled,
             &self.no_path_forwarding,
         );
+        over(&mut config.reports_outcome, &self.reports_outcome);
         if let Some(text) = &self.rate_limit {
             let (count, period) = rate(text)?;
             config.rate_limit = Some(count);
@@ -109,6 +113,14 @@ fn rate(text: &str) -> Result<(u32, &str), Failure> {
         )
     };
     Ok((count.trim().parse().map_err(wrong)?, period.trim()))
+}
+
+const fn handlers_shown(config: &DestinationConfig) -> &'static str {
+    if config.reports_outcome {
+        "tell what came of the work"
+    } else {
+        "need not report"
+    }
 }
 
 impl Kind for Destinations {
@@ -156,6 +168,7 @@ impl Kind for Destinations {
             ("timeout", or_default(config.timeout_ms, " ms")),
             ("at once", or_default(config.max_in_flight, " deliveries")),
             ("rate", rate_shown(&config)),
+            ("handlers", handlers_shown(&config).to_owned()),
             ("labels", labels(&message.labels)),
             ("created", day_time(message.created_at.as_ref())),
             ("updated", day_time(message.updated_at.as_ref())),

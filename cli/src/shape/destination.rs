@@ -35,6 +35,7 @@ pub(crate) struct DestinationConfigShape {
     pub(crate) max_in_flight: Option<u32>,
     pub(crate) rate_limit: Option<u32>,
     pub(crate) rate_limit_period: Option<String>,
+    pub(crate) reports_outcome: Option<bool>,
 }
 
 impl Shape for DestinationShape {
@@ -86,6 +87,7 @@ impl DestinationShape {
                 max_in_flight: config.max_in_flight.unwrap_or_default(),
                 rate_limit: config.rate_limit.unwrap_or_default(),
                 rate_limit_period: period.transpose()?.unwrap_or_default().into(),
+                reports_outcome: config.reports_outcome.unwrap_or_default(),
             }),
             ..Destination::default()
         })
@@ -117,6 +119,7 @@ impl DestinationShape {
                 "config.rate_limit_period",
                 config.rate_limit_period.is_some(),
             ),
+            ("config.reports_outcome", config.reports_outcome.is_some()),
         ]
         .into_iter()
         .filter(|(_, given)| *given)

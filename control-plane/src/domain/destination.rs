@@ -47,6 +47,9 @@ pub struct DestinationSpec {
     pub rate_limit: u32,
     #[serde(default)]
     pub rate_limit_period: RateLimitPeriod,
+    /// Its handlers tell what came of the work.
+    #[serde(default)]
+    pub reports_outcome: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

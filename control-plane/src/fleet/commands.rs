@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt as _};
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::{CommandError, CommandStreamRequest, CommandStreamResponse};
-use hookplane_proto::capability;
+use hookplane_proto::{capability, v1};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,6 +66,12 @@ pub enum AskError {
 pub(super) fn needs(command: &Command) -> Option<&'static str> {
     match command {
         Command::ListRequests(asked) if !asked.q.is_empty() => Some(capability::SEARCH),
+        Command::ListEvents(v1::ListEventsRequest {
+            handler_outcome, ..
+        })
+        | Command::CountEvents(v1::CountEventsRequest {
+            handler_outcome, ..
+        }) if *handler_outcome != 0 => Some(capability::HANDLER_OUTCOMES),
         _ => None,
     }
 }

@@ -47,6 +47,7 @@ impl EventService for EventApi {
         check.limit(&mut asked.limit);
         check.token(Kind::Event, &asked.page_token);
         check.status::<v1::EventStatus>(asked.status);
+        check.outcome(asked.handler_outcome);
         check.id("source_id", Kind::Source, &asked.source_id);
         check.ids("connection_id", Kind::Connection, &asked.connection_id);
         check.ids("destination_id", Kind::Destination, &asked.destination_id);
@@ -87,6 +88,7 @@ impl EventService for EventApi {
         let now = self.fleet.clock().now_millis();
         check.range(&mut asked.from, &mut asked.to, now);
         check.status::<v1::EventStatus>(asked.status);
+        check.outcome(asked.handler_outcome);
         check.id("source_id", Kind::Source, &asked.source_id);
         check.ids("connection_id", Kind::Connection, &asked.connection_id);
         check.ids("destination_id", Kind::Destination, &asked.destination_id);

@@ -37,6 +37,7 @@ pub fn message(destination: &Destination, secrets: Secrets) -> v1::Destination {
             max_in_flight: spec.max_in_flight,
             rate_limit: spec.rate_limit,
             rate_limit_period: period(spec).into(),
+            reports_outcome: spec.reports_outcome,
         }),
         labels: spec.labels.clone().into_iter().collect(),
         disabled_at: destination.disabled_at.map(timestamp),
@@ -88,6 +89,7 @@ pub fn draft(message: v1::Destination) -> Result<DestinationDraft, Vec<Violation
         max_in_flight: non_zero(config.max_in_flight, DEFAULT_IN_FLIGHT),
         rate_limit: config.rate_limit,
         rate_limit_period,
+        reports_outcome: config.reports_outcome,
     };
     let state = State::of_disabled_at(message.disabled_at.is_some());
     Ok(DestinationDraft { spec, auth, state })

@@ -4,7 +4,7 @@ use hookplane_proto::v1::TimelineEntry;
 
 use super::{Kept, is_ignored, newest};
 use crate::clock::timestamp;
-use crate::store::{AttemptRecord, EventRecord, EventStatus, IgnoredReason};
+use crate::store::{AttemptRecord, EventRecord, EventStatus, HandlerVerdict, IgnoredReason};
 
 /// Of the trace's bytes, and of one text.
 const BYTES: usize = 768 * 1_024;
@@ -128,6 +128,25 @@ fn of_attempt(line: &mut Timeline, attempt: &AttemptRecord) {
     };
     let text = format!("attempt {}: {answer}; {}", attempt.number, attempt.decision);
     line.add(ended, kind, &attempt.id, text);
+    if let Some(verdict) = &attempt.handler {
+        line.add(ended, "handler.reported", &attempt.id, told(verdict));
+    }
+}
+
+/// What the handler said, with its steps.
+fn told(verdict: &HandlerVerdict) -> String {
+    let mut text = format!("handler: {}", verdict.outcome.name());
+    if let Some(reason) = &verdict.reason {
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    for (at, (name, state)) in verdict.steps.iter().enumerate() {
+        text.push_str(if at == 0 { "; steps " } else { ", " });
+        text.push_str(name);
+        text.push(' ');
+        text.push_str(state.name());
+    }
+    text
 }
 
 fn end_of_event(line: &mut Timeline, event: &EventRecord) {

@@ -44,6 +44,7 @@ pub(super) fn prepare(wire: &v1::Destination, version: u64) -> Result<Destinatio
         url,
         method,
         path_forwarding: !config.path_forwarding_disabled,
+        reports_outcome: config.reports_outcome,
         auth,
         timeout: Duration::from_millis(u64::from(timeout)),
         max_in_flight: max_in_flight as usize,

@@ -435,6 +435,7 @@ fn child(parent: &EventRecord, kind: RetryKind, id: String, now: u64) -> EventRe
             kind,
             parent_event_id: parent.id.clone(),
         }),
+        handler: None,
         ..parent.clone()
     }
 }

@@ -1,10 +1,13 @@
 //! What the journal's records mean: one kind for each thing that can happen to the store.
 //!
-//! Owns the kinds and their encoding, version 1. Refuses to know what follows from a record;
-//! that is the fold's (`fold`). Invariants: a kind never changes its meaning, a new shape gets a
-//! new version; an unknown kind or version is an error, never skipped in silence.
+//! Owns the kinds and their encoding. Refuses to know what follows from a record; that is the
+//! fold's (`fold`). Invariants: a kind never changes its meaning, a new shape gets a new version; an
+//! unknown kind or version is an error, never skipped in silence. Version 2 is version 1 with extras
+//! (`entry/extras.rs`) behind each event and attempt, and is written only where there are some: what
+//! older releases can say costs nothing more, and they read it.
 
 mod evidence;
+mod extras;
 mod upkeep;
 
 use bytes::Bytes;
@@ -14,7 +17,36 @@ use thiserror::Error;
 use super::codec::{Decoder, Encoder, Malformed};
 use crate::store::{AttemptRecord, EventRecord, EventStatus, Headers, RequestRecord};
 
-const VERSION: u64 = 1;
+/// How a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Plain = 1,
+    /// With extras behind each event and attempt.
+    Extended = 2,
+}
+
+impl Version {
+    const fn with(extras: bool) -> Self {
+        if extras { Self::Extended } else { Self::Plain }
+    }
+
+    /// Whether this release reads a kind in this version.
+    const fn read(kind: u8, number: u64) -> Option<Self> {
+        match (number, kind) {
+            (1, _) => Some(Self::Plain),
+            (
+                2,
+                kind::REQUEST
+                | kind::CARRIED
+                | kind::REPEAT
+                | kind::ATTEMPT
+                | kind::CARRIED_ATTEMPT
+                | kind::RETRY,
+            ) => Some(Self::Extended),
+            _ => None,
+        }
+    }
+}
 
 /// SHA-256 of source and message id, cut: what makes a message the same one.
 pub(super) type Key = [u8; 16];
@@ -153,26 +185,33 @@ pub(super) fn request_records(head: &Head, carried: bool) -> [Record; 2] {
         record(kind::PAYLOAD, request.body.len() + 1_024, |out| {
             evidence::payload(out, &request.headers, &request.body);
         }),
-        record(kind, 512, |out| evidence::head(out, head)),
+        extended(kind, 512, evidence::head_version(head), |out, version| {
+            evidence::head(out, head, version);
+        }),
     ]
 }
 
 /// Where an entry stands alone in its record; a request's are made by `request_records`.
 pub(super) fn attempt_record(attempt: &AttemptRecord, status: EventStatus) -> Record {
-    record(kind::ATTEMPT, 1_024, |out| {
+    let version = evidence::attempt_version(attempt);
+    extended(kind::ATTEMPT, 1_024, version, |out, version| {
         out.number(evidence::status_code(status));
-        evidence::attempt(out, attempt);
+        evidence::attempt(out, attempt, version);
     })
 }
 
 pub(super) fn carried_attempt_record(attempt: &AttemptRecord) -> Record {
-    record(kind::CARRIED_ATTEMPT, 1_024, |out| {
-        evidence::attempt(out, attempt);
+    let version = evidence::attempt_version(attempt);
+    extended(kind::CARRIED_ATTEMPT, 1_024, version, |out, version| {
+        evidence::attempt(out, attempt, version);
     })
 }
 
 pub(super) fn retry_record(event: &EventRecord) -> Record {
-    record(kind::RETRY, 512, |out| evidence::lone_event(out, event))
+    let version = evidence::event_version(event);
+    extended(kind::RETRY, 512, version, |out, version| {
+        evidence::lone_event(out, event, version);
+    })
 }
 
 /// Numbers that stand for values, in the journal and in the index.
@@ -180,6 +219,7 @@ pub(super) mod codes {
     pub(in super::super) use super::evidence::{
         ignored_code, ignored_from, retry_code, retry_from, status_code, status_from,
     };
+    pub(in super::super) use super::extras::{outcome_code, outcome_from};
 }
 
 pub(super) use upkeep::{
@@ -189,42 +229,53 @@ pub(super) use upkeep::{
 
 /// The key of a message and when it expires, without reading the rest of a request's head.
 pub(super) fn key_of_head(record: &Record) -> Result<Option<(Key, u64)>, Undecodable> {
-    decode(record, evidence::head_key)
+    decode(record, |from, _| evidence::head_key(from))
 }
 
 /// Whether this release knows kind and version.
 pub(super) fn check(record: &Record) -> Result<(), Undecodable> {
-    decode(record, |_| Ok(()))
+    decode(record, |_, _| Ok(()))
 }
 
 pub(super) fn read(record: &Record) -> Result<Entry, Undecodable> {
-    decode(record, |from| {
+    decode(record, |from, version| {
         let entry = match record.kind {
             kind::PAYLOAD => evidence::read_payload(from)?,
-            kind::REQUEST => Entry::Request(Box::new(evidence::read_head(from)?)),
-            kind::CARRIED => Entry::Carried(Box::new(evidence::read_head(from)?)),
+            kind::REQUEST => Entry::Request(Box::new(evidence::read_head(from, version)?)),
+            kind::CARRIED => Entry::Carried(Box::new(evidence::read_head(from, version)?)),
             kind::ATTEMPT => {
                 let status = evidence::status_from(from.number()?)?;
-                Entry::Attempt(Box::new(evidence::read_attempt(from)?), status)
+                Entry::Attempt(Box::new(evidence::read_attempt(from, version)?), status)
             }
-            kind::CARRIED_ATTEMPT => Entry::CarriedAttempt(Box::new(evidence::read_attempt(from)?)),
-            kind::RETRY => Entry::Retry(Box::new(evidence::read_lone_event(from)?)),
-            other => upkeep::read(other, from)?,
+            kind::CARRIED_ATTEMPT => {
+                Entry::CarriedAttempt(Box::new(evidence::read_attempt(from, version)?))
+            }
+            kind::RETRY => Entry::Retry(Box::new(evidence::read_lone_event(from, version)?)),
+            other => upkeep::read(other, from, version)?,
         };
         from.end().map(|()| entry)
     })
 }
 
 fn record(kind: u8, capacity: usize, fill: impl FnOnce(&mut Encoder)) -> Record {
+    extended(kind, capacity, Version::Plain, |out, _| fill(out))
+}
+
+fn extended(
+    kind: u8,
+    capacity: usize,
+    version: Version,
+    fill: impl FnOnce(&mut Encoder, Version),
+) -> Record {
     let mut out = Encoder::with_capacity(capacity);
-    out.number(VERSION);
-    fill(&mut out);
+    out.number(version as u64);
+    fill(&mut out, version);
     Record::new(kind, out.finish())
 }
 
 fn decode<T>(
     record: &Record,
-    read: impl FnOnce(&mut Decoder) -> Result<T, Malformed>,
+    read: impl FnOnce(&mut Decoder, Version) -> Result<T, Malformed>,
 ) -> Result<T, Undecodable> {
     let kind = record.kind;
     if !(kind::PAYLOAD..=kind::FACTS).contains(&kind) {
@@ -232,9 +283,12 @@ fn decode<T>(
     }
     let malformed = |source| Undecodable::Malformed { kind, source };
     let mut from = Decoder::new(record.payload.clone());
-    let version = from.number().map_err(malformed)?;
-    if version != VERSION {
-        return Err(Undecodable::Version { kind, version });
-    }
-    read(&mut from).map_err(malformed)
+    let number = from.number().map_err(malformed)?;
+    let Some(version) = Version::read(kind, number) else {
+        return Err(Undecodable::Version {
+            kind,
+            version: number,
+        });
+    };
+    read(&mut from, version).map_err(malformed)
 }

@@ -94,6 +94,7 @@ fn event(request: &RequestRecord, destination: &str) -> EventRecord {
         next_attempt_at: Some(request.ingested_at),
         successful_at: None,
         retry: None,
+        handler: None,
     }
 }
 
@@ -145,6 +146,7 @@ fn completion(event: &EventRecord, status: EventStatus, next: Option<u64>) -> Co
             latency_micros: 1_000,
             decision: "as told".into(),
             next_attempt_at: next,
+            handler: None,
         },
     }
 }

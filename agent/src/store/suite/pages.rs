@@ -65,3 +65,58 @@ async fn pages_run_from_newest_to_oldest_without_gap_or_overlap() {
     };
     assert_eq!(store.count_requests(window).await.unwrap().accepted, 5);
 }
+
+#[tokio::test]
+async fn events_are_found_by_what_their_handler_said_of_the_latest_try() {
+    let (dir, store) = fresh();
+    let request = request(100, None);
+    let (dropped, done) = (event(&request, "des_1"), event(&request, "des_2"));
+    let events = vec![dropped.clone(), done.clone(), event(&request, "des_3")];
+    store.append(new(&request, events), IDS).await.unwrap();
+    let say = |of: &EventRecord, status, outcome| {
+        let mut completion = completion(of, status, None);
+        let reason = Some("no plan".to_owned());
+        completion.attempt.handler = Some(HandlerVerdict {
+            reason,
+            ..HandlerVerdict::of(outcome)
+        });
+        completion
+    };
+    let silent = say(&dropped, EventStatus::Failed, HandlerOutcome::SilentDrop);
+    store.complete(silent).await.unwrap();
+    let well = say(&done, EventStatus::Successful, HandlerOutcome::Completed);
+    store.complete(well).await.unwrap();
+    let query = |handler| EventQuery {
+        team_id: TEAM.into(),
+        handler: Some(handler),
+        limit: 10,
+        ..Default::default()
+    };
+    store.close().await;
+    for again in ["after a restart", "from an index made anew"] {
+        if again.starts_with("from") {
+            for file in ["index.db", "index.db-wal", "index.db-shm"] {
+                // The log goes with the last connection.
+                std::fs::remove_file(dir.path().join("store").join(file)).ok();
+            }
+        }
+        let store = open(dir.path());
+        for (outcome, event) in [
+            (HandlerOutcome::SilentDrop, &dropped),
+            (HandlerOutcome::Completed, &done),
+        ] {
+            let found = store.events(query(outcome)).await.unwrap();
+            let [found] = found.as_slice() else {
+                panic!("{again}: {} events are {outcome:?}", found.len());
+            };
+            assert_eq!(found.id, event.id, "{again}");
+            let handler = found.handler.clone().expect("what the handler said");
+            assert_eq!(handler.reason.as_deref(), Some("no plan"), "{again}");
+        }
+        let counted = store.count_events(query(HandlerOutcome::SilentDrop)).await;
+        assert_eq!(counted.unwrap().failed, 1, "{again}");
+        let none = store.events(query(HandlerOutcome::Unreported)).await;
+        assert!(none.unwrap().is_empty(), "{again}");
+        store.close().await;
+    }
+}

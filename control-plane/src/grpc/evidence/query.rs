@@ -1,7 +1,7 @@
 //! What callers may ask: limits, tokens, ids, times and enum values, checked with every fault named.
 
 use hookplane_proto::id::{Id, Kind};
-use hookplane_proto::v1::AppliedRange;
+use hookplane_proto::v1::{AppliedRange, HandlerOutcome};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tonic::Status;
@@ -80,6 +80,12 @@ impl Check {
     pub(in crate::grpc) fn status<E: TryFrom<i32>>(&mut self, status: i32) {
         if E::try_from(status).is_err() {
             self.fault("status", format!("{status} is no status"));
+        }
+    }
+
+    pub(in crate::grpc) fn outcome(&mut self, outcome: i32) {
+        if HandlerOutcome::try_from(outcome).is_err() {
+            self.fault("handler_outcome", format!("{outcome} is no outcome"));
         }
     }
 

@@ -4,7 +4,7 @@
 //! bytes then. Refuses to know kinds and versions.
 
 use super::super::codec::{Decoder, Encoder, Malformed};
-use super::{Entry, Head, Key};
+use super::{Entry, Head, Key, Version, extras};
 use crate::store::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
     RequestRecord, RetryKind,
@@ -21,7 +21,19 @@ pub(super) fn read_payload(from: &mut Decoder) -> Result<Entry, Malformed> {
     Ok(Entry::Payload { headers, body })
 }
 
-pub(super) fn head(out: &mut Encoder, head: &Head) {
+pub(super) fn head_version(head: &Head) -> Version {
+    Version::with(head.events.iter().any(extras::event_has))
+}
+
+pub(super) const fn event_version(event: &EventRecord) -> Version {
+    Version::with(extras::event_has(event))
+}
+
+pub(super) const fn attempt_version(attempt: &AttemptRecord) -> Version {
+    Version::with(extras::attempt_has(attempt))
+}
+
+pub(super) fn head(out: &mut Encoder, head: &Head, version: Version) {
     // First, so that it can be read alone.
     out.flag(head.key.is_some());
     if let Some((key, expires_at)) = &head.key {
@@ -32,7 +44,7 @@ pub(super) fn head(out: &mut Encoder, head: &Head) {
     request(out, &head.request);
     out.number(head.events.len() as u64);
     for one in &head.events {
-        event(out, one, &Shared::of(&head.request));
+        event(out, one, &Shared::of(&head.request), version);
     }
 }
 
@@ -50,13 +62,13 @@ pub(super) fn key(from: &mut Decoder) -> Result<Key, Malformed> {
     Ok(key)
 }
 
-pub(super) fn read_head(from: &mut Decoder) -> Result<Head, Malformed> {
+pub(super) fn read_head(from: &mut Decoder, version: Version) -> Result<Head, Malformed> {
     let key = head_key(from)?;
     let repeats = from.number()?;
     let request = read_request(from)?;
     let mut events = Vec::new();
     for _ in 0..from.number()? {
-        events.push(read_event(from, &Shared::of(&request))?);
+        events.push(read_event(from, &Shared::of(&request), version)?);
     }
     Ok(Head {
         key,
@@ -150,15 +162,18 @@ impl<'a> Shared<'a> {
     }
 }
 
-pub(super) fn lone_event(out: &mut Encoder, one: &EventRecord) {
-    event(out, one, &Shared::nothing());
+pub(super) fn lone_event(out: &mut Encoder, one: &EventRecord, version: Version) {
+    event(out, one, &Shared::nothing(), version);
 }
 
-pub(super) fn read_lone_event(from: &mut Decoder) -> Result<EventRecord, Malformed> {
-    read_event(from, &Shared::nothing())
+pub(super) fn read_lone_event(
+    from: &mut Decoder,
+    version: Version,
+) -> Result<EventRecord, Malformed> {
+    read_event(from, &Shared::nothing(), version)
 }
 
-fn event(out: &mut Encoder, event: &EventRecord, shared: &Shared<'_>) {
+fn event(out: &mut Encoder, event: &EventRecord, shared: &Shared<'_>, version: Version) {
     out.text(&event.id);
     out.text_beside(&event.team_id, shared.team_id);
     out.text_beside(&event.request_id, shared.request_id);
@@ -187,9 +202,16 @@ fn event(out: &mut Encoder, event: &EventRecord, shared: &Shared<'_>) {
     if let Some(retry) = &event.retry {
         out.text(&retry.parent_event_id);
     }
+    if version == Version::Extended {
+        extras::event(out, event);
+    }
 }
 
-fn read_event(from: &mut Decoder, shared: &Shared<'_>) -> Result<EventRecord, Malformed> {
+fn read_event(
+    from: &mut Decoder,
+    shared: &Shared<'_>,
+    version: Version,
+) -> Result<EventRecord, Malformed> {
     let id = from.text()?;
     let team_id = from.text_beside(shared.team_id)?;
     let request_id = from.text_beside(shared.request_id)?;
@@ -208,7 +230,7 @@ fn read_event(from: &mut Decoder, shared: &Shared<'_>) -> Result<EventRecord, Ma
     let ignored_reason = from.maybe_number()?.map(ignored_from).transpose()?;
     let ignored_detail = from.maybe_text()?;
     let at = |since: u64| since.wrapping_add(shared.at);
-    Ok(EventRecord {
+    let mut event = EventRecord {
         id,
         team_id,
         request_id,
@@ -234,10 +256,15 @@ fn read_event(from: &mut Decoder, shared: &Shared<'_>) -> Result<EventRecord, Ma
                 parent_event_id: from.text()?,
             }),
         },
-    })
+        handler: None,
+    };
+    if version == Version::Extended {
+        extras::read_event(from, &mut event)?;
+    }
+    Ok(event)
 }
 
-pub(super) fn attempt(out: &mut Encoder, attempt: &AttemptRecord) {
+pub(super) fn attempt(out: &mut Encoder, attempt: &AttemptRecord, version: Version) {
     out.text(&attempt.id);
     out.text(&attempt.team_id);
     out.text(&attempt.event_id);
@@ -262,10 +289,16 @@ pub(super) fn attempt(out: &mut Encoder, attempt: &AttemptRecord) {
     out.number(attempt.latency_micros);
     out.text(&attempt.decision);
     out.maybe_number(attempt.next_attempt_at);
+    if version == Version::Extended {
+        extras::attempt(out, attempt);
+    }
 }
 
-pub(super) fn read_attempt(from: &mut Decoder) -> Result<AttemptRecord, Malformed> {
-    Ok(AttemptRecord {
+pub(super) fn read_attempt(
+    from: &mut Decoder,
+    version: Version,
+) -> Result<AttemptRecord, Malformed> {
+    let mut attempt = AttemptRecord {
         id: from.text()?,
         team_id: from.text()?,
         event_id: from.text()?,
@@ -290,7 +323,12 @@ pub(super) fn read_attempt(from: &mut Decoder) -> Result<AttemptRecord, Malforme
         latency_micros: from.number()?,
         decision: from.text()?,
         next_attempt_at: from.maybe_number()?,
-    })
+        handler: None,
+    };
+    if version == Version::Extended {
+        extras::read_attempt(from, &mut attempt)?;
+    }
+    Ok(attempt)
 }
 
 fn http_status(from: &mut Decoder) -> Result<Option<u16>, Malformed> {

@@ -3,10 +3,11 @@
 use hookplane_journal::Record;
 
 use super::super::codec::{Decoder, Malformed};
-use super::{Counted, Entry, KeyEntry, Repeat, evidence, kind, record};
+use super::{Counted, Entry, KeyEntry, Repeat, Version, evidence, extended, extras, kind, record};
 
 pub(in super::super) fn repeat_record(repeat: &Repeat) -> Record {
-    record(kind::REPEAT, 256, |out| {
+    let version = Version::with(repeat.requeued.iter().any(extras::event_has));
+    extended(kind::REPEAT, 256, version, |out, version| {
         out.text(&repeat.request_id);
         out.text(&repeat.team_id);
         out.text(&repeat.source_id);
@@ -14,7 +15,7 @@ pub(in super::super) fn repeat_record(repeat: &Repeat) -> Record {
         out.text(&repeat.client_ip);
         out.number(repeat.requeued.len() as u64);
         for event in &repeat.requeued {
-            evidence::lone_event(out, event);
+            evidence::lone_event(out, event, version);
         }
     })
 }
@@ -80,9 +81,9 @@ pub(in super::super) fn facts_record(number: Option<u32>, last_report: u64) -> R
     })
 }
 
-pub(super) fn read(kind: u8, from: &mut Decoder) -> Result<Entry, Malformed> {
+pub(super) fn read(kind: u8, from: &mut Decoder, version: Version) -> Result<Entry, Malformed> {
     Ok(match kind {
-        kind::REPEAT => Entry::Repeat(read_repeat(from)?),
+        kind::REPEAT => Entry::Repeat(read_repeat(from, version)?),
         kind::TALLY => Entry::Tally(several(from, |from| {
             let of = Counted {
                 request_id: from.text()?,
@@ -129,14 +130,14 @@ pub(super) fn read(kind: u8, from: &mut Decoder) -> Result<Entry, Malformed> {
     })
 }
 
-fn read_repeat(from: &mut Decoder) -> Result<Repeat, Malformed> {
+fn read_repeat(from: &mut Decoder, version: Version) -> Result<Repeat, Malformed> {
     Ok(Repeat {
         request_id: from.text()?,
         team_id: from.text()?,
         source_id: from.text()?,
         received_at: from.number()?,
         client_ip: from.text()?,
-        requeued: several(from, evidence::read_lone_event)?,
+        requeued: several(from, |from| evidence::read_lone_event(from, version))?,
     })
 }
 

@@ -11,7 +11,8 @@ use super::super::index::read;
 use super::super::table::{AttemptRow, KeyRow, ReportChange, RequestRow, is_pending};
 use super::{Follower, PAUSE};
 use crate::store::{
-    AttemptRecord, EventRecord, EventStatus, Headers, RequestRecord, StoreError, StoreEvent,
+    AttemptRecord, EventHandler, EventRecord, EventStatus, Headers, RequestRecord, StoreError,
+    StoreEvent,
 };
 
 /// Written as the error of an event whose stored request cannot be read.
@@ -254,6 +255,7 @@ impl Follower {
         if is_pending(event.status) {
             now.status = status;
             now.response_status = attempt.response_status;
+            now.handler = attempt.handler.as_ref().map(EventHandler::from);
             now.error_code = attempt.error_code.clone();
             now.failure_message = attempt.error_message.clone();
             now.next_attempt_at = attempt

@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::super::entry::{Counted, Entry, Head, KeyEntry, Repeat};
 use crate::store::{
-    AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
-    RequestRecord, RetryKind,
+    AttemptRecord, Deferral, EventHandler, EventRecord, EventStatus, HandlerOutcome,
+    HandlerVerdict, Headers, IgnoredReason, Lineage, Rejection, RequestRecord, RetryKind,
+    StepState,
 };
 
 type Pairs = Vec<(String, Vec<u8>)>;
@@ -86,6 +87,16 @@ pub(super) struct Event {
     created_at: u64,
     times: [Option<u64>; 3],
     retry: Option<(Kind, String)>,
+    handler: Option<(u8, Option<String>)>,
+}
+
+#[derive(Debug, Arbitrary)]
+struct Verdict {
+    outcome: u8,
+    reason: Option<String>,
+    retry: bool,
+    steps: Vec<(String, u8)>,
+    deferral: Option<(String, u64)>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -100,6 +111,7 @@ pub(super) struct Attempt {
     body: Vec<u8>,
     times: [u64; 2],
     later: [Option<u64>; 2],
+    handler: Option<Verdict>,
 }
 
 impl Draft {
@@ -311,6 +323,10 @@ impl Event {
             next_attempt_at,
             successful_at,
             retry,
+            handler: self.handler.map(|(code, reason)| EventHandler {
+                outcome: outcome(code),
+                reason,
+            }),
         }
     }
 }
@@ -355,6 +371,27 @@ impl Attempt {
             latency_micros: self.times[1],
             decision,
             next_attempt_at: self.later[1],
+            handler: self.handler.map(Verdict::record),
         }
     }
+}
+
+impl Verdict {
+    fn record(self) -> HandlerVerdict {
+        let state = |code: u8| StepState::ALL[usize::from(code) % StepState::ALL.len()];
+        let steps = self.steps.into_iter();
+        HandlerVerdict {
+            outcome: outcome(self.outcome),
+            reason: self.reason,
+            retry: self.retry,
+            steps: steps.map(|(name, code)| (name, state(code))).collect(),
+            deferral: self
+                .deferral
+                .map(|(token, deadline_at)| Deferral { token, deadline_at }),
+        }
+    }
+}
+
+fn outcome(code: u8) -> HandlerOutcome {
+    HandlerOutcome::ALL[usize::from(code) % HandlerOutcome::ALL.len()]
 }

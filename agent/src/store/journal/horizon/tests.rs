@@ -24,6 +24,7 @@ fn waiting(lane: usize, at: u64, message: usize) -> Waiting {
         next_attempt_at: Some(at),
         successful_at: None,
         retry: None,
+        handler: None,
     };
     Waiting {
         event: Arc::new(event),

@@ -21,6 +21,7 @@ pub(in super::super) fn count_events(
     let filtered = query.status.is_some()
         || query.source_id.is_some()
         || query.request_id.is_some()
+        || query.handler.is_some()
         || !query.connection_ids.is_empty()
         || !query.destination_ids.is_empty();
     let mut totals = EventTotals::default();

@@ -15,7 +15,9 @@ use super::{rows, signed};
 use crate::ids::{IdMint, Kind};
 use crate::store::journal::entry::codes;
 use crate::store::journal::table::is_pending;
-use crate::store::{AttemptQuery, EventQuery, EventRecord, EventStatus, RequestQuery, StoreError};
+use crate::store::{
+    AttemptQuery, EventQuery, EventRecord, EventStatus, HandlerOutcome, RequestQuery, StoreError,
+};
 
 const MAX_PAGE: u32 = 255;
 /// Values of a filter that are walked one by one; more are looked at on the way.
@@ -274,6 +276,10 @@ pub(super) fn event_walks(
     filter.named("source", query.source_id.as_deref());
     filter.id("request_id = ?", Kind::Request, query.request_id.as_ref());
     filter.one_of("destination", &query.destination_ids);
+    if let Some(handler) = query.handler {
+        let code = codes::outcome_code(handler);
+        filter.terms.push(format!("handler = {code}"));
+    }
     let connections = distinct(&query.connection_ids);
     let walk = |index, filter| Walk {
         table: "event",
@@ -282,6 +288,10 @@ pub(super) fn event_walks(
     };
     let along = if query.request_id.is_some() {
         Some("event_by_request")
+    } else if query.handler.is_some_and(is_unfinished) {
+        // As its index says it.
+        filter.terms.push("handler > 2".to_owned());
+        Some("event_unfinished")
     } else if query.status == Some(EventStatus::Failed) {
         Some("event_failed")
     } else if query.status.is_some_and(is_pending) {
@@ -305,6 +315,11 @@ pub(super) fn event_walks(
             vec![walk(index.unwrap_or("event_by_team"), filter)]
         }
     }
+}
+
+/// Whether the index has those by themselves.
+const fn is_unfinished(outcome: HandlerOutcome) -> bool {
+    codes::outcome_code(outcome) > 2
 }
 
 fn attempt_walks(query: &AttemptQuery) -> Vec<Walk> {

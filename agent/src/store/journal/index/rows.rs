@@ -11,7 +11,7 @@ use crate::ids::Kind;
 use crate::store::journal::entry::codes;
 use crate::store::journal::horizon::{Place, due_of};
 use crate::store::journal::table::is_pending;
-use crate::store::{EventRecord, Lineage, RepeatRecord, StoreError};
+use crate::store::{EventHandler, EventRecord, Lineage, RepeatRecord, StoreError};
 
 /// To read an event by `event`; its table must have no other name in the statement.
 pub(super) const EVENT: &str = "id, \
@@ -20,8 +20,8 @@ pub(super) const EVENT: &str = "id, \
     (SELECT text FROM name WHERE number = event.source), \
     (SELECT text FROM name WHERE number = event.destination), event_type, status, attempts, response_status, error_code, failure_message, \
     ignored_reason, ignored_detail, created_at, last_attempt_at, next_attempt_at, successful_at, \
-    retry_kind, retry_parent";
-pub(super) const EVENT_COLUMNS: usize = 20;
+    retry_kind, retry_parent, handler, handler_reason";
+pub(super) const EVENT_COLUMNS: usize = 22;
 
 /// A row that our own code cannot have written is an error of its own, inside the answer.
 pub(super) type Read<T> = Result<T, StoreError>;
@@ -35,6 +35,7 @@ pub(super) fn put_event(
 ) -> rusqlite::Result<()> {
     let due_at = is_pending(event.status).then(|| signed(due_of(event).0));
     let lineage = event.retry.as_ref();
+    let handler = event.handler.as_ref();
     statement.execute(params![
         pack(Kind::Event, &event.id),
         names.of(db, &event.team_id)?,
@@ -59,6 +60,8 @@ pub(super) fn put_event(
         lineage.map(|lineage| signed(codes::retry_code(lineage.kind))),
         lineage.map(|lineage| pack(Kind::Event, &lineage.parent_event_id)),
         due_at,
+        handler.map(|handler| signed(codes::outcome_code(handler.outcome))),
+        handler.and_then(|handler| handler.reason.as_deref()),
     ])?;
     Ok(())
 }
@@ -85,6 +88,11 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Read<EventRecord>> {
         Err(error) => return broken(&error),
     };
     let parent = maybe_unpack(row, 19, Kind::Event)?;
+    let outcome = match maybe(row, 20)?.map(codes::outcome_from).transpose() {
+        Ok(outcome) => outcome,
+        Err(error) => return broken(&error),
+    };
+    let reason = row.get(21)?;
     // The index lost what a number stands for.
     let mut names: [Option<String>; 4] = [row.get(1)?, row.get(3)?, row.get(4)?, row.get(5)?];
     if names.iter().any(Option::is_none) {
@@ -115,6 +123,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Read<EventRecord>> {
         next_attempt_at: maybe(row, 16)?,
         successful_at: maybe(row, 17)?,
         retry,
+        handler: outcome.map(|outcome| EventHandler { outcome, reason }),
         id,
     }))
 }

@@ -3,13 +3,13 @@
 use rusqlite::Connection;
 
 /// Another version is not migrated: the index is made again from the journal.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Ids and names are written short (`compact`): `team`, `source`, `connection` and `destination` are
 /// numbers in `name`. Ids sort by time, so newest-first lists walk indexes on ids (`pages`). A request's
 /// row stands at its place in the journal, so the oldest live one is the first. What is pending has a due
-/// time, and the partial indexes on it are as small as the backlog; those on what was refused or failed
-/// are small, too, as long as that is rare. Every index costs each write, so there is none on what is
+/// time, and the partial indexes on it are as small as the backlog; those on what was refused, failed
+/// or left undone by its handler are small, too, as long as that is rare. Every index costs each write, so there is none on what is
 /// seldom asked for, and none but partial ones on what changes. Keys and message ids come in no order:
 /// spread over all there are, each would write a page of its own, so they are kept by period and
 /// looked up in each (`periods`); message ids by a few segments of the journal. `stopping` has the connections whose
@@ -59,13 +59,16 @@ CREATE TABLE event (
     successful_at INTEGER,
     retry_kind INTEGER,
     retry_parent BLOB,
-    due_at INTEGER
+    due_at INTEGER,
+    handler INTEGER,
+    handler_reason TEXT
 ) WITHOUT ROWID;
 CREATE INDEX event_by_request ON event (request_id, id);
 CREATE INDEX event_by_team ON event (team, id);
 CREATE INDEX event_by_connection ON event (team, connection, id);
 CREATE INDEX event_failed ON event (team, id) WHERE status = 5;
 CREATE INDEX event_pending ON event (team, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_unfinished ON event (team, id) WHERE handler > 2;
 CREATE INDEX event_due ON event (connection, destination, due_at, id) WHERE due_at IS NOT NULL;
 
 CREATE TABLE attempt (

@@ -92,13 +92,14 @@ fn put_events(
 ) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(
         "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts,
          response_status = excluded.response_status, error_code = excluded.error_code,
          failure_message = excluded.failure_message, ignored_reason = excluded.ignored_reason,
          ignored_detail = excluded.ignored_detail, last_attempt_at = excluded.last_attempt_at,
          next_attempt_at = excluded.next_attempt_at, successful_at = excluded.successful_at,
-         due_at = excluded.due_at",
+         due_at = excluded.due_at, handler = excluded.handler,
+         handler_reason = excluded.handler_reason",
     )?;
     // What never changes is not written again: the indexes on it are left alone.
     // In the order of ids, so that neighbours share pages.

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use super::super::entry::{self, Entry, Head, Repeat};
 use super::super::handover::Said;
 use super::*;
-use crate::store::{Headers, IgnoredReason, Lineage, Rejection, RetryKind};
+use crate::store::{
+    Deferral, EventHandler, HandlerOutcome, HandlerVerdict, Headers, IgnoredReason, Lineage,
+    Rejection, RetryKind, StepState,
+};
 
 fn headers() -> impl Strategy<Value = Headers> {
     let value = proptest::collection::vec(any::<u8>(), 0..40);
@@ -39,6 +42,44 @@ fn requests() -> impl Strategy<Value = RequestRecord> {
     )
 }
 
+fn verdicts() -> impl Strategy<Value = Option<HandlerVerdict>> {
+    let steps = proptest::collection::vec((any::<String>(), 0..StepState::ALL.len()), 0..4);
+    let deferral = any::<Option<(String, u64)>>();
+    let outcome = 0..HandlerOutcome::ALL.len();
+    let all = (outcome, any::<(Option<String>, bool)>(), steps, deferral);
+    let made = all.prop_map(
+        |(outcome, (reason, retry), steps, deferral)| HandlerVerdict {
+            outcome: HandlerOutcome::ALL[outcome],
+            reason,
+            retry,
+            steps: steps
+                .into_iter()
+                .map(|(name, state)| (name, StepState::ALL[state]))
+                .collect(),
+            deferral: deferral.map(|(token, deadline_at)| Deferral { token, deadline_at }),
+        },
+    );
+    proptest::option::of(made)
+}
+
+#[test]
+fn a_record_without_extras_is_written_as_older_releases_read_it() {
+    let event = event(&request(1, None, 0), "des_1");
+    let mut attempt = completion(&event, EventStatus::Failed, None).attempt;
+    let plain = entry::attempt_record(&attempt, EventStatus::Failed);
+    assert_eq!(plain.payload[0], 1, "an older release would refuse it");
+    attempt.handler = Some(HandlerVerdict::of(HandlerOutcome::SilentDrop));
+    let extended = entry::attempt_record(&attempt, EventStatus::Failed);
+    assert_eq!(extended.payload[0], 2, "an older release would misread it");
+    let mut cut = extended.payload.to_vec();
+    cut[0] = 3;
+    let unknown = Record::new(extended.kind, Bytes::from(cut));
+    assert!(
+        entry::read(&unknown).is_err(),
+        "an unknown version was read"
+    );
+}
+
 proptest! {
     #[test]
     fn requests_with_their_branches_come_back(
@@ -46,6 +87,7 @@ proptest! {
         times in proptest::collection::vec(any::<(u64, Option<u64>, u32)>(), 0..5),
         key in any::<Option<([u8; 16], u64)>>(),
         shared in any::<bool>(),
+        said in verdicts(),
     ) {
         let events = times.iter().map(|(at, next, attempts)| EventRecord {
             created_at: *at,
@@ -58,6 +100,7 @@ proptest! {
                 kind: RetryKind::Bulk,
                 parent_event_id: "evt_0".into(),
             }),
+            handler: said.as_ref().map(EventHandler::from),
             ..event(&request, "des_1")
         });
         let head = Head { key, repeats: 3, events: events.collect(), request: request.clone() };
@@ -77,11 +120,17 @@ proptest! {
     }
 
     #[test]
-    fn attempts_come_back(sent in headers(), heard in headers(), status in any::<Option<u16>>()) {
+    fn attempts_come_back(
+        sent in headers(),
+        heard in headers(),
+        status in any::<Option<u16>>(),
+        said in verdicts(),
+    ) {
         let event = event(&request(1, None, 0), "des_1");
         let mut one = completion(&event, EventStatus::Scheduled, Some(7)).attempt;
         (one.request_headers, one.response_headers) = (sent, heard);
         one.response_status = status;
+        one.handler = said;
         let record = entry::attempt_record(&one, EventStatus::Failed);
         let back = entry::read(&record).unwrap();
         let whole = Entry::Attempt(Box::new(one), EventStatus::Failed);

@@ -66,6 +66,7 @@ fn no_page_reads_more_than_a_walk_along_an_index() {
                 connection_ids: some(bits, 3),
                 destination_ids: some(bits, 4),
                 request_id: maybe(bits, 5),
+                handler: None,
                 before_id: maybe(bits, 6),
                 limit: 10,
             };
