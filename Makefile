@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test torture simulate fuzz fuzz-smoke needs bench bench-fleet backlog bench-smoke lint fmt clean
+.PHONY: help run build test sdk-js torture simulate fuzz fuzz-smoke needs bench bench-fleet backlog bench-smoke lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ FUZZ_RUN = mkdir -p fuzz/target/corpus/$(1) fuzz/target/crashes && ulimit -v 419
 	./fuzz/target/$(FUZZ_HOST)/release/$(1) -max_total_time=$(2) -timeout=10 \
 	-max_len=4096 -len_control=10 -artifact_prefix=fuzz/target/crashes/$(1)- -print_final_stats=1 \
 	fuzz/target/corpus/$(1) fuzz/corpus/$(1)
+
+sdk-js: ## build, pack and test the handler kit for JavaScript; needs Node 20 and the npm registry
+	cd sdk-client/js && npm ci --no-audit --no-fund && npm test
 
 fuzz: ## look for SECONDS (600) for bytes that break TARGET; see fuzz/targets
 	$(FUZZ_BUILD) --bin $(TARGET) $(if $(filter journal_%,$(TARGET)),--no-default-features)
