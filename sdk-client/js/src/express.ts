@@ -1,7 +1,7 @@
 /** A wrap for one Express route (4 and 5). It reads the raw body itself: put no parser before it. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 
-import { Gate, type Options } from "./handle.js";
+import { Gate, MAX_BODY, TOO_LARGE, type Answer, type Options } from "./handle.js";
 import type { Pairs } from "./headers.js";
 import type { Track } from "./track.js";
 
@@ -20,10 +20,8 @@ export interface ExpressWebhook {
 
 type WebhookRequest = IncomingMessage & { body?: unknown; webhook?: ExpressWebhook };
 
-const MAX_BODY = 1024 * 1024;
-
 /** A middleware for the route: `app.post("/hooks", webhook({…}), handler)`. */
-export function webhook(options: Options & { maxBodyBytes?: number }) {
+export function webhook(options: Options) {
   const gate = new Gate(options);
   const most = options.maxBodyBytes ?? MAX_BODY;
   return (request: IncomingMessage, response: ServerResponse, next: Next): void => {
@@ -34,27 +32,26 @@ export function webhook(options: Options & { maxBodyBytes?: number }) {
 async function run(gate: Gate, most: number, request: WebhookRequest, response: ServerResponse, next: Next) {
   const raw = await rawBody(request, most);
   if (raw === undefined) {
-    response.statusCode = 413;
     response.setHeader("connection", "close");
-    response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ error: "too large", code: "BODY_TOO_LARGE" }));
-    return;
+    return answerWith(response, TOO_LARGE);
   }
   const admission = await gate.admit(pairs(request.rawHeaders), raw);
   if ("answer" in admission) {
-    const { status, headers, body } = admission.answer;
-    response.statusCode = status;
-    for (const [name, value] of headers) {
-      response.setHeader(name, value);
-    }
-    response.end(body);
-    return;
+    return answerWith(response, admission.answer);
   }
   const { work } = admission;
   request.webhook = { track: work.track, raw, verified: work.verified };
   request.body = parsed(request.headers["content-type"], raw);
   whenAnswered(response, work.finish, work.crashed);
   next();
+}
+
+function answerWith(response: ServerResponse, { status, headers, body }: Answer): void {
+  response.statusCode = status;
+  for (const [name, value] of headers) {
+    response.setHeader(name, value);
+  }
+  response.end(body);
 }
 
 /** The body's bytes; `undefined` past the bound. A body that somebody read before is named, not guessed. */

@@ -7,6 +7,8 @@ import { first, type Pairs } from "./headers.js";
 import { type Provider, Refusal, Verifier, InvalidSetting } from "./signature.js";
 import { Marks, toHeaders, type Track, type Verdict } from "./track.js";
 
+const utf8 = new TextEncoder();
+
 export interface Options {
   /** Whose signature is checked; also the preset for message id and event type. */
   provider: Provider;
@@ -32,6 +34,8 @@ export interface Options {
   idempotencyTtl?: number;
   /** Milliseconds; renewed while the handler runs. 30,000 when not given. */
   leaseMs?: number;
+  /** Past it a request is refused with 413; 1,048,576 when not given. */
+  maxBodyBytes?: number;
   /** Milliseconds that the store may take; 1,000 when not given. */
   storeTimeoutMs?: number;
   /** Without the store: run the handler (`open`, the default) or refuse with 503 (`closed`). */
@@ -41,6 +45,11 @@ export interface Options {
   /** Unix milliseconds. */
   now?: () => number;
 }
+
+/** What an adapter does with a body past its bound. */
+export const TOO_LARGE: Answer = json(413, { error: "too large", code: "BODY_TOO_LARGE" });
+/** Bytes of a body, when nothing else is said. */
+export const MAX_BODY = 1024 * 1024;
 
 /** An answer made here, instead of the handler's. */
 export interface Answer {
@@ -68,14 +77,17 @@ export interface Work {
 interface Held {
   stop(): void;
   complete(recorded: Recorded | undefined): Promise<unknown>;
+  /** So many milliseconds more, for work that goes on. */
+  keep(ms: number): Promise<unknown>;
   release(): Promise<unknown>;
 }
 
 /** Neither: nothing recognises repeats. */
 type Claimed = { readonly answer?: Answer; readonly held?: Held };
 
-const utf8 = new TextEncoder();
 const MAX_RECORDED = 64 * 1024;
+/** A third of the lease apart: ten minutes with the usual lease. */
+const MOST_RENEWALS = 60;
 
 export class Gate {
   readonly #options: Options;
@@ -118,7 +130,9 @@ export class Gate {
       claim?.stop();
       if (isDone(verdict)) {
         await claim?.complete(answered.body.length <= MAX_RECORDED ? answered : undefined);
-      } else if (verdict?.outcome !== "deferred") {
+      } else if (verdict?.deferral !== undefined) {
+        await claim?.keep(verdict.deferral.deadline.getTime() - this.#now());
+      } else {
         await claim?.release();
       }
       // Never shown to a provider.
@@ -170,13 +184,20 @@ export class Gate {
       return { answer: again(claim.recorded, headers) };
     }
     const { token } = claim;
+    let renewals = 0;
     const renewal = setInterval(() => {
+      renewals += 1;
+      // A handler that hangs must not hold its message for ever.
+      if (renewals >= MOST_RENEWALS) {
+        clearInterval(renewal);
+      }
       void this.#ask("renew", () => store.renew(token, leaseMs));
     }, leaseMs / 3);
     (renewal as { unref?: () => void }).unref?.();
     const held: Held = {
       stop: () => clearInterval(renewal),
       complete: (recorded) => this.#ask("complete", () => store.complete(token, recorded)),
+      keep: (ms) => this.#ask("renew", () => store.renew(token, Math.max(ms, 1))),
       release: () => this.#ask("release", () => store.release(token)),
     };
     return { held };

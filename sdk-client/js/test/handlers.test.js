@@ -211,6 +211,36 @@ for (const [name, start] of Object.entries(adapters)) {
   });
 }
 
+for (const [name, start] of Object.entries(adapters)) {
+  test(`${name}: a body past the bound is 413, and the handler does not run`, async () => {
+    const running = await start(options({ maxBodyBytes: 1000 }), () => assert.fail("it ran"));
+    const answer = await running.call(await signed("msg_1", "x".repeat(1001)));
+    assert.equal(answer.status, 413);
+    await running.end();
+  });
+
+  test(`${name}: deferred work keeps its message until the deadline`, async () => {
+    let [runs, now] = [0, Date.now()];
+    const store = new MemoryStore(10, () => now);
+    const deadline = new Date(now + 120_000);
+    const running = await start(options({ store, leaseMs: 1_000 }), (track) => {
+      runs += 1;
+      track.deferred({ deadline });
+      return { json: {} };
+    });
+    const request = await signed("msg_1", "{}", BEHIND);
+    const first = await running.call(request);
+    const seconds = Math.floor(deadline.getTime() / 1000);
+    assert.match(first.headers.get("hookplane-deferral"), new RegExp(`^dfr_[0-9a-f]{32}; deadline=${seconds}$`));
+    now += 100_000;
+    assert.equal((await running.call(request)).status, 409, "its lease ended before its deadline");
+    now += 30_000;
+    await running.call(request);
+    assert.equal(runs, 2, "past its deadline it may be done again");
+    await running.end();
+  });
+}
+
 test("a body that a parser consumed is named", async () => {
   const app = express5();
   app.use(express5.json());
