@@ -135,6 +135,7 @@ fn new(at: u64, branches: u64) -> NewRequest {
         )],
         body: Bytes::from(vec![b'x'; BODY]),
         body_size: BODY as u64,
+        replay: None,
     };
     let events = (1..=branches).map(|branch| event(&request, branch));
     NewRequest {

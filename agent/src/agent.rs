@@ -329,6 +329,7 @@ impl Agent {
             ("deliver", Ok(()))
         });
 
+        let told = Arc::clone(&meter);
         let reporter = Reporter {
             meter,
             gates,
@@ -371,6 +372,8 @@ impl Agent {
             spool: self.spool,
             ids: self.ids,
             readiness: self.readiness,
+            config: self.current,
+            meter: told,
             commands: work.commands.clone(),
         };
         let stop = stops.rest.clone();

@@ -8,6 +8,7 @@ mod answer;
 mod fault;
 mod query;
 mod render;
+mod replay;
 mod search;
 mod tail;
 mod trace;
@@ -28,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
+use crate::config::CurrentConfiguration;
 use crate::ids::StoreIds;
 use crate::link::{Link, Pass, SessionEnd, Stream};
+use crate::meter::Meter;
 use crate::store::Store;
 use fault::Fault;
 
@@ -59,6 +62,8 @@ pub(crate) struct Desk {
     pub(crate) ids: StoreIds,
     pub(crate) agent_id: String,
     pub(crate) searches: Searches,
+    pub(crate) config: CurrentConfiguration,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// Turns of those that search: more of them at once would only hold more in memory.

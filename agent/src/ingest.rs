@@ -137,23 +137,8 @@ pub async fn receive(
     let announced = body.size_hint().lower();
     let mut call = describe(&head, path, client_ip, received_at, configuration.revision);
     call.body_size = announced;
-    if !source.enabled {
-        return Err(Refused::Disabled(source, call));
-    }
-    if let Some(fault) = too_many_headers(&call.headers) {
-        call.headers.truncate(MAX_HEADERS);
-        return Err(Refused::HeadersTooLarge(source, call, fault));
-    }
-    if !source.methods.contains(&head.method) {
-        return Err(Refused::MethodNotAllowed(source, call));
-    }
-    if let Some(fault) = path::fault(&call.path) {
-        return Err(Refused::PathInvalid(source, call, fault));
-    }
+    let Received { source, mut call } = admit(source, call).map_err(|why| *why)?;
     let cap = source.max_body_bytes;
-    if announced > cap as u64 {
-        return Err(Refused::TooLarge(source, call));
-    }
     let (bytes, end) = body::read(body, cap, pace, place).await;
     call.body_size = bytes.len() as u64;
     call.body = bytes;
@@ -163,6 +148,35 @@ pub async fn receive(
         End::Incomplete(why) => Err(Refused::Incomplete(source, cut(call), why)),
         End::NoRoom(full) => Err(Refused::NoRoom(full)),
     }
+}
+
+/// A call that was kept, as if it came now.
+///
+/// # Errors
+/// [`Refused`] as for any other; whatever is under way, there is room.
+pub fn again(source: Arc<Source>, call: Call) -> Result<Received, Box<Refused>> {
+    admit(source, call)
+}
+
+/// Whether the source takes such a call, by what is known before its body.
+fn admit(source: Arc<Source>, mut call: Call) -> Result<Received, Box<Refused>> {
+    if !source.enabled {
+        return Err(Box::new(Refused::Disabled(source, call)));
+    }
+    if let Some(fault) = too_many_headers(&call.headers) {
+        call.headers.truncate(MAX_HEADERS);
+        return Err(Box::new(Refused::HeadersTooLarge(source, call, fault)));
+    }
+    if !source.methods.contains(&call.method) {
+        return Err(Box::new(Refused::MethodNotAllowed(source, call)));
+    }
+    if let Some(fault) = path::fault(&call.path) {
+        return Err(Box::new(Refused::PathInvalid(source, call, fault)));
+    }
+    if call.body_size > source.max_body_bytes as u64 {
+        return Err(Box::new(Refused::TooLarge(source, call)));
+    }
+    Ok(Received { source, call })
 }
 
 /// Both protocols alike: HTTP/1 stops at the same bounds while it reads, HTTP/2 has no

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::config::{Configuration, Connection, Source};
 use crate::ids::{IdMint, Kind};
 use crate::ingest::Call;
-use crate::store::{EventRecord, EventStatus, IgnoredReason, NewRequest, RequestRecord};
+use crate::store::{EventRecord, EventStatus, IgnoredReason, NewRequest, Replay, RequestRecord};
 use crate::verify::{Body, Verified};
 
 /// Proof that every connection was considered: the request and all its branches.
@@ -26,6 +26,13 @@ impl Routed {
     #[must_use]
     pub fn new_request(&self) -> &NewRequest {
         &self.new
+    }
+
+    /// Nobody sent it: it is made from one that was kept.
+    #[must_use]
+    pub fn replaying(mut self, replay: Replay) -> Self {
+        self.new.request.replay = Some(replay);
+        self
     }
 
     pub(crate) fn into_parts(self) -> (NewRequest, Option<Challenge>) {
@@ -67,6 +74,7 @@ pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint)
         headers: call.headers,
         body: call.body,
         body_size: call.body_size,
+        replay: None,
     };
     let events = source
         .connections

@@ -32,7 +32,7 @@ pub use feed::StoreEvent;
 pub use handler::{Deferral, EventHandler, HandlerOutcome, HandlerVerdict, StepState};
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
-    RepeatRecord, RequestCounts, RequestRecord, RetryKind,
+    RepeatRecord, Replay, RequestCounts, RequestRecord, RetryKind,
 };
 pub use under_way::UnderWay;
 
@@ -130,8 +130,23 @@ pub struct EventQuery {
     pub request_id: Option<String>,
     /// What the handler came to, of the latest try.
     pub handler: Option<HandlerOutcome>,
+    /// Only those that were not retried yet.
+    pub unretried: bool,
     pub before_id: Option<String>,
     pub limit: u32,
+}
+
+/// Events of a query that have all this in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventGroup {
+    pub connection_id: String,
+    pub status: EventStatus,
+    pub error_code: Option<String>,
+    pub response_status: Option<u16>,
+    pub handler: Option<HandlerOutcome>,
+    pub count: u64,
+    pub oldest_id: String,
+    pub newest_id: String,
 }
 
 /// Which attempts to list.
@@ -187,6 +202,9 @@ impl RequestHistory {
     pub const MOST_REPEATS: usize = 200;
 }
 
+/// Groups of one answer.
+pub const MOST_GROUPS: usize = 1_000;
+
 /// A report waiting to be acknowledged, in its wire form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpooledReport {
@@ -221,12 +239,30 @@ pub enum StoreError {
 /// Why an event cannot be retried.
 #[derive(Debug, Error)]
 pub enum RetryError {
+    #[error(transparent)]
+    Refused(RetryRefusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What about an event forbids it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RetryRefusal {
     #[error("there is no such event")]
     NotFound,
     #[error("the event is still pending ({0:?})")]
     Pending(EventStatus),
     #[error("the event was ignored, so there is nothing to send again")]
     Ignored,
+}
+
+/// Why an event cannot be stopped.
+#[derive(Debug, Error)]
+pub enum CancelError {
+    #[error("there is no such event")]
+    NotFound,
+    #[error("the event has ended ({0:?})")]
+    Ended(EventStatus),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -250,6 +286,14 @@ pub trait Store: Send + Sync + 'static {
         new_event_id: String,
         now: u64,
     ) -> Result<EventRecord, RetryError>;
+    /// Stops one pending event (reason OPERATOR). A try that is under way goes on, and is kept.
+    async fn cancel_event(
+        &self,
+        team_id: &str,
+        id: &str,
+        detail: &str,
+        now: u64,
+    ) -> Result<EventRecord, CancelError>;
     /// Cancels pending events (reason OPERATOR) whose connection is gone. None of them is given as
     /// due any more; very many are changed bit by bit. Gives how many, as far as that is known.
     async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError>;
@@ -292,6 +336,10 @@ pub trait Store: Send + Sync + 'static {
     async fn attempts(&self, query: AttemptQuery) -> Result<Vec<AttemptRecord>, StoreError>;
     async fn count_requests(&self, query: RequestQuery) -> Result<RequestTotals, StoreError>;
     async fn count_events(&self, query: EventQuery) -> Result<EventTotals, StoreError>;
+    /// What the query finds, by what it has in common; at most [`MOST_GROUPS`], the largest first.
+    async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError>;
+    /// What a request was replayed as, the newest first; at most 100.
+    async fn replays_of(&self, request_id: &str) -> Result<Vec<String>, StoreError>;
 
     /// Deletes accepted requests without pending events, and rejected ones, received before
     /// `before`, with all that belongs to them; at most `limit`. Gives how many requests went.

@@ -58,8 +58,25 @@ impl Verified {
 /// # Errors
 /// [`Disbelieved`] with the typed reason.
 pub fn verify(received: Received) -> Result<Verified, Box<Disbelieved>> {
-    let (source, mut call) = received.into_parts();
-    let now = i64::try_from(call.received_at / 1_000).unwrap_or(i64::MAX);
+    let at = received.call().received_at;
+    verify_as_of(received, at)
+}
+
+/// What was verified when it came, and by what, needs no proof again: a person sends it, and its
+/// timestamp is old.
+#[must_use]
+pub fn believe(received: Received, verified_by: Option<String>) -> Verified {
+    let (source, call) = received.into_parts();
+    told(source, call, (verified_by, None, None))
+}
+
+/// Judges a request by the time at which it came, in Unix milliseconds.
+///
+/// # Errors
+/// [`Disbelieved`] with the typed reason.
+pub fn verify_as_of(received: Received, at: u64) -> Result<Verified, Box<Disbelieved>> {
+    let (source, call) = received.into_parts();
+    let now = i64::try_from(at / 1_000).unwrap_or(i64::MAX);
     let verdict = source.verifier.verify(
         &Inbound {
             headers: &call.headers,
@@ -69,30 +86,44 @@ pub fn verify(received: Received) -> Result<Verified, Box<Disbelieved>> {
     );
     match verdict {
         Ok(verdict) => {
-            let branches = &source.connections;
-            let body = branches
-                .hints_in_body()
-                .then(|| Body::read(&call.body, branches.looked_at_in_body()));
-            let json = body.as_ref().and_then(Body::json);
-            let message_id = message_id(source.provider, &call.headers, json);
-            let event_type = event_type(source.provider, &call.headers, json);
-            // From here on nobody needs them.
-            call.hide_credentials(&source.verifier);
-            Ok(Verified {
-                source,
-                call,
-                body,
-                verified_by: verdict.verified_by,
-                secret_version: verdict.secret_version,
-                challenge: verdict.challenge,
-                message_id,
-                event_type,
-            })
+            let proof = (
+                verdict.verified_by,
+                verdict.secret_version,
+                verdict.challenge,
+            );
+            Ok(told(source, call, proof))
         }
         Err(refusal) => Err(Box::new(Disbelieved {
             source,
             call,
             refusal,
         })),
+    }
+}
+
+/// What proved it, with the number of its secret, and what the sender asks.
+type Proof = (Option<String>, Option<u32>, Option<Challenge>);
+
+/// With what the provider tells of the message.
+fn told(source: Arc<Source>, mut call: Call, proof: Proof) -> Verified {
+    let branches = &source.connections;
+    let body = branches
+        .hints_in_body()
+        .then(|| Body::read(&call.body, branches.looked_at_in_body()));
+    let json = body.as_ref().and_then(Body::json);
+    let message_id = message_id(source.provider, &call.headers, json);
+    let event_type = event_type(source.provider, &call.headers, json);
+    // From here on nobody needs them.
+    call.hide_credentials(&source.verifier);
+    let (verified_by, secret_version, challenge) = proof;
+    Verified {
+        source,
+        call,
+        body,
+        verified_by,
+        secret_version,
+        challenge,
+        message_id,
+        event_type,
     }
 }

@@ -79,6 +79,7 @@ fn new(at: u64) -> NewRequest {
         headers: Vec::new(),
         body: Bytes::from(vec![b'x'; 5_000]),
         body_size: 5_000,
+        replay: None,
     };
     let event = EventRecord {
         id: IDS.mint(Kind::Event, at),

@@ -208,7 +208,9 @@ async fn unary(found: &Found, answer: Answer) -> Result<Response, Status> {
 /// 200, but for what is only begun when the answer is given.
 fn success(found: &Found) -> StatusCode {
     match found.rule.method.full_name() {
-        "hookplane.v1.EventService.RetryEvent" => StatusCode::ACCEPTED,
+        "hookplane.v1.EventService.RetryEvent" | "hookplane.v1.RequestService.ReplayRequest" => {
+            StatusCode::ACCEPTED
+        }
         _ => StatusCode::OK,
     }
 }

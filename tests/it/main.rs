@@ -6,5 +6,6 @@ mod main_path;
 mod providers;
 mod recovery;
 mod refusals;
+mod replay;
 mod store;
 mod tool;

@@ -153,6 +153,7 @@ impl Refusal {
             headers: call.headers,
             body,
             body_size: call.body_size,
+            replay: None,
         };
         Some(NewRequest {
             request,

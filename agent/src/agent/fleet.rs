@@ -13,12 +13,14 @@ use tokio_util::task::TaskTracker;
 use crate::causes::chain;
 use crate::clock::SharedClock;
 use crate::command::{CommandStream, Desk, Searches};
+use crate::config::CurrentConfiguration;
 use crate::control::enrol::enrol;
 use crate::control::holder::Holder;
 use crate::control::identity::{Enrolled, Identity};
 use crate::control::stream::ConfigurationStream;
 use crate::ids::StoreIds;
 use crate::link::{Link, Redial, UnknownAgent, keep_open};
+use crate::meter::Meter;
 use crate::readiness::Readiness;
 use crate::report::spool::Spool;
 use crate::report::stream::ReportStream;
@@ -35,6 +37,8 @@ pub(super) struct Fleet {
     pub(super) spool: Arc<Spool>,
     pub(super) ids: StoreIds,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) config: CurrentConfiguration,
+    pub(super) meter: Arc<Meter>,
     pub(super) commands: TaskTracker,
 }
 
@@ -89,6 +93,8 @@ impl Fleet {
                 ids: self.ids.clone(),
                 agent_id: member.agent_id,
                 searches: Searches::default(),
+                config: Arc::clone(&self.config),
+                meter: Arc::clone(&self.meter),
             };
             let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());
             let pass = identity.pass();

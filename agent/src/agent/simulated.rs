@@ -219,6 +219,8 @@ impl Parts {
             spool: self.spool,
             ids: self.ids,
             readiness: self.readiness,
+            config: self.current,
+            meter: self.meter,
             commands: TaskTracker::new(),
         }
     }

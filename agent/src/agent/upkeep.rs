@@ -123,6 +123,7 @@ mod tests {
             headers: Vec::new(),
             body: "{}".into(),
             body_size: 2,
+            replay: None,
         };
         NewRequest {
             request,

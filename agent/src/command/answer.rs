@@ -12,7 +12,7 @@ use prost::Message;
 use super::fault::Fault;
 use super::render::Share;
 use super::search::{self, Needle};
-use super::{Desk, query, render, trace};
+use super::{Desk, query, render, replay, trace};
 use crate::clock::timestamp;
 use crate::ids::Kind;
 
@@ -38,10 +38,9 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
         Command::GetRequestTrace(asked) => {
             let found = desk.store.history(team, &asked.id).await?;
             let history = found.ok_or_else(|| Fault::not_found("request", &asked.id))?;
-            Ok(Answer::GetRequestTrace(trace::trace(
-                &history,
-                &desk.agent_id,
-            )))
+            let mut trace = trace::trace(&history, &desk.agent_id);
+            trace.replay_request_ids = desk.store.replays_of(&asked.id).await?;
+            Ok(Answer::GetRequestTrace(trace))
         }
         Command::ListEvents(asked) => list_events(desk, team, asked).await,
         Command::CountEvents(asked) => count_events(desk, team, asked).await,
@@ -51,6 +50,21 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
             Ok(Answer::GetEvent(render::event(&record)))
         }
         Command::RetryEvent(asked) => retry(desk, team, asked.id).await,
+        Command::CancelEvent(asked) => {
+            let now = desk.clock.now_millis();
+            let detail = "stopped by a person";
+            let stopped = desk
+                .store
+                .cancel_event(team, &asked.id, detail, now)
+                .await?;
+            Ok(Answer::CancelEvent(render::event(&stopped)))
+        }
+        Command::ReplayRequest(asked) => replay::replay(desk, team, asked).await,
+        Command::ListDeadLetters(asked) => {
+            let asked_for = query::dead_letters(team, &asked, desk.clock.now_millis())?;
+            let groups = desk.store.group_events(asked_for).await?;
+            Ok(Answer::ListDeadLetters(render::dead_letters(&groups)))
+        }
         Command::ListAttempts(asked) => list_attempts(desk, team, asked).await,
         Command::GetAttempt(asked) => {
             let found = desk.store.attempt(team, &asked.id).await?;

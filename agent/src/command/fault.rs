@@ -3,7 +3,7 @@
 use hookplane_proto::agent::v1::CommandError;
 
 use crate::causes::chain;
-use crate::store::{RetryError, StoreError};
+use crate::store::{CancelError, RetryError, RetryRefusal, StoreError};
 
 /// Code, message, and what to do next.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,10 +62,10 @@ impl Fault {
         }
     }
 
-    fn precondition(message: String, hint: &'static str) -> Self {
+    pub(super) fn precondition(message: impl Into<String>, hint: &'static str) -> Self {
         Self {
             code: tonic::Code::FailedPrecondition,
-            message,
+            message: message.into(),
             hint,
         }
     }
@@ -98,19 +98,36 @@ impl From<RetryError> for Fault {
     fn from(error: RetryError) -> Self {
         let message = error.to_string();
         match error {
-            RetryError::NotFound => Self {
+            RetryError::Refused(RetryRefusal::NotFound) => Self {
                 code: tonic::Code::NotFound,
                 message,
                 hint: "check the id; evidence is deleted when its retention ends",
             },
-            RetryError::Pending(_) => Self::precondition(
+            RetryError::Refused(RetryRefusal::Pending(_)) => Self::precondition(
                 message,
                 "wait for its end; it is tried again by its connection's policy",
             ),
-            RetryError::Ignored => {
+            RetryError::Refused(RetryRefusal::Ignored) => {
                 Self::precondition(message, "see ignored_reason; change the connection's rules")
             }
             RetryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Fault {
+    fn from(error: CancelError) -> Self {
+        let message = error.to_string();
+        match error {
+            CancelError::NotFound => Self {
+                code: tonic::Code::NotFound,
+                message,
+                hint: "check the id; evidence is deleted when its retention ends",
+            },
+            CancelError::Ended(_) => {
+                Self::precondition(message, "only what is pending can be stopped")
+            }
+            CancelError::Store(error) => error.into(),
         }
     }
 }

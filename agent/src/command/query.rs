@@ -67,6 +67,7 @@ pub(super) fn list_events(
         destination_ids: several("destination_id", &wire.destination_id)?,
         request_id: given(&wire.request_id),
         handler: handler_outcome(wire.handler_outcome)?,
+        unretried: false,
         before_id: page_token(Kind::Event, &wire.page_token)?,
         limit: limit(wire.limit)?,
     })
@@ -87,8 +88,28 @@ pub(super) fn count_events(
         destination_ids: several("destination_id", &wire.destination_id)?,
         request_id: None,
         handler: handler_outcome(wire.handler_outcome)?,
+        unretried: false,
         before_id: None,
         limit: MAX_PAGE,
+    })
+}
+
+/// What failed, and nobody has sent again.
+pub(super) fn dead_letters(
+    team_id: &str,
+    wire: &v1::ListDeadLettersRequest,
+    now: u64,
+) -> Result<EventQuery, Fault> {
+    Ok(EventQuery {
+        team_id: team_id.to_owned(),
+        from: when::parse("from", &wire.from, now)?,
+        to: when::parse("to", &wire.to, now)?,
+        status: Some(EventStatus::Failed),
+        source_id: given(&wire.source_id),
+        connection_ids: several("connection_id", &wire.connection_id)?,
+        destination_ids: several("destination_id", &wire.destination_id)?,
+        unretried: true,
+        ..EventQuery::default()
     })
 }
 

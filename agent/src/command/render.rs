@@ -1,11 +1,13 @@
 //! Records of the store in wire form.
 
 use bytes::Bytes;
+use hookplane_proto::id::Id;
 use hookplane_proto::v1::{self, AttemptStatus, Header, RequestData, RequestStatus};
 
 use crate::clock::timestamp;
+use crate::ids::Kind;
 use crate::store::{
-    AttemptRecord, EventRecord, EventStatus, HandlerOutcome, HandlerVerdict, Headers,
+    AttemptRecord, EventGroup, EventRecord, EventStatus, HandlerOutcome, HandlerVerdict, Headers,
     IgnoredReason, RequestCounts, RequestRecord, RetryKind, StepState,
 };
 
@@ -30,6 +32,7 @@ pub(super) fn request(
     let (cause, reason, detail) = rejection
         .map(|why| (why.cause, why.reason, why.detail))
         .unwrap_or_default();
+    let replay = record.replay.as_ref();
     v1::Request {
         id: record.id.clone(),
         team_id: record.team_id.clone(),
@@ -50,7 +53,42 @@ pub(super) fn request(
         client_ip: record.client_ip.clone(),
         agent_id: agent_id.to_owned(),
         config_revision: record.config_revision,
+        is_retry: record.replay.is_some(),
+        retry_kind: match record.replay {
+            Some(_) => v1::RetryKind::Single,
+            None => v1::RetryKind::Unspecified,
+        }
+        .into(),
+        retry_parent_request_id: replay
+            .map(|replay| replay.parent_request_id.clone())
+            .unwrap_or_default(),
+        modified: replay.is_some_and(|replay| replay.modified),
         data: with_data.then(|| data(record)),
+    }
+}
+
+/// What the control plane adds to it stays empty.
+pub(super) fn dead_letters(groups: &[EventGroup]) -> v1::ListDeadLettersResponse {
+    let made_at = |id: &str| Some(timestamp(Id::parse(Kind::Event, id).ok()?.millis()));
+    let models = groups.iter().map(|group| v1::DeadLetterGroup {
+        connection_id: group.connection_id.clone(),
+        error_code: group.error_code.clone().unwrap_or_default(),
+        response_status: group.response_status.map_or(0, u32::from),
+        handler_outcome: group
+            .handler
+            .map_or(v1::HandlerOutcome::Unspecified, outcome)
+            .into(),
+        count: group.count,
+        oldest_at: made_at(&group.oldest_id),
+        newest_at: made_at(&group.newest_id),
+        oldest_event_id: group.oldest_id.clone(),
+        newest_event_id: group.newest_id.clone(),
+        ..v1::DeadLetterGroup::default()
+    });
+    v1::ListDeadLettersResponse {
+        count: groups.iter().map(|group| group.count).sum(),
+        models: models.collect(),
+        ..v1::ListDeadLettersResponse::default()
     }
 }
 

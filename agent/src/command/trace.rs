@@ -68,6 +68,8 @@ pub(super) fn trace(history: &RequestHistory, agent_id: &str) -> RequestTrace {
         repeats,
         timeline,
         attempts_count: u32::try_from(history.attempts_total).unwrap_or(u32::MAX),
+        // Asked for beside the history.
+        replay_request_ids: Vec::new(),
         // The control plane says so when it could not ask.
         partial: false,
         unreachable: Vec::new(),

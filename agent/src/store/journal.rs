@@ -17,6 +17,7 @@
 //! | 8 retry | a person wants an event again: the new event | alone |
 //! | 9 cancel | what is pending on a connection stops | alone, urgent |
 //! | 10 broken | a pending event cannot be read back, so it failed | alone, urgent |
+//! | 16 cancelled event | a person stops one pending event | alone, urgent |
 //! | 11 number, 15 facts | the store's number, the last report's number (once for each segment) | alone |
 //! | 12 report, 13 acknowledged | the spool of reports | alone |
 //! | 3 carried, 7 carried attempt, 14 keys | what is still needed of a segment that is given up | a request with its tries |
@@ -160,9 +161,10 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use super::{
-    Appended, AttemptQuery, AttemptRecord, Completion, DueEvent, DueQuery, EventQuery, EventRecord,
-    EventTotals, Look, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
-    RequestRecord, RequestTotals, RetryError, SpooledReport, Store, StoreError, StoreEvent,
+    Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
+    EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
+    RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError, SpooledReport, Store,
+    StoreError, StoreEvent,
 };
 use crate::ids::IdMint;
 use follow::Order;
@@ -251,6 +253,16 @@ impl Store for JournalStore {
             .await
     }
 
+    async fn cancel_event(
+        &self,
+        team_id: &str,
+        id: &str,
+        detail: &str,
+        now: u64,
+    ) -> Result<EventRecord, CancelError> {
+        self.take_event_cancel(team_id, id, detail, now).await
+    }
+
     async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError> {
         self.take_cancel(connection_id, detail).await
     }
@@ -322,6 +334,17 @@ impl Store for JournalStore {
 
     async fn count_events(&self, query: EventQuery) -> Result<EventTotals, StoreError> {
         self.ask(move |db, _| index::counts::count_events(db, &query))
+            .await
+    }
+
+    async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError> {
+        self.ask(move |db, _| index::groups::events(db, &query))
+            .await
+    }
+
+    async fn replays_of(&self, request_id: &str) -> Result<Vec<String>, StoreError> {
+        let id = request_id.to_owned();
+        self.ask(move |db, _| index::read::replays_of(db, &id))
             .await
     }
 

@@ -30,6 +30,16 @@ pub struct RequestRecord {
     pub body: Bytes,
     /// Bytes received; more than `body` when the body of a refused request was cut.
     pub body_size: u64,
+    /// `None` when it came from outside.
+    pub replay: Option<Replay>,
+}
+
+/// Where a request comes from that nobody sent: from one kept before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    pub parent_request_id: String,
+    /// A person changed something of it.
+    pub modified: bool,
 }
 
 /// Why a request was refused. The reason and detail are for operators only.
@@ -58,6 +68,17 @@ pub enum EventStatus {
     Successful,
     Failed,
     Cancelled,
+}
+
+impl EventStatus {
+    pub const ALL: [Self; 6] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Hold,
+        Self::Successful,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

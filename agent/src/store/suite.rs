@@ -2,6 +2,7 @@
 
 mod lanes;
 mod pages;
+mod recovery;
 mod repeats;
 mod upkeep;
 
@@ -62,6 +63,7 @@ fn request(at: u64, message_id: Option<&str>) -> RequestRecord {
         ],
         body: Bytes::from_static(b"\x00binary\xff"),
         body_size: 8,
+        replay: None,
     }
 }
 
@@ -406,21 +408,21 @@ async fn only_ended_events_can_be_retried_and_the_copy_names_its_parent() {
     };
     assert!(matches!(
         retry(event.id.clone()).await,
-        Err(RetryError::Pending(_))
+        Err(RetryError::Refused(RetryRefusal::Pending(_)))
     ));
     assert!(matches!(
         retry(skipped.id.clone()).await,
-        Err(RetryError::Ignored)
+        Err(RetryError::Refused(RetryRefusal::Ignored))
     ));
     assert!(matches!(
         retry("evt_none".into()).await,
-        Err(RetryError::NotFound)
+        Err(RetryError::Refused(RetryRefusal::NotFound))
     ));
     let foreign = store
         .retry_event("tm_other", &event.id, "evt_x".into(), 50)
         .await;
     assert!(
-        matches!(foreign, Err(RetryError::NotFound)),
+        matches!(foreign, Err(RetryError::Refused(RetryRefusal::NotFound))),
         "another team reached the event"
     );
 

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use hookplane_agent::ids::IdMint;
 use hookplane_agent::store::journal::JournalStore;
 use hookplane_agent::store::{
-    Appended, AttemptQuery, AttemptRecord, Completion, DueEvent, DueQuery, EventQuery, EventRecord,
-    EventTotals, Look, NewRequest, PendingLane, RequestCounts, RequestHistory, RequestQuery,
-    RequestRecord, RequestTotals, RetryError, SpooledReport, Store, StoreError, StoreEvent,
+    Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
+    EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
+    RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError, SpooledReport, Store,
+    StoreError, StoreEvent,
 };
 use tokio::sync::broadcast;
 
@@ -63,6 +64,24 @@ impl Store for Faulty {
             .inner
             .retry_event(team_id, parent_event_id, new_event_id, now);
         retry.await
+    }
+
+    async fn cancel_event(
+        &self,
+        team_id: &str,
+        id: &str,
+        detail: &str,
+        now: u64,
+    ) -> Result<EventRecord, CancelError> {
+        self.inner.cancel_event(team_id, id, detail, now).await
+    }
+
+    async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError> {
+        self.inner.group_events(query).await
+    }
+
+    async fn replays_of(&self, request_id: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.replays_of(request_id).await
     }
 
     async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError> {

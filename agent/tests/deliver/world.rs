@@ -235,6 +235,7 @@ async fn put_changed(
         .into(),
         body: Bytes::from_static(b"\x00raw \xff bytes"),
         body_size: 12,
+        replay: None,
     };
     change(&mut request);
     let event = EventRecord {

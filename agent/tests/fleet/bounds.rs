@@ -34,6 +34,7 @@ fn request(now: u64, headers: usize) -> RequestRecord {
         headers: vec![("x-large".into(), vec![b'h'; headers].into())],
         body: "{}".into(),
         body_size: 2,
+        replay: None,
     }
 }
 

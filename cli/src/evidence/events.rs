@@ -1,14 +1,15 @@
-//! `events list|get|count|retry`.
+//! `events list|get|count|retry|cancel|dead-letters`.
 
 use clap::Subcommand;
 use hookplane_client::Client;
 use hookplane_client::v1::{
-    CountEventsRequest, Event, EventStatus, GetEventRequest, HandlerOutcome, ListEventsRequest,
-    RetryEventRequest, RetryKind,
+    CancelEventRequest, CountEventsRequest, Event, EventStatus, FailureOrigin, GetEventRequest,
+    HandlerOutcome, ListDeadLettersRequest, ListEventsRequest, RetryEventRequest, RetryKind,
 };
 
 use super::RangeArgs;
 use super::names::Names;
+use super::words;
 use super::words::{EventStatusArg, HandlerOutcomeArg, answer, event_status, handler, ignored};
 use crate::failure::Failure;
 use crate::json::to_json;
@@ -43,6 +44,25 @@ pub(crate) enum EventsVerb {
     Retry {
         /// `evt_…`, of an event that has ended
         id: String,
+    },
+    /// Stop a pending event
+    Cancel {
+        /// `evt_…`
+        id: String,
+    },
+    /// Show what failed and was not sent again, by cause, with what to do next
+    DeadLetters {
+        #[command(flatten)]
+        range: RangeArgs,
+        /// Name or id of the source
+        #[arg(long)]
+        source: Option<String>,
+        /// Name or id of the connection
+        #[arg(long)]
+        connection: Option<String>,
+        /// Name or id of the destination
+        #[arg(long)]
+        destination: Option<String>,
     },
 }
 
@@ -137,7 +157,79 @@ pub(crate) async fn run(
                 made.event_id, made.replay_event_id
             ))
         }
+        EventsVerb::Cancel { id } => {
+            let request = CancelEventRequest { id };
+            let stopped = client.events().cancel_event(request).await?.into_inner();
+            if output.is_json() {
+                return output.json(&to_json(&stopped));
+            }
+            output.line(&format!("{} is stopped", stopped.id))
+        }
+        EventsVerb::DeadLetters {
+            range,
+            source,
+            connection,
+            destination,
+        } => {
+            let filter = EventFilter {
+                range,
+                source,
+                connection,
+                destination,
+                ..EventFilter::default()
+            };
+            let ask = filter.ask(client).await?;
+            dead_letters(ask, client, output).await
+        }
     }
+}
+
+async fn dead_letters(
+    ask: ListEventsRequest,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let request = ListDeadLettersRequest {
+        from: ask.from,
+        to: ask.to,
+        source_id: ask.source_id,
+        connection_id: ask.connection_id,
+        destination_id: ask.destination_id,
+    };
+    let answer = client.events().list_dead_letters(request).await?;
+    let answer = answer.into_inner();
+    warn_of_partial(answer.partial, &answer.unreachable, output);
+    if output.is_json() {
+        return output.json(&to_json(&answer));
+    }
+    let names = Names::fetch(client).await;
+    let mut table = Table::new(&[
+        "count",
+        "connection",
+        "whose",
+        "answer",
+        "newest",
+        "newest event",
+        "next step",
+    ]);
+    for group in &answer.models {
+        table.row([
+            group.count.to_string(),
+            names.of(&group.connection_id).to_owned(),
+            match group.origin() {
+                FailureOrigin::Receiver => "receiver",
+                FailureOrigin::Network => "network",
+                FailureOrigin::Pipeline => "pipeline",
+                FailureOrigin::Unspecified => "",
+            }
+            .to_owned(),
+            words::answer(group.response_status, &group.error_code),
+            day_time(group.newest_at.as_ref()),
+            group.newest_event_id.clone(),
+            group.next_step.clone(),
+        ]);
+    }
+    output.table(&table)
 }
 
 async fn list(

@@ -1,9 +1,10 @@
-//! `requests list|get|count`.
+//! `requests list|get|count|replay`.
 
 use clap::Subcommand;
 use hookplane_client::Client;
 use hookplane_client::v1::{
-    CountRequestsRequest, GetRequestRequest, ListRequestsRequest, Request, RequestStatus,
+    CountRequestsRequest, GetRequestRequest, ListRequestsRequest, ReplayRequestRequest, Request,
+    RequestModifications, RequestStatus,
 };
 
 use super::names::Names;
@@ -38,6 +39,23 @@ pub(crate) enum RequestsVerb {
     Count {
         #[command(flatten)]
         filter: RequestFilter,
+    },
+    /// Send one through today's rules again, as a new request
+    Replay {
+        /// `req_…`; a rejected one is verified again, as of the time it came
+        id: String,
+        /// Another body, from this file
+        #[arg(long, value_name = "FILE")]
+        body: Option<std::path::PathBuf>,
+        /// Another path
+        #[arg(long)]
+        path: Option<String>,
+        /// Another query, without `?`
+        #[arg(long)]
+        query: Option<String>,
+        /// Sets a header, `name: value`; an empty value takes it away. May be repeated
+        #[arg(long = "header", value_name = "HEADER")]
+        headers: Vec<String>,
     },
 }
 
@@ -103,6 +121,47 @@ pub(crate) async fn run(
         RequestsVerb::Count { filter } => {
             let ask = filter.ask(client).await?;
             total(ask, client, output).await
+        }
+        RequestsVerb::Replay {
+            id,
+            body,
+            path,
+            query,
+            headers,
+        } => {
+            let mut changes = RequestModifications {
+                path,
+                query,
+                ..RequestModifications::default()
+            };
+            if let Some(file) = body {
+                changes.body =
+                    Some(std::fs::read(&file).map_err(|error| Failure::file(&file, &error))?);
+            }
+            for header in headers {
+                let (name, value) = header.split_once(':').ok_or_else(|| {
+                    Failure::usage(format!("`{header}` is no header"), "write `name: value`")
+                })?;
+                let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+                changes.set_headers.insert(name, value);
+            }
+            let changed = changes != RequestModifications::default();
+            let request = ReplayRequestRequest {
+                id,
+                modifications: changed.then_some(changes),
+            };
+            let made = client
+                .requests()
+                .replay_request(request)
+                .await?
+                .into_inner();
+            if output.is_json() {
+                return output.json(&to_json(&made));
+            }
+            output.line(&format!(
+                "{} is replayed as {}: {} events, {} ignored",
+                made.request_id, made.replay_request_id, made.events_count, made.ignored_count
+            ))
         }
     }
 }

@@ -102,6 +102,7 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
             ("ListRequestEvents", EventsRead),
             ("ListIgnoredEvents", EventsRead),
             ("GetRequestTrace", EventsRead),
+            ("ReplayRequest", EventsExecute),
         ],
     ),
     (
@@ -111,6 +112,8 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
             ("CountEvents", EventsRead),
             ("GetEvent", EventsRead),
             ("RetryEvent", EventsExecute),
+            ("CancelEvent", EventsExecute),
+            ("ListDeadLetters", EventsRead),
         ],
     ),
     (

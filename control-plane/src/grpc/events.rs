@@ -8,6 +8,7 @@ use hookplane_proto::v1::event_service_server::EventService;
 use tonic::{Request, Response, Status};
 
 use super::caller;
+use super::evidence::dead_letters;
 use super::evidence::merge::{self, Part};
 use super::evidence::query::Check;
 use super::evidence::{add, everyone, holder_of, one};
@@ -155,5 +156,48 @@ impl EventService for EventApi {
         )
         .await?;
         Ok(Response::new(made))
+    }
+
+    async fn cancel_event(&self, request: Request<v1::CancelEventRequest>) -> Reply<v1::Event> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let id = asked.id.clone();
+        let command = Command::CancelEvent(asked);
+        let named = (Kind::Event, id.as_str());
+        let stopped = one(&self.fleet, &team, named, command, |answer| match answer {
+            Answer::CancelEvent(stopped) => Some(stopped),
+            _ => None,
+        })
+        .await?;
+        Ok(Response::new(stopped))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Reply<v1::ListDeadLettersResponse> {
+        let team = caller(&request)?.team_id;
+        let mut asked = request.into_inner();
+        let mut check = Check::default();
+        let now = self.fleet.clock().now_millis();
+        check.range(&mut asked.from, &mut asked.to, now);
+        check.id("source_id", Kind::Source, &asked.source_id);
+        check.ids("connection_id", Kind::Connection, &asked.connection_id);
+        check.ids("destination_id", Kind::Destination, &asked.destination_id);
+        check.done()?;
+        let command = Command::ListDeadLetters(asked);
+        let found = everyone(&self.fleet, &team, command, |answer| match answer {
+            Answer::ListDeadLetters(found) => Some(found),
+            _ => None,
+        })
+        .await?;
+        let count = found.parts.iter().map(|part| part.count).sum();
+        let groups = found.parts.into_iter().flat_map(|part| part.models);
+        Ok(Response::new(v1::ListDeadLettersResponse {
+            count,
+            models: dead_letters::merged(groups),
+            partial: !found.unreachable.is_empty(),
+            unreachable: found.unreachable,
+        }))
     }
 }

@@ -4,6 +4,7 @@
 //! a row means. Invariants: inputs are checked before anyone is asked; an agent
 //! that does not answer is named and never left out silently.
 
+pub(super) mod dead_letters;
 pub(super) mod merge;
 pub(super) mod payload;
 pub(super) mod query;

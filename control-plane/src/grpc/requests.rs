@@ -9,12 +9,16 @@ use hookplane_proto::v1;
 use hookplane_proto::v1::request_service_server::RequestService;
 use tonic::{Request, Response, Status};
 
-use super::caller;
 use super::evidence::merge::{self, Part};
 use super::evidence::payload;
 use super::evidence::query::Check;
 use super::evidence::{FromHolder, add, everyone, from_holder, one, unreachable};
+use super::{caller, status};
+use crate::domain::Violation;
 use crate::fleet::Fleet;
+
+/// Bytes of a body that a replay gives: it has to fit a command.
+const MAX_CHANGED_BODY: usize = 3 << 20;
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -176,6 +180,35 @@ impl RequestService for RequestApi {
         )
         .await?;
         Ok(Response::new(payload::shown(&caller, found)))
+    }
+
+    async fn replay_request(
+        &self,
+        request: Request<v1::ReplayRequestRequest>,
+    ) -> Reply<v1::ReplayRequestResponse> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let changed = asked.modifications.as_ref();
+        let body = changed.map_or(0, |changed| {
+            let text = changed.body_text.as_ref().map_or(0, String::len);
+            text + changed.body.as_ref().map_or(0, Vec::len)
+        });
+        if body > MAX_CHANGED_BODY {
+            let fault = format!("{body} bytes; at most {MAX_CHANGED_BODY} can be given");
+            return Err(status::invalid(&[Violation::new(
+                "modifications.body",
+                fault,
+            )]));
+        }
+        let id = asked.id.clone();
+        let command = Command::ReplayRequest(asked);
+        let named = (Kind::Request, id.as_str());
+        let made = one(&self.fleet, &team, named, command, |answer| match answer {
+            Answer::ReplayRequest(made) => Some(made),
+            _ => None,
+        })
+        .await?;
+        Ok(Response::new(made))
     }
 
     async fn list_request_events(

@@ -142,7 +142,9 @@ fn operation(rule: &Rule, count: u32, schemas: &mut Schemas) -> Value {
 
 fn success(rule: &Rule) -> &'static str {
     match rule.method.full_name() {
-        "hookplane.v1.EventService.RetryEvent" => "202",
+        "hookplane.v1.EventService.RetryEvent" | "hookplane.v1.RequestService.ReplayRequest" => {
+            "202"
+        }
         _ => "200",
     }
 }

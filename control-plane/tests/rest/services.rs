@@ -325,6 +325,16 @@ impl RequestService for Echo {
             ..Default::default()
         }))
     }
+    async fn replay_request(
+        &self,
+        r: Request<v1::ReplayRequestRequest>,
+    ) -> Answer<v1::ReplayRequestResponse> {
+        let request_id = self.take(r).await?.id;
+        Ok(Response::new(v1::ReplayRequestResponse {
+            request_id,
+            ..Default::default()
+        }))
+    }
     async fn list_request_events(
         &self,
         r: Request<v1::ListRequestEventsRequest>,

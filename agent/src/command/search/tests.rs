@@ -41,6 +41,7 @@ fn request(at: u64, body: impl Into<Bytes>) -> RequestRecord {
         query: String::new(),
         headers: vec![("x-kind".into(), Bytes::from_static(b"Invoice"))],
         body_size: body.len() as u64,
+        replay: None,
         body,
     }
 }
@@ -53,6 +54,8 @@ fn desk(folder: &tempfile::TempDir, tick: u64) -> (Arc<JournalStore>, Desk) {
         ids: StoreIds::default(),
         agent_id: "agt_1".into(),
         searches: Searches::default(),
+        config: crate::config::CurrentConfiguration::default(),
+        meter: Arc::default(),
     };
     (store, desk)
 }

@@ -397,11 +397,13 @@ fn refused(error: AppendError) -> StoreError {
     }
 }
 
-/// What makes a message the same one, and until when; `None` without a message id or if refused.
+/// What makes a message the same one, and until when; `None` without a message id, if refused, and
+/// for a replay.
 fn key_of(new: &NewRequest) -> Option<(Key, u64)> {
     let request = &new.request;
     let message_id = request.message_id.as_ref()?;
-    if request.rejection.is_some() {
+    // A replay is wanted, whatever came before.
+    if request.rejection.is_some() || request.replay.is_some() {
         return None;
     }
     let mut hash = Sha256::new();

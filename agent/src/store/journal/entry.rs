@@ -3,8 +3,8 @@
 //! Owns the kinds and their encoding. Refuses to know what follows from a record; that is the
 //! fold's (`fold`). Invariants: a kind never changes its meaning, a new shape gets a new version; an
 //! unknown kind or version is an error, never skipped in silence. Version 2 is version 1 with extras
-//! (`entry/extras.rs`) behind each event and attempt, and is written only where there are some: what
-//! older releases can say costs nothing more, and they read it.
+//! (`entry/extras.rs`) behind each event and attempt, version 3 has them behind a request, too. Either
+//! is written only where there are some: what older releases can say costs nothing more, and they read it.
 
 mod evidence;
 mod extras;
@@ -23,6 +23,8 @@ enum Version {
     Plain = 1,
     /// With extras behind each event and attempt.
     Extended = 2,
+    /// And behind the request of a head.
+    Replayed = 3,
 }
 
 impl Version {
@@ -43,6 +45,7 @@ impl Version {
                 | kind::CARRIED_ATTEMPT
                 | kind::RETRY,
             ) => Some(Self::Extended),
+            (3, kind::REQUEST | kind::CARRIED) => Some(Self::Replayed),
             _ => None,
         }
     }
@@ -122,6 +125,12 @@ pub(super) enum Entry {
         at: u64,
         reason: String,
     },
+    /// A person stops one pending event.
+    CancelEvent {
+        event_id: String,
+        at: u64,
+        detail: String,
+    },
     /// The number of the store.
     Number(u32),
     /// A report waits, new or replaced.
@@ -171,6 +180,7 @@ pub(super) mod kind {
     pub(in super::super) const ACKNOWLEDGED: u8 = 13;
     pub(in super::super) const KEYS: u8 = 14;
     pub(in super::super) const FACTS: u8 = 15;
+    pub(in super::super) const CANCEL_EVENT: u8 = 16;
 }
 
 /// The records of a request: its payload, then its head.
@@ -223,8 +233,8 @@ pub(super) mod codes {
 }
 
 pub(super) use upkeep::{
-    acknowledged_record, broken_record, cancel_record, facts_record, keys_record, number_record,
-    repeat_record, report_record, tally_record,
+    acknowledged_record, broken_record, cancel_event_record, cancel_record, facts_record,
+    keys_record, number_record, repeat_record, report_record, tally_record,
 };
 
 /// The key of a message and when it expires, without reading the rest of a request's head.
@@ -278,7 +288,7 @@ fn decode<T>(
     read: impl FnOnce(&mut Decoder, Version) -> Result<T, Malformed>,
 ) -> Result<T, Undecodable> {
     let kind = record.kind;
-    if !(kind::PAYLOAD..=kind::FACTS).contains(&kind) {
+    if !(kind::PAYLOAD..=kind::CANCEL_EVENT).contains(&kind) {
         return Err(Undecodable::Kind(kind));
     }
     let malformed = |source| Undecodable::Malformed { kind, source };

@@ -93,6 +93,11 @@ fn encoded(entry: &Entry) -> Record {
             at,
             reason,
         } => entry::broken_record(event_id, *at, reason),
+        Entry::CancelEvent {
+            event_id,
+            at,
+            detail,
+        } => entry::cancel_event_record(event_id, *at, detail),
         Entry::Number(number) => entry::number_record(*number),
         Entry::Report { sequence, payload } => entry::report_record(*sequence, payload),
         Entry::Acknowledged(up_to) => entry::acknowledged_record(*up_to),

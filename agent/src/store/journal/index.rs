@@ -10,6 +10,7 @@
 pub(super) mod books;
 pub(super) mod compact;
 pub(super) mod counts;
+pub(super) mod groups;
 pub(super) mod history;
 pub(super) mod pages;
 mod periods;

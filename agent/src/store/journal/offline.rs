@@ -226,6 +226,7 @@ fn name(kind: u8) -> &'static str {
         kind::ACKNOWLEDGED => "acknowledged",
         kind::KEYS => "keys",
         kind::FACTS => "facts",
+        kind::CANCEL_EVENT => "cancelled event",
         _ => "unknown",
     }
 }

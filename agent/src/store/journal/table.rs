@@ -27,6 +27,7 @@ pub(super) struct RequestRow {
     /// Bytes in the journal, about.
     pub(super) bytes: u64,
     pub(super) repeats: u64,
+    pub(super) replay_parent: Option<String>,
     /// It was there before, and stands elsewhere now.
     pub(super) moved: bool,
 }
@@ -184,6 +185,10 @@ impl RequestRow {
             place,
             bytes,
             repeats,
+            replay_parent: request
+                .replay
+                .as_ref()
+                .map(|replay| replay.parent_request_id.clone()),
             moved: false,
         }
     }

@@ -70,6 +70,7 @@ fn request(at: u64, message_id: Option<&str>, body: usize) -> RequestRecord {
         headers: vec![("X".into(), Bytes::from_static(b"\xff"))],
         body: Bytes::from(vec![at.to_le_bytes()[0]; body]),
         body_size: body as u64,
+        replay: None,
     }
 }
 

@@ -7,14 +7,15 @@ use hookplane_client::v1::event_service_server::EventService;
 use hookplane_client::v1::request_service_server::RequestService;
 use hookplane_client::v1::tail_requests_response::Item;
 use hookplane_client::v1::{
-    Attempt, AttemptEnded, AttemptStatus, CountEventsRequest, CountEventsResponse,
-    CountRequestsRequest, CountRequestsResponse, Event, EventStatus, EventTrace, GetAttemptRequest,
-    GetEventRequest, GetRequestRequest, GetRequestTraceRequest, Header, IgnoredReason,
-    ListAttemptsRequest, ListAttemptsResponse, ListEventsRequest, ListEventsResponse,
+    Attempt, AttemptEnded, AttemptStatus, CancelEventRequest, CountEventsRequest,
+    CountEventsResponse, CountRequestsRequest, CountRequestsResponse, DeadLetterGroup, Event,
+    EventStatus, EventTrace, GetAttemptRequest, GetEventRequest, GetRequestRequest,
+    GetRequestTraceRequest, Header, IgnoredReason, ListAttemptsRequest, ListAttemptsResponse,
+    ListDeadLettersRequest, ListDeadLettersResponse, ListEventsRequest, ListEventsResponse,
     ListIgnoredEventsRequest, ListRequestEventsRequest, ListRequestsRequest, ListRequestsResponse,
-    Repeat, Request as Inbound, RequestData, RequestStatus, RequestStored, RequestTrace,
-    RetryEventRequest, RetryEventResponse, TailRequestsRequest, TailRequestsResponse,
-    TimelineEntry, UnreachableAgent,
+    Repeat, ReplayRequestRequest, ReplayRequestResponse, Request as Inbound, RequestData,
+    RequestStatus, RequestStored, RequestTrace, RetryEventRequest, RetryEventResponse,
+    TailRequestsRequest, TailRequestsResponse, TimelineEntry, UnreachableAgent,
 };
 use prost_types::Timestamp;
 use tonic::{Code, Request, Response, Status};
@@ -243,6 +244,22 @@ impl RequestService for Fake {
         Err(Status::unimplemented("not asked by the command line"))
     }
 
+    async fn replay_request(
+        &self,
+        request: Request<ReplayRequestRequest>,
+    ) -> Result<Response<ReplayRequestResponse>, Status> {
+        let asked = request.into_inner();
+        known(&asked.id, "req_1")?;
+        let changed = asked.modifications.unwrap_or_default();
+        Ok(Response::new(ReplayRequestResponse {
+            request_id: asked.id,
+            replay_request_id: "req_9".into(),
+            replay_mode: changed.set_headers.into_keys().collect(),
+            events_count: 2,
+            ..ReplayRequestResponse::default()
+        }))
+    }
+
     async fn get_request_trace(
         &self,
         request: Request<GetRequestTraceRequest>,
@@ -312,6 +329,31 @@ impl EventService for Fake {
         Ok(Response::new(RetryEventResponse {
             event_id: id,
             replay_event_id: "evt_9".into(),
+        }))
+    }
+
+    async fn cancel_event(
+        &self,
+        request: Request<CancelEventRequest>,
+    ) -> Result<Response<Event>, Status> {
+        known(&request.into_inner().id, "evt_2")?;
+        Ok(Response::new(event("evt_2", EventStatus::Cancelled)))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        _: Request<ListDeadLettersRequest>,
+    ) -> Result<Response<ListDeadLettersResponse>, Status> {
+        let group = DeadLetterGroup {
+            response_status: 401,
+            count: 3,
+            next_step: "put the destination's auth right".into(),
+            ..DeadLetterGroup::default()
+        };
+        Ok(Response::new(ListDeadLettersResponse {
+            count: 3,
+            models: vec![group],
+            ..ListDeadLettersResponse::default()
         }))
     }
 }

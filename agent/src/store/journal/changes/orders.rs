@@ -11,8 +11,12 @@ use super::super::entry::{self, Entry};
 use super::super::follow::Order;
 use super::super::handover::Said;
 use super::super::index::{failed, read};
-use super::{Outcome, child, refused};
-use crate::store::{EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, StoreError};
+use super::super::table::is_pending;
+use super::{Outcome, Settling, child, refused};
+use crate::store::{
+    CancelError, EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, RetryRefusal,
+    StoreError,
+};
 
 /// How long who cancels waits for the end of it.
 const CANCEL: Duration = Duration::from_secs(10);
@@ -29,18 +33,14 @@ impl JournalStore {
     ) -> Result<EventRecord, RetryError> {
         let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
         let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
-        let request_id = found.ok_or(RetryError::NotFound)?.request_id;
+        let missing = || RetryError::Refused(RetryRefusal::NotFound);
+        let request_id = found.ok_or_else(missing)?.request_id;
         let hold = self.parts().doors.hold(&request_id);
-        let hold = hold.ok_or(RetryError::NotFound)?;
+        let hold = hold.ok_or_else(missing)?;
         // Again: between the first look and the hold it may have been deleted.
         let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
-        let parent = found.ok_or(RetryError::NotFound)?;
-        match parent.status {
-            EventStatus::Successful | EventStatus::Failed => {}
-            EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => {}
-            EventStatus::Cancelled => return Err(RetryError::Ignored),
-            pending => return Err(RetryError::Pending(pending)),
-        }
+        let parent = found.ok_or_else(missing)?;
+        retriable(&parent).map_err(RetryError::Refused)?;
         let event = child(&parent, RetryKind::Single, new_id, now);
         let told = move |outcome: &Outcome| hold.told(outcome);
         let record = entry::retry_record(&event);
@@ -48,6 +48,33 @@ impl JournalStore {
         self.write(vec![record], false, Some(said), told).await?;
         self.seen().await;
         Ok(event)
+    }
+
+    pub(in super::super) async fn take_event_cancel(
+        &self,
+        team_id: &str,
+        id: &str,
+        detail: &str,
+        now: u64,
+    ) -> Result<EventRecord, CancelError> {
+        let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
+        let found = find(team_id.to_owned(), id.to_owned()).await?;
+        let event = found.ok_or(CancelError::NotFound)?;
+        if !is_pending(event.status) {
+            return Err(CancelError::Ended(event.status));
+        }
+        let settling = Settling::of(self.parts(), id.to_owned());
+        let record = entry::cancel_event_record(id, now, detail);
+        let told = move |outcome: &Outcome| Settling::all_told(vec![settling], outcome);
+        self.write(vec![record], true, None, told).await?;
+        self.seen().await;
+        let ended = find(team_id.to_owned(), id.to_owned()).await?;
+        let ended = ended.ok_or(CancelError::NotFound)?;
+        match ended.status {
+            EventStatus::Cancelled => Ok(ended),
+            // A try that was under way ended first.
+            other => Err(CancelError::Ended(other)),
+        }
     }
 
     pub(in super::super) async fn take_cancel(
@@ -140,5 +167,14 @@ impl JournalStore {
             Ok(outcome) => outcome.map_err(|_| StoreError::Closed)?,
             Err(_) => Err(StoreError::Busy),
         }
+    }
+}
+
+fn retriable(parent: &EventRecord) -> Result<(), RetryRefusal> {
+    match parent.status {
+        EventStatus::Successful | EventStatus::Failed => Ok(()),
+        EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => Ok(()),
+        EventStatus::Cancelled => Err(RetryRefusal::Ignored),
+        pending => Err(RetryRefusal::Pending(pending)),
     }
 }

@@ -22,6 +22,9 @@ pub(super) fn read_payload(from: &mut Decoder) -> Result<Entry, Malformed> {
 }
 
 pub(super) fn head_version(head: &Head) -> Version {
+    if extras::request_has(&head.request) {
+        return Version::Replayed;
+    }
     Version::with(head.events.iter().any(extras::event_has))
 }
 
@@ -42,6 +45,9 @@ pub(super) fn head(out: &mut Encoder, head: &Head, version: Version) {
     }
     out.number(head.repeats);
     request(out, &head.request);
+    if version == Version::Replayed {
+        extras::request(out, &head.request);
+    }
     out.number(head.events.len() as u64);
     for one in &head.events {
         event(out, one, &Shared::of(&head.request), version);
@@ -65,7 +71,10 @@ pub(super) fn key(from: &mut Decoder) -> Result<Key, Malformed> {
 pub(super) fn read_head(from: &mut Decoder, version: Version) -> Result<Head, Malformed> {
     let key = head_key(from)?;
     let repeats = from.number()?;
-    let request = read_request(from)?;
+    let mut request = read_request(from)?;
+    if version == Version::Replayed {
+        extras::read_request(from, &mut request)?;
+    }
     let mut events = Vec::new();
     for _ in 0..from.number()? {
         events.push(read_event(from, &Shared::of(&request), version)?);
@@ -128,6 +137,7 @@ fn read_request(from: &mut Decoder) -> Result<RequestRecord, Malformed> {
         body_size: from.number()?,
         headers: Headers::new(),
         body: bytes::Bytes::new(),
+        replay: None,
     })
 }
 
@@ -202,7 +212,7 @@ fn event(out: &mut Encoder, event: &EventRecord, shared: &Shared<'_>, version: V
     if let Some(retry) = &event.retry {
         out.text(&retry.parent_event_id);
     }
-    if version == Version::Extended {
+    if version != Version::Plain {
         extras::event(out, event);
     }
 }
@@ -258,7 +268,7 @@ fn read_event(
         },
         handler: None,
     };
-    if version == Version::Extended {
+    if version != Version::Plain {
         extras::read_event(from, &mut event)?;
     }
     Ok(event)

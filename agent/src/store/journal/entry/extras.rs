@@ -1,15 +1,20 @@
-//! What an event or an attempt may have beyond the first shape: numbered parts, each with its length.
+//! What an event, an attempt or a request may have beyond the first shape: numbered parts, each with its length.
 //!
 //! A part that is not there costs nothing; a number that is not known is an error like any other.
 //! Invariant: a number never changes its meaning.
 
 use super::super::codec::{Decoder, Encoder, Malformed};
 use crate::store::{
-    AttemptRecord, Deferral, EventHandler, EventRecord, HandlerOutcome, HandlerVerdict, StepState,
+    AttemptRecord, Deferral, EventHandler, EventRecord, HandlerOutcome, HandlerVerdict, Replay,
+    RequestRecord, StepState,
 };
 
 mod of_event {
     pub(super) const HANDLER: u64 = 1;
+}
+
+mod of_request {
+    pub(super) const REPLAY: u64 = 1;
 }
 
 mod of_attempt {
@@ -38,6 +43,39 @@ pub(super) fn read_event(from: &mut Decoder, event: &mut EventRecord) -> Result<
                 event.handler = Some(EventHandler {
                     outcome: outcome_from(part.number()?)?,
                     reason: part.maybe_text()?,
+                });
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })
+}
+
+pub(super) const fn request_has(request: &RequestRecord) -> bool {
+    request.replay.is_some()
+}
+
+pub(super) fn request(out: &mut Encoder, request: &RequestRecord) {
+    let mut parts = Parts::default();
+    if let Some(replay) = &request.replay {
+        parts.add(of_request::REPLAY, |out| {
+            out.text(&replay.parent_request_id);
+            out.flag(replay.modified);
+        });
+    }
+    parts.write(out);
+}
+
+pub(super) fn read_request(
+    from: &mut Decoder,
+    request: &mut RequestRecord,
+) -> Result<(), Malformed> {
+    each(from, "a part of a request", |number, part| {
+        match number {
+            of_request::REPLAY => {
+                request.replay = Some(Replay {
+                    parent_request_id: part.text()?,
+                    modified: part.flag()?,
                 });
             }
             _ => return Ok(false),

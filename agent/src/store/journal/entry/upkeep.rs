@@ -48,6 +48,14 @@ pub(in super::super) fn broken_record(event_id: &str, at: u64, reason: &str) -> 
     })
 }
 
+pub(in super::super) fn cancel_event_record(event_id: &str, at: u64, detail: &str) -> Record {
+    record(kind::CANCEL_EVENT, 128, |out| {
+        out.text(event_id);
+        out.number(at);
+        out.text(detail);
+    })
+}
+
 pub(in super::super) fn number_record(number: u32) -> Record {
     record(kind::NUMBER, 16, |out| out.number(number.into()))
 }
@@ -101,6 +109,11 @@ pub(super) fn read(kind: u8, from: &mut Decoder, version: Version) -> Result<Ent
             event_id: from.text()?,
             at: from.number()?,
             reason: from.text()?,
+        },
+        kind::CANCEL_EVENT => Entry::CancelEvent {
+            event_id: from.text()?,
+            at: from.number()?,
+            detail: from.text()?,
         },
         kind::NUMBER => Entry::Number(from.small()?),
         kind::REPORT => Entry::Report {

@@ -11,8 +11,8 @@ use super::super::index::read;
 use super::super::table::{AttemptRow, KeyRow, ReportChange, RequestRow, is_pending};
 use super::{Follower, PAUSE};
 use crate::store::{
-    AttemptRecord, EventHandler, EventRecord, EventStatus, Headers, RequestRecord, StoreError,
-    StoreEvent,
+    AttemptRecord, EventHandler, EventRecord, EventStatus, Headers, IgnoredReason, RequestRecord,
+    StoreError, StoreEvent,
 };
 
 /// Written as the error of an event whose stored request cannot be read.
@@ -51,6 +51,12 @@ impl Follower {
                 reason,
             } => {
                 self.broken(&event_id, when, reason);
+                self.parts.pending().settled(&event_id);
+            }
+            Entry::CancelEvent {
+                event_id, detail, ..
+            } => {
+                self.cancelled(&event_id, detail);
                 self.parts.pending().settled(&event_id);
             }
             Entry::Number(number) => {
@@ -276,6 +282,20 @@ impl Follower {
         now.error_code = Some(UNREADABLE.to_owned());
         now.failure_message = Some(reason);
         now.last_attempt_at = Some(at);
+        now.next_attempt_at = None;
+        self.change(&event, now);
+    }
+
+    /// One that ended meanwhile stays as it ended.
+    fn cancelled(&mut self, event_id: &str, detail: String) {
+        let event = self.event(event_id).map(|event| self.as_stopped(event));
+        let Some(event) = event.filter(|event| is_pending(event.status)) else {
+            return;
+        };
+        let mut now = EventRecord::clone(&event);
+        now.status = EventStatus::Cancelled;
+        now.ignored_reason = Some(IgnoredReason::Operator);
+        now.ignored_detail = Some(detail);
         now.next_attempt_at = None;
         self.change(&event, now);
     }

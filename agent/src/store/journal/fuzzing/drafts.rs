@@ -32,6 +32,7 @@ pub(super) enum Draft {
     Retry(Event),
     Cancel(String, String),
     Broken(String, u64, String),
+    CancelEvent(String, u64, String),
     Number(u32),
     Report(u64, Vec<u8>),
     Acknowledged(u64),
@@ -168,6 +169,11 @@ impl Draft {
                 at,
                 reason,
             },
+            Self::CancelEvent(event_id, at, detail) => Entry::CancelEvent {
+                event_id,
+                at,
+                detail,
+            },
             Self::Number(number) => Entry::Number(number),
             Self::Report(sequence, payload) => Entry::Report {
                 sequence,
@@ -285,6 +291,7 @@ impl Request {
             headers: Headers::new(),
             body: Bytes::new(),
             body_size,
+            replay: None,
         }
     }
 }

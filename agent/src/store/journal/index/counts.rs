@@ -22,6 +22,7 @@ pub(in super::super) fn count_events(
         || query.source_id.is_some()
         || query.request_id.is_some()
         || query.handler.is_some()
+        || query.unretried
         || !query.connection_ids.is_empty()
         || !query.destination_ids.is_empty();
     let mut totals = EventTotals::default();

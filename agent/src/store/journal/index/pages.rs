@@ -27,6 +27,10 @@ const LATE_IDS: u64 = 60_000;
 /// Times in ids have 48 bits.
 const LAST_TIME: u64 = (1 << 48) - 1;
 
+/// Those of which nothing was made since.
+const UNRETRIED: &str = "NOT EXISTS (SELECT 1 FROM event child
+    WHERE child.request_id = event.request_id AND child.retry_parent = event.id)";
+
 /// By which message ids are kept: stretches of four segments of the journal, as the schema says it.
 const SEGMENTS: &str = "WITH RECURSIVE period (number) AS (SELECT min(position) >> 34 FROM request
     UNION ALL SELECT number + 1 FROM period
@@ -276,6 +280,10 @@ pub(super) fn event_walks(
     filter.named("source", query.source_id.as_deref());
     filter.id("request_id = ?", Kind::Request, query.request_id.as_ref());
     filter.one_of("destination", &query.destination_ids);
+    if query.unretried {
+        // Along `event_by_request`.
+        filter.terms.push(UNRETRIED.to_owned());
+    }
     if let Some(handler) = query.handler {
         let code = codes::outcome_code(handler);
         filter.terms.push(format!("handler = {code}"));

@@ -179,6 +179,16 @@ pub(in super::super) fn any_event(
         .transpose()
 }
 
+/// What a request was replayed as, the newest first.
+pub(in super::super) fn replays_of(
+    db: &Connection,
+    request_id: &str,
+) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT id FROM request WHERE replay_parent = ? ORDER BY id DESC LIMIT 100";
+    let values = [packed(Kind::Request, request_id)];
+    collect(db, sql, &values, |row| unpack(row, 0, Kind::Request))
+}
+
 pub(in super::super) fn attempt(
     db: &Connection,
     team_id: &str,

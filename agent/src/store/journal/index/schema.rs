@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Another version is not migrated: the index is made again from the journal.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// Ids and names are written short (`compact`): `team`, `source`, `connection` and `destination` are
 /// numbers in `name`. Ids sort by time, so newest-first lists walk indexes on ids (`pages`). A request's
@@ -29,7 +29,8 @@ CREATE TABLE request (
     message_id TEXT,
     event_type TEXT,
     bytes INTEGER NOT NULL,
-    repeats INTEGER NOT NULL
+    repeats INTEGER NOT NULL,
+    replay_parent BLOB
 );
 CREATE UNIQUE INDEX request_by_id ON request (id);
 CREATE INDEX request_by_team ON request (team, id);
@@ -37,6 +38,8 @@ CREATE INDEX request_rejected ON request (team, id) WHERE rejected <> 0;
 CREATE INDEX request_by_source ON request (team, source, id);
 CREATE INDEX request_by_message ON request (position >> 34, message_id, id)
 WHERE message_id IS NOT NULL;
+
+CREATE INDEX request_by_parent ON request (replay_parent, id) WHERE replay_parent IS NOT NULL;
 
 CREATE TABLE event (
     id BLOB PRIMARY KEY,

@@ -62,8 +62,8 @@ fn put_request(
     }
     db.prepare_cached(
         "INSERT INTO request (position, payload, id, team, source, ingested_at, rejected,
-         verified, message_id, event_type, bytes, repeats)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         verified, message_id, event_type, bytes, repeats, replay_parent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?
     .execute(params![
         at(request.place.0),
@@ -78,6 +78,10 @@ fn put_request(
         request.event_type,
         signed(request.bytes),
         signed(request.repeats),
+        request
+            .replay_parent
+            .as_ref()
+            .map(|parent| pack(Kind::Request, parent)),
     ])?;
     let what = if request.rejected { REJECTED } else { ACCEPTED };
     sums.add(&request.team_id, request.ingested_at, what, 1);

@@ -76,6 +76,11 @@ fn content(entry: &Entry) -> Value {
             at,
             reason,
         } => json!({ "event_id": event_id, "at": at, "reason": reason }),
+        Entry::CancelEvent {
+            event_id,
+            at,
+            detail,
+        } => json!({ "event_id": event_id, "at": at, "detail": detail }),
         Entry::Number(number) => json!({ "number": number }),
         Entry::Report { sequence, payload } => {
             json!({ "sequence": sequence, "payload": bytes(payload) })

@@ -8,7 +8,7 @@ use super::super::handover::Said;
 use super::*;
 use crate::store::{
     Deferral, EventHandler, HandlerOutcome, HandlerVerdict, Headers, IgnoredReason, Lineage,
-    Rejection, RetryKind, StepState,
+    Rejection, Replay, RetryKind, StepState,
 };
 
 fn headers() -> impl Strategy<Value = Headers> {
@@ -25,8 +25,13 @@ fn requests() -> impl Strategy<Value = RequestRecord> {
         any::<Option<String>>(),
     );
     let rejected = any::<Option<(String, String, String)>>();
-    (headers(), body, texts, rejected, any::<u64>()).prop_map(
-        |(headers, body, (path, message_id, event_type), rejected, at)| RequestRecord {
+    let replayed = any::<Option<(String, bool)>>();
+    (headers(), body, texts, rejected, any::<u64>(), replayed).prop_map(
+        |(headers, body, (path, message_id, event_type), rejected, at, replayed)| RequestRecord {
+            replay: replayed.map(|(parent_request_id, modified)| Replay {
+                parent_request_id,
+                modified,
+            }),
             headers,
             body: Bytes::from(body),
             path,

@@ -67,6 +67,7 @@ fn no_page_reads_more_than_a_walk_along_an_index() {
                 destination_ids: some(bits, 4),
                 request_id: maybe(bits, 5),
                 handler: None,
+                unretried: number(7).is_some(),
                 before_id: maybe(bits, 6),
                 limit: 10,
             };
