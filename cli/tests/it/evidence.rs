@@ -121,6 +121,19 @@ async fn events_and_attempts_are_shown_and_an_event_is_retried() {
     );
     let retried = shell.run(&["events", "retry", "evt_1"]).await.ok();
     assert_eq!(retried, "evt_1 is sent again as evt_9\n");
+    let stopped = shell.run(&["events", "cancel", "evt_2"]).await.ok();
+    assert_eq!(stopped, "evt_2 is stopped\n");
+    let letters = shell.run(&["events", "dead-letters"]).await.ok();
+    assert!(
+        letters.contains("put the destination's auth right"),
+        "{letters}"
+    );
+    let again = ["requests", "replay", "req_1", "--header", "x-why: mended"];
+    let replayed = shell.run(&again).await.ok();
+    assert_eq!(
+        replayed,
+        "req_1 is replayed as req_9: 2 events, 0 ignored\n"
+    );
     let pending = shell.run(&["events", "retry", "evt_2"]).await;
     assert_eq!(pending.code, 1);
     assert!(

@@ -111,6 +111,8 @@ fn defaults_are_written_and_absent_messages_are_null() {
             "rejection_detail": "", "message_id": "", "event_type": "", "ingested_at": null,
             "events_count": 0, "ignored_count": 0, "repeat_count": 0, "body_size": 0,
             "client_ip": "", "agent_id": "", "config_revision": 0, "data": null,
+            "is_retry": false, "retry_kind": null, "retry_parent_request_id": "",
+            "modified": false,
         })
     );
 }
