@@ -29,7 +29,7 @@ async fn a_request_is_replayed_through_todays_rules_exactly_and_with_another_bod
     let replay = format!("/v1/requests/{id}/retry");
     let (status, answer) = system
         .api()
-        .call(Method::POST, &replay, Some(json!({})))
+        .call(Method::POST, &replay, Some(json!({ "modifications": {} })))
         .await;
     assert_eq!(status, 202, "{answer}");
     assert_eq!(answer["replay_mode"], "exact");
@@ -41,6 +41,7 @@ async fn a_request_is_replayed_through_todays_rules_exactly_and_with_another_bod
     let row = system.api().get(&format!("/v1/requests/{made}")).await;
     assert_eq!(row["retry_parent_request_id"], id.as_str());
     assert_eq!(row["is_retry"], true);
+    assert_eq!(row["verified"], true);
 
     let other = BODY.replace("user_1", "user_2");
     let changes =
@@ -54,6 +55,10 @@ async fn a_request_is_replayed_through_todays_rules_exactly_and_with_another_bod
     let changed = receiver.got(3).await.remove(2);
     assert_eq!(changed.body, other.as_bytes());
     assert_eq!(changed.header("x-why"), Some("mended"));
+    let made = text(&answer, "replay_request_id").to_owned();
+    let row = system.api().get(&format!("/v1/requests/{made}")).await;
+    assert_eq!(row["verified"], false, "a changed body was called verified");
+    assert_eq!(row["modified"], true);
 
     let rules = json!({ "rules": [{ "type": "filter", "body": { "type": "session.created" } }] });
     let path = format!("/v1/connections/{connection}");
@@ -108,6 +113,47 @@ async fn a_refused_request_is_replayed_once_the_secret_is_right() {
     system.settled().await;
     let answer = system.api().post(&replay, json!({})).await;
     assert_eq!(answer["original_rejection_cause"], "SOURCE_AUTH_FAILED");
+    assert_eq!(receiver.got(1).await[0].body, BODY.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_body_was_never_read_is_replayed_with_a_body_only() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let (source, _) = system.clerk_to(&receiver, no_retry()).await;
+    let posts = json!({ "config": { "allowed_http_methods": ["POST"] } });
+    let path = format!("/v1/sources/{}", source.id);
+    system.api().ok(Method::PATCH, &path, Some(posts)).await;
+    system.settled().await;
+    let headers = sign(
+        Provider::Clerk,
+        SECRET,
+        &message_id(),
+        now(),
+        BODY.as_bytes(),
+    );
+    let headers = headers.expect("it can be signed");
+    let refused = source.post(Method::PUT, "", &headers, BODY).await;
+    assert_eq!(refused.status, 405);
+    let id = refused.request_id();
+    until("the refused request can be looked up", || async {
+        let path = format!("/v1/requests/{id}");
+        let (status, _) = system.api().call(Method::GET, &path, None).await;
+        status.is_success().then_some(())
+    })
+    .await;
+    let replay = format!("/v1/requests/{id}/retry");
+    let exact = json!({ "modifications": { "method": "POST" } });
+    let (status, answer) = system.api().call(Method::POST, &replay, Some(exact)).await;
+    assert_eq!(status, 409, "an empty body was sent for it: {answer}");
+    let forged = json!({ "modifications": { "method": "POST", "body_text": "{}" } });
+    let (status, answer) = system.api().call(Method::POST, &replay, Some(forged)).await;
+    assert_eq!(
+        status, 409,
+        "a body that nobody signed was let in: {answer}"
+    );
+    let whole = json!({ "modifications": { "method": "POST", "body_text": BODY } });
+    system.api().post(&replay, whole).await;
     assert_eq!(receiver.got(1).await[0].body, BODY.as_bytes());
 }
 

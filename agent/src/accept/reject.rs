@@ -107,7 +107,7 @@ pub(super) fn of_verify(disbelieved: Disbelieved) -> Refusal {
     } = disbelieved;
     let told = (
         StatusCode::UNAUTHORIZED,
-        "SOURCE_AUTH_FAILED",
+        Rejection::UNVERIFIED,
         "the request is not authentic",
     );
     refusal(told, source, call, why.reason.as_str(), why.detail)

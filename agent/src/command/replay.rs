@@ -1,7 +1,7 @@
 //! A request again: through today's configuration and rules, as a new request that names its origin.
 //!
-//! Owns what may be changed about it. What was accepted is believed as it was then; what was
-//! refused is verified again, as of the time it came, so that a secret that was put right heals it.
+//! Owns what may be changed about it. What was accepted is believed as it was then, and counts as
+//! verified only when nothing is changed; what was refused is verified again, as of the time it came, so that a secret that was put right heals it.
 //! Invariant: it goes the way of every other request, but for the check whether it is a repeat.
 
 use std::net::IpAddr;
@@ -19,25 +19,26 @@ use crate::config::{Configuration, Source};
 use crate::ingest::{self, Call, Refused};
 use crate::meter::Ending;
 use crate::route::route;
-use crate::store::{EventStatus, Replay, RequestRecord, stage};
+use crate::store::{EventStatus, Rejection, Replay, RequestRecord, stage};
 use crate::verify;
 
 pub(super) async fn replay(
     desk: &Desk,
     team: &str,
-    asked: ReplayRequestRequest,
+    mut asked: ReplayRequestRequest,
 ) -> Result<Answer, Fault> {
     let began = Instant::now();
+    // Nothing to change is no change.
+    let nothing = RequestModifications::default();
+    asked.modifications = asked.modifications.filter(|changes| *changes != nothing);
     let ids = desk.ids.get();
     let ids = ids.ok_or_else(|| Fault::unavailable("the agent is not enrolled"))?;
     let found = desk.store.request(team, &asked.id).await?;
     let (record, _) = found.ok_or_else(|| Fault::not_found("request", &asked.id))?;
-    if (record.body.len() as u64) < record.body_size {
+    if !is_whole(&record) && !gives_body(asked.modifications.as_ref()) {
         let message = "its body was not kept whole, as it was refused";
-        return Err(Fault::precondition(
-            message,
-            "ask the provider to send it again",
-        ));
+        let hint = "ask the provider to send it again, or give a body";
+        return Err(Fault::precondition(message, hint));
     }
     let configuration = desk.config.load_full();
     let source = source_of(&record, &configuration)?;
@@ -47,7 +48,9 @@ pub(super) async fn replay(
     let size = call.body_size;
     let received = ingest::again(Arc::clone(source), call).map_err(|why| not_taken(&why))?;
     let verified = if record.rejection.is_none() {
-        verify::believe(received, record.verified_by.clone())
+        // What somebody changed, nobody signed.
+        let verified_by = record.verified_by.clone().filter(|_| !modified);
+        verify::believe(received, verified_by)
     } else {
         verify::verify_as_of(received, record.ingested_at).map_err(|why| {
             let message = format!("it is refused again: {}", why.refusal.reason.as_str());
@@ -86,6 +89,17 @@ pub(super) async fn replay(
         events_count: u32::try_from(all - ignored).unwrap_or(u32::MAX),
         ignored_count: u32::try_from(ignored).unwrap_or(u32::MAX),
     }))
+}
+
+/// Whether the body is all that was sent.
+fn is_whole(record: &RequestRecord) -> bool {
+    let read = record.rejection.as_ref();
+    let read = read.is_none_or(|why| why.cause == Rejection::UNVERIFIED);
+    read && record.body.len() as u64 == record.body_size
+}
+
+fn gives_body(changes: Option<&RequestModifications>) -> bool {
+    changes.is_some_and(|changes| changes.body.is_some() || changes.body_text.is_some())
 }
 
 fn source_of<'a>(
@@ -190,4 +204,45 @@ fn not_taken(why: &Refused) -> Fault {
         }
     };
     Fault::precondition(message, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(cause: &str, body: &'static str, size: u64) -> RequestRecord {
+        RequestRecord {
+            id: "req_1".into(),
+            team_id: "tm_1".into(),
+            source_id: "src_1".into(),
+            rejection: Some(Rejection {
+                cause: cause.into(),
+                reason: String::new(),
+                detail: String::new(),
+            }),
+            verified_by: None,
+            message_id: None,
+            event_type: None,
+            ingested_at: 1,
+            client_ip: "127.0.0.1".into(),
+            config_revision: 1,
+            method: "POST".into(),
+            path: "/".into(),
+            query: String::new(),
+            headers: Vec::new(),
+            body: body.into(),
+            body_size: size,
+            replay: None,
+        }
+    }
+
+    #[test]
+    fn a_body_that_broke_off_or_was_cut_is_not_taken_for_the_whole() {
+        assert!(is_whole(&refused(Rejection::UNVERIFIED, "{}", 2)));
+        assert!(!is_whole(&refused(Rejection::UNVERIFIED, "{}", 3)), "cut");
+        // Its size is what had come by then.
+        assert!(!is_whole(&refused("BODY_INCOMPLETE", "{", 1)), "broken off");
+        // A size that was not announced is not known.
+        assert!(!is_whole(&refused("SOURCE_METHOD_NOT_ALLOWED", "", 0)));
+    }
 }

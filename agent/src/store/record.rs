@@ -52,6 +52,12 @@ pub struct Rejection {
     pub detail: String,
 }
 
+impl Rejection {
+    /// The one cause of which a body that fits is kept whole: others come before it is read, or
+    /// because it did not come to its end.
+    pub const UNVERIFIED: &str = "SOURCE_AUTH_FAILED";
+}
+
 /// Numbers that belong to a request but are counted by the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestCounts {
