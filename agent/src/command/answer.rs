@@ -62,8 +62,9 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
         Command::ReplayRequest(asked) => replay::replay(desk, team, asked).await,
         Command::ListDeadLetters(asked) => {
             let asked_for = query::dead_letters(team, &asked, desk.clock.now_millis())?;
+            let all = desk.store.count_events(asked_for.clone()).await?.failed;
             let groups = desk.store.group_events(asked_for).await?;
-            Ok(Answer::ListDeadLetters(render::dead_letters(&groups)))
+            Ok(Answer::ListDeadLetters(render::dead_letters(all, &groups)))
         }
         Command::ListAttempts(asked) => list_attempts(desk, team, asked).await,
         Command::GetAttempt(asked) => {

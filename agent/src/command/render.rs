@@ -68,7 +68,7 @@ pub(super) fn request(
 }
 
 /// What the control plane adds to it stays empty.
-pub(super) fn dead_letters(groups: &[EventGroup]) -> v1::ListDeadLettersResponse {
+pub(super) fn dead_letters(all: u64, groups: &[EventGroup]) -> v1::ListDeadLettersResponse {
     let made_at = |id: &str| Some(timestamp(Id::parse(Kind::Event, id).ok()?.millis()));
     let models = groups.iter().map(|group| v1::DeadLetterGroup {
         connection_id: group.connection_id.clone(),
@@ -86,7 +86,7 @@ pub(super) fn dead_letters(groups: &[EventGroup]) -> v1::ListDeadLettersResponse
         ..v1::DeadLetterGroup::default()
     });
     v1::ListDeadLettersResponse {
-        count: groups.iter().map(|group| group.count).sum(),
+        count: all,
         models: models.collect(),
         ..v1::ListDeadLettersResponse::default()
     }

@@ -39,13 +39,8 @@ pub(in crate::grpc) fn merged(
     }
     let mut groups: Vec<DeadLetterGroup> = by_cause.into_values().map(advised).collect();
     groups.sort_by(|one, other| {
-        let order = |group: &DeadLetterGroup| {
-            (
-                std::cmp::Reverse(group.count),
-                group.newest_event_id.clone(),
-            )
-        };
-        order(one).cmp(&order(other))
+        let by_count = other.count.cmp(&one.count);
+        by_count.then_with(|| one.newest_event_id.cmp(&other.newest_event_id))
     });
     groups.truncate(MOST);
     groups
@@ -58,65 +53,75 @@ fn advised(mut group: DeadLetterGroup) -> DeadLetterGroup {
     group
 }
 
+/// By the last try; what went wrong before or after an answer comes first, as an older answer may
+/// still stand beside it.
 fn advice(group: &DeadLetterGroup) -> (FailureOrigin, &'static str) {
     use FailureOrigin::{Network, Pipeline, Receiver};
-    let reported = HandlerOutcome::try_from(group.handler_outcome).unwrap_or_default();
-    let told = match (group.response_status, reported) {
-        (200..=299, HandlerOutcome::SilentDrop) => {
+    match group.error_code.as_str() {
+        "filter_failed" => (
+            Pipeline,
+            "a filter could not be evaluated: mend the rule, then replay the request",
+        ),
+        "store_unreadable" => (
+            Pipeline,
+            "the stored request cannot be read: run `hookplane-agent store verify`, and ask the provider to send it again",
+        ),
+        "address_refused" => (
+            Pipeline,
+            "the address policy forbids this address: allow the network on the agents, or give another URL",
+        ),
+        "token_unavailable" => (
+            Network,
+            "no token could be fetched: check the token URL and the client's secret, then retry one",
+        ),
+        code if code.starts_with("handler_") => (Receiver, of_handler(group.handler_outcome())),
+        "http_status" => (Receiver, of_answer(group.response_status)),
+        _ => (
+            Network,
+            "no whole answer came: see the error in the trace, check name, network and certificate, then retry one",
+        ),
+    }
+}
+
+const fn of_handler(outcome: HandlerOutcome) -> &'static str {
+    match outcome {
+        HandlerOutcome::SilentDrop => {
             "the handler answered 2xx without doing the work: see the steps in the trace, mend the handler, then retry one"
         }
-        (200..=299, _) => {
+        _ => {
             "the handler answered 2xx and reported that it failed: read its reason, mend the handler, then retry one"
         }
-        (300..=399, _) => {
+    }
+}
+
+const fn of_answer(status: u32) -> &'static str {
+    match status {
+        300..=399 => {
             "the receiver redirects, which is never followed: give the final URL to the destination"
         }
-        (400 | 422, _) => {
+        400 | 422 => {
             "the receiver does not take the content: compare the body with its schema, then retry one"
         }
-        (401 | 403, _) => {
+        401 | 403 => {
             "the receiver does not take the credentials: put the destination's auth right, then retry one"
         }
-        (404 | 405, _) => {
+        404 | 405 => {
             "nothing answers at this URL or method: put the destination right, then retry one"
         }
-        (408, _) => {
+        408 => {
             "the receiver waited too long for the body: look at the network between, then retry one"
         }
-        (410, _) => "the receiver says that it is gone for good: delete or move the connection",
-        (413, _) => "the receiver takes smaller bodies only: raise its bound, then retry one",
-        (429, _) => {
-            "the receiver wants fewer: set a rate limit on the destination, then retry slowly"
-        }
-        (400..=499, _) => {
+        410 => "the receiver says that it is gone for good: delete or move the connection",
+        413 => "the receiver takes smaller bodies only: raise its bound, then retry one",
+        429 => "the receiver wants fewer: set a rate limit on the destination, then retry slowly",
+        400..=499 => {
             "the receiver refuses the request: see its answer in the trace, then retry one"
         }
-        (500..=599, _) => {
+        500..=599 => {
             "the receiver had a fault of its own: wait until it is well, retry one, then the rest"
         }
-        (0, _) => {
-            return match group.error_code.as_str() {
-                "filter_failed" => (
-                    Pipeline,
-                    "a filter could not be evaluated: mend the rule, then replay the request",
-                ),
-                "store_unreadable" => (
-                    Pipeline,
-                    "the stored request cannot be read: run `hookplane-agent store verify`, and ask the provider to send it again",
-                ),
-                "address_refused" => (
-                    Pipeline,
-                    "the address policy forbids this address: allow the network on the agents, or give another URL",
-                ),
-                _ => (
-                    Network,
-                    "nobody answered: see the error in the trace, check name, network and certificate, then retry one",
-                ),
-            };
-        }
-        _ => "see the answer in the trace",
-    };
-    (Receiver, told)
+        _ => "the receiver's answer is no success: see it in the trace",
+    }
 }
 
 #[cfg(test)]
@@ -156,11 +161,25 @@ mod tests {
     fn what_hookplane_could_not_do_is_not_blamed_on_the_receiver() {
         let origin = |answer, code| advice(&group("web_1", answer, code, 1, "evt_1")).0;
         assert_eq!(origin(0, "filter_failed"), FailureOrigin::Pipeline);
+        // The answer is that of the try before.
+        assert_eq!(origin(500, "store_unreadable"), FailureOrigin::Pipeline);
         assert_eq!(origin(0, "connect_refused"), FailureOrigin::Network);
+        // It began and did not end.
+        assert_eq!(origin(200, "timeout"), FailureOrigin::Network);
         assert_eq!(origin(503, "http_status"), FailureOrigin::Receiver);
-        for answer in 0..=599 {
-            let (_, step) = advice(&group("web_1", answer, "", 1, "evt_1"));
-            assert!(!step.is_empty(), "{answer} has no next step");
-        }
+    }
+
+    #[test]
+    fn a_silent_drop_is_told_from_a_failure_that_was_reported() {
+        let step = |outcome: HandlerOutcome, code| {
+            let mut one = group("web_1", 200, code, 1, "evt_1");
+            one.handler_outcome = outcome.into();
+            advice(&one)
+        };
+        let (origin, dropped) = step(HandlerOutcome::SilentDrop, "handler_silent_drop");
+        assert_eq!(origin, FailureOrigin::Receiver);
+        assert!(dropped.contains("without doing the work"), "{dropped}");
+        let (_, failed) = step(HandlerOutcome::Failed, "handler_failed");
+        assert!(failed.contains("reported"), "{failed}");
     }
 }
