@@ -239,21 +239,14 @@ pub enum StoreError {
 /// Why an event cannot be retried.
 #[derive(Debug, Error)]
 pub enum RetryError {
-    #[error(transparent)]
-    Refused(RetryRefusal),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What about an event forbids it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum RetryRefusal {
     #[error("there is no such event")]
     NotFound,
     #[error("the event is still pending ({0:?})")]
     Pending(EventStatus),
     #[error("the event was ignored, so there is nothing to send again")]
     Ignored,
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why an event cannot be stopped.

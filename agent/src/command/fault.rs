@@ -3,7 +3,7 @@
 use hookplane_proto::agent::v1::CommandError;
 
 use crate::causes::chain;
-use crate::store::{CancelError, RetryError, RetryRefusal, StoreError};
+use crate::store::{CancelError, RetryError, StoreError};
 
 /// Code, message, and what to do next.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,16 +98,16 @@ impl From<RetryError> for Fault {
     fn from(error: RetryError) -> Self {
         let message = error.to_string();
         match error {
-            RetryError::Refused(RetryRefusal::NotFound) => Self {
+            RetryError::NotFound => Self {
                 code: tonic::Code::NotFound,
                 message,
                 hint: "check the id; evidence is deleted when its retention ends",
             },
-            RetryError::Refused(RetryRefusal::Pending(_)) => Self::precondition(
+            RetryError::Pending(_) => Self::precondition(
                 message,
                 "wait for its end; it is tried again by its connection's policy",
             ),
-            RetryError::Refused(RetryRefusal::Ignored) => {
+            RetryError::Ignored => {
                 Self::precondition(message, "see ignored_reason; change the connection's rules")
             }
             RetryError::Store(error) => error.into(),

@@ -76,17 +76,6 @@ pub enum EventStatus {
     Cancelled,
 }
 
-impl EventStatus {
-    pub const ALL: [Self; 6] = [
-        Self::Scheduled,
-        Self::Queued,
-        Self::Hold,
-        Self::Successful,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IgnoredReason {
     Filtered,

@@ -408,21 +408,21 @@ async fn only_ended_events_can_be_retried_and_the_copy_names_its_parent() {
     };
     assert!(matches!(
         retry(event.id.clone()).await,
-        Err(RetryError::Refused(RetryRefusal::Pending(_)))
+        Err(RetryError::Pending(_))
     ));
     assert!(matches!(
         retry(skipped.id.clone()).await,
-        Err(RetryError::Refused(RetryRefusal::Ignored))
+        Err(RetryError::Ignored)
     ));
     assert!(matches!(
         retry("evt_none".into()).await,
-        Err(RetryError::Refused(RetryRefusal::NotFound))
+        Err(RetryError::NotFound)
     ));
     let foreign = store
         .retry_event("tm_other", &event.id, "evt_x".into(), 50)
         .await;
     assert!(
-        matches!(foreign, Err(RetryError::Refused(RetryRefusal::NotFound))),
+        matches!(foreign, Err(RetryError::NotFound)),
         "another team reached the event"
     );
 

@@ -14,8 +14,7 @@ use super::super::index::{failed, read};
 use super::super::table::is_pending;
 use super::{Outcome, Settling, child, refused};
 use crate::store::{
-    CancelError, EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, RetryRefusal,
-    StoreError,
+    CancelError, EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, StoreError,
 };
 
 /// How long who cancels waits for the end of it.
@@ -33,14 +32,18 @@ impl JournalStore {
     ) -> Result<EventRecord, RetryError> {
         let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
         let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
-        let missing = || RetryError::Refused(RetryRefusal::NotFound);
-        let request_id = found.ok_or_else(missing)?.request_id;
+        let request_id = found.ok_or(RetryError::NotFound)?.request_id;
         let hold = self.parts().doors.hold(&request_id);
-        let hold = hold.ok_or_else(missing)?;
+        let hold = hold.ok_or(RetryError::NotFound)?;
         // Again: between the first look and the hold it may have been deleted.
         let found = find(team_id.to_owned(), parent_id.to_owned()).await?;
-        let parent = found.ok_or_else(missing)?;
-        retriable(&parent).map_err(RetryError::Refused)?;
+        let parent = found.ok_or(RetryError::NotFound)?;
+        match parent.status {
+            EventStatus::Successful | EventStatus::Failed => {}
+            EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => {}
+            EventStatus::Cancelled => return Err(RetryError::Ignored),
+            pending => return Err(RetryError::Pending(pending)),
+        }
         let event = child(&parent, RetryKind::Single, new_id, now);
         let told = move |outcome: &Outcome| hold.told(outcome);
         let record = entry::retry_record(&event);
@@ -167,14 +170,5 @@ impl JournalStore {
             Ok(outcome) => outcome.map_err(|_| StoreError::Closed)?,
             Err(_) => Err(StoreError::Busy),
         }
-    }
-}
-
-fn retriable(parent: &EventRecord) -> Result<(), RetryRefusal> {
-    match parent.status {
-        EventStatus::Successful | EventStatus::Failed => Ok(()),
-        EventStatus::Cancelled if parent.ignored_reason == Some(IgnoredReason::Operator) => Ok(()),
-        EventStatus::Cancelled => Err(RetryRefusal::Ignored),
-        pending => Err(RetryRefusal::Pending(pending)),
     }
 }
