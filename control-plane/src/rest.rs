@@ -55,6 +55,7 @@ pub use gate::{BodyCap, Gate};
 use problem::Problem;
 use route::{Found, Missing, Routes};
 pub use rules::InvalidRules;
+use rules::Rule;
 
 /// Bounds of a call.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +196,7 @@ async fn unary(found: &Found, answer: Answer) -> Result<Response, Status> {
         return Err(Status::internal("the answer has two messages"));
     }
     let json = events::to_json(&found.rule, bytes)?;
-    let mut response = problem::json_response(success(found), &json);
+    let mut response = problem::json_response(success(&found.rule), &json);
     response.headers_mut().extend(conditional::etag(&json));
     for (name, value) in headers {
         if let Some(name) = name {
@@ -206,8 +207,8 @@ async fn unary(found: &Found, answer: Answer) -> Result<Response, Status> {
 }
 
 /// 200, but for what is only begun when the answer is given.
-fn success(found: &Found) -> StatusCode {
-    match found.rule.method.full_name() {
+fn success(rule: &Rule) -> StatusCode {
+    match rule.method.full_name() {
         "hookplane.v1.EventService.RetryEvent" | "hookplane.v1.RequestService.ReplayRequest" => {
             StatusCode::ACCEPTED
         }

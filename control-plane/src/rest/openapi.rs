@@ -113,7 +113,7 @@ fn operation(rule: &Rule, count: u32, schemas: &mut Schemas) -> Value {
         "x-grpc-method": method.full_name(),
         "parameters": parameters(rule, schemas),
         "responses": {
-            success(rule): answer(method, schemas),
+            super::success(rule).as_str(): answer(method, schemas),
             "default": {
                 "description": "What went wrong, and what to do next.",
                 "content": { "application/json": { "schema": schemas.problem() } },
@@ -138,15 +138,6 @@ fn operation(rule: &Rule, count: u32, schemas: &mut Schemas) -> Value {
         });
     }
     operation
-}
-
-fn success(rule: &Rule) -> &'static str {
-    match rule.method.full_name() {
-        "hookplane.v1.EventService.RetryEvent" | "hookplane.v1.RequestService.ReplayRequest" => {
-            "202"
-        }
-        _ => "200",
-    }
 }
 
 fn answer(method: &MethodDescriptor, schemas: &mut Schemas) -> Value {
