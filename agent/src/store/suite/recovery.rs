@@ -41,6 +41,29 @@ async fn a_person_stops_one_pending_event_and_no_ended_one() {
 }
 
 #[tokio::test]
+async fn a_try_that_was_under_way_is_kept_and_its_stopped_event_stays_stopped() {
+    let (_dir, store) = fresh();
+    let of = request(1, None);
+    let one = event(&of, "des_1");
+    store
+        .append(new(&of, vec![one.clone()]), IDS)
+        .await
+        .unwrap();
+    store.cancel_event(TEAM, &one.id, "", 5).await.unwrap();
+    let ended = completion(&one, EventStatus::Scheduled, Some(9));
+    let attempt = ended.attempt.id.clone();
+    store.complete(ended).await.unwrap();
+    let kept = store.event(TEAM, &one.id).await.unwrap().unwrap();
+    assert_eq!(kept.status, EventStatus::Cancelled, "its try revived it");
+    assert_eq!(kept.attempts, 1, "the try is not counted");
+    assert!(store.attempt(TEAM, &attempt).await.unwrap().is_some());
+    assert!(
+        due(&store, "des_1", 99).await.is_empty(),
+        "it is due again after it was stopped"
+    );
+}
+
+#[tokio::test]
 async fn failures_are_grouped_by_cause_until_somebody_sends_them_again() {
     let (_dir, store) = fresh();
     let mut failed = Vec::new();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::super::entry::{Counted, Entry, Head, KeyEntry, Repeat};
 use crate::store::{
     AttemptRecord, Deferral, EventHandler, EventRecord, EventStatus, HandlerOutcome,
-    HandlerVerdict, Headers, IgnoredReason, Lineage, Rejection, RequestRecord, RetryKind,
+    HandlerVerdict, Headers, IgnoredReason, Lineage, Rejection, Replay, RequestRecord, RetryKind,
     StepState,
 };
 
@@ -72,6 +72,7 @@ pub(super) struct Request {
     told: [Option<String>; 3],
     call: [String; 4],
     numbers: [u64; 3],
+    replay: Option<(String, bool)>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -210,6 +211,7 @@ fn nothing() -> RequestRecord {
         told: Default::default(),
         call: Default::default(),
         numbers: [0; 3],
+        replay: None,
     };
     request.record()
 }
@@ -291,7 +293,10 @@ impl Request {
             headers: Headers::new(),
             body: Bytes::new(),
             body_size,
-            replay: None,
+            replay: self.replay.map(|(parent_request_id, modified)| Replay {
+                parent_request_id,
+                modified,
+            }),
         }
     }
 }
