@@ -59,6 +59,13 @@ async fn a_request_is_replayed_through_todays_rules_exactly_and_with_another_bod
     let row = system.api().get(&format!("/v1/requests/{made}")).await;
     assert_eq!(row["verified"], false, "a changed body was called verified");
     assert_eq!(row["modified"], true);
+    let trace = system
+        .api()
+        .get(&format!("/v1/requests/{made}/trace"))
+        .await;
+    let arrival = text(&trace["timeline"][0], "text");
+    let told = format!("not verified, made from {id} changed");
+    assert!(arrival.ends_with(&told), "{arrival}");
 
     let rules = json!({ "rules": [{ "type": "filter", "body": { "type": "session.created" } }] });
     let path = format!("/v1/connections/{connection}");

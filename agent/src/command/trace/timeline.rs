@@ -70,13 +70,24 @@ fn arrival(line: &mut Timeline, kept: &Kept<'_>) {
     let request = &kept.history.request;
     match &request.rejection {
         None => {
-            let by = request.verified_by.as_deref().unwrap_or("nothing demanded");
-            line.add(
-                request.ingested_at,
-                "request.accepted",
-                &request.id,
-                format!("{} {} verified by {by}", request.method, request.path),
-            );
+            let by = match (&request.verified_by, &request.replay) {
+                (Some(by), _) => format!("verified by {by}"),
+                (None, Some(replay)) if replay.modified => "not verified".to_owned(),
+                (None, _) => "nothing demanded".to_owned(),
+            };
+            let origin = match &request.replay {
+                None => String::new(),
+                Some(replay) => {
+                    let how = if replay.modified {
+                        "changed"
+                    } else {
+                        "as it was"
+                    };
+                    format!(", made from {} {how}", replay.parent_request_id)
+                }
+            };
+            let text = format!("{} {} {by}{origin}", request.method, request.path);
+            line.add(request.ingested_at, "request.accepted", &request.id, text);
         }
         Some(why) => {
             let text = [why.cause.as_str(), &why.reason, &why.detail]
