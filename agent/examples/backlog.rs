@@ -4,6 +4,7 @@
 //! `cargo run --release -p hookplane-agent --example backlog [folder] [events]`
 //! The folder is kept, so that a second run only starts.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let wanted: u64 = arguments.next().map_or(Ok(100_000), |text| text.parse())?;
     let mut out = io::stdout().lock();
     let store = JournalStore::open(&folder, &Options::default())?;
-    let held = store.backlog().await?.queued;
+    let held = store.backlog(&HashSet::new()).await?.queued;
     if held < wanted {
         let began = Instant::now();
         fill(&store, held, wanted).await?;

@@ -6,6 +6,7 @@
 
 mod answer;
 mod fault;
+mod held;
 mod query;
 mod render;
 mod replay;

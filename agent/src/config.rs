@@ -38,6 +38,18 @@ pub struct Configuration {
     pub deleted_connections: HashSet<String>,
 }
 
+impl Configuration {
+    /// Paused connections of a team, or of all: what is pending on them is held.
+    #[must_use]
+    pub fn paused(&self, team_id: Option<&str>) -> HashSet<String> {
+        let sources = self.sources.values();
+        let ours = sources.filter(|source| team_id.is_none_or(|team| source.team_id == team));
+        let all = ours.flat_map(|source| source.connections.iter());
+        let paused = all.filter(|connection| connection.paused);
+        paused.map(|connection| connection.id.clone()).collect()
+    }
+}
+
 /// Where requests come from and how they are judged.
 #[derive(Debug)]
 pub struct Source {
@@ -71,9 +83,22 @@ pub struct Connection {
     pub name: String,
     pub destination_id: String,
     pub enabled: bool,
+    /// Its pending events wait until it is resumed.
+    pub paused: bool,
+    /// How what waited is let go.
+    pub drain: Option<Drain>,
     /// All must match.
     pub filters: Vec<Filter>,
     pub retry: RetryPolicy,
+}
+
+/// Events made before a moment are delivered at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Unix milliseconds.
+    pub before: u64,
+    /// Deliveries that start per second, at least 1.
+    pub rate: u32,
 }
 
 /// One receiver.

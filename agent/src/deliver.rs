@@ -9,6 +9,7 @@
 
 mod attempt;
 mod crew;
+mod drains;
 mod entries;
 mod fair;
 mod gate;

@@ -143,7 +143,8 @@ impl Reporter {
     }
 
     async fn gauges(&self) -> Result<Gauges, StoreError> {
-        let backlog = self.store.backlog().await?;
+        let paused = self.config.load().paused(None);
+        let backlog = self.store.backlog(&paused).await?;
         let store_bytes = self.store.size_bytes().await?;
         self.vitals.set_backlog(backlog);
         self.vitals.set_store_bytes(store_bytes);

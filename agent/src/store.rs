@@ -19,6 +19,7 @@ pub mod stage;
 mod suite;
 mod under_way;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -132,6 +133,9 @@ pub struct EventQuery {
     pub handler: Option<HandlerOutcome>,
     /// Only those that were not retried yet.
     pub unretried: bool,
+    /// Paused connections: their pending events count as `Hold`, and as nothing else. Records
+    /// keep the status that they were stored with.
+    pub paused: HashSet<String>,
     pub before_id: Option<String>,
     pub limit: u32,
 }
@@ -364,8 +368,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes and flushes a mark, to learn whether the disk takes writes.
     async fn probe(&self, now: u64) -> Result<(), StoreError>;
-    /// How many events are scheduled, queued and held, over all teams; the rest stays 0.
-    async fn backlog(&self) -> Result<EventTotals, StoreError>;
+    /// How many events are scheduled, queued and held, over all teams; the rest stays 0. What is
+    /// pending on paused connections is held.
+    async fn backlog(&self, paused: &HashSet<String>) -> Result<EventTotals, StoreError>;
     /// Events that stand in the books differently than among what is due (G8): pending ones
     /// that nobody would send and final ones that somebody would. 0 when the books balance. Of
     /// very many events each call looks at some, going on where the last one ended.

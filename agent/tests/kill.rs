@@ -59,6 +59,8 @@ async fn victim(folder: &Path) {
         name: "c".into(),
         destination_id: "des_1".into(),
         enabled: true,
+        paused: false,
+        drain: None,
         filters: Vec::new(),
         retry: RetryPolicy::default(),
     });

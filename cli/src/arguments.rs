@@ -10,7 +10,7 @@ use crate::export::ExportArgs;
 use crate::fleet::{AgentsVerb, StatusArgs};
 use crate::keys::KeysVerb;
 use crate::output::Format;
-use crate::resources::{ConnectionFlags, DestinationFlags, SourceFlags, Verb};
+use crate::resources::{ConnectionsVerb, DestinationFlags, SourceFlags, Verb};
 use crate::rollouts::RolloutsVerb;
 use crate::secrets::SecretsVerb;
 use crate::send::SendArgs;
@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Destinations(Verb<DestinationFlags>),
     /// Which source feeds which destination, and by what rules
     #[command(subcommand, visible_alias = "connection")]
-    Connections(Verb<ConnectionFlags>),
+    Connections(ConnectionsVerb),
     /// Make the configuration as files say, and wait until agents have it
     Apply(ApplyArgs),
     /// Write the configuration as a file that `apply` reads

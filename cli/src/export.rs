@@ -16,11 +16,13 @@ use crate::output::Output;
 use crate::resources::{Connections, Destinations, Kind, PageArgs, Sources, each_page};
 
 /// What the control plane sets.
-const SET_BY_SERVER: [&str; 13] = [
+const SET_BY_SERVER: [&str; 15] = [
     "id",
     "team_id",
     "url",
     "disabled_at",
+    "paused_at",
+    "drain",
     "created_at",
     "updated_at",
     "revision",
@@ -142,10 +144,13 @@ fn written(resource: Value) -> Value {
         return resource;
     };
     // Only what is switched off is said: applied, a file without a status leaves it as it is.
-    let is_disabled = fields.get("disabled_at").is_some_and(|at| !at.is_null());
+    let is_set = |field: &str| fields.get(field).is_some_and(|at: &Value| !at.is_null());
+    let status = [("disabled_at", "disabled"), ("paused_at", "paused")]
+        .into_iter()
+        .find(|(field, _)| is_set(field));
     fields.remove("status");
-    if is_disabled {
-        fields.insert("status".to_owned(), json!("disabled"));
+    if let Some((_, status)) = status {
+        fields.insert("status".to_owned(), json!(status));
     }
     fields.retain(|key, _| !SET_BY_SERVER.contains(&key.as_str()));
     if let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut) {

@@ -23,7 +23,7 @@ mod paging;
 mod retry;
 mod sources;
 
-pub(crate) use connections::{ConnectionFlags, Connections};
+pub(crate) use connections::{Connections, ConnectionsVerb, connections};
 pub(crate) use destinations::{DestinationFlags, Destinations};
 pub(crate) use kind::{Kind, Switchable};
 pub(crate) use lookup::resolve;

@@ -57,7 +57,9 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Send(args) => send::run(args, &session, output).await,
         Command::Sources(verb) => resources::run(verb, &session.connect()?, output).await,
         Command::Destinations(verb) => resources::run(verb, &session.connect()?, output).await,
-        Command::Connections(verb) => resources::run(verb, &session.connect()?, output).await,
+        Command::Connections(verb) => {
+            resources::connections(verb, &session.connect()?, output).await
+        }
         Command::Apply(args) => apply::run(&args, &session.connect()?, output).await,
         Command::Export(args) => export::run(&args, &session.connect()?, output).await,
         Command::Requests(verb) => evidence::requests(verb, &session.connect()?, output).await,

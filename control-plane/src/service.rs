@@ -68,6 +68,33 @@ pub struct ConnectionDraft {
     pub destination_id: String,
     pub spec: ConnectionSpec,
     pub state: State,
+    pub flow: Flow,
+}
+
+/// Whether a connection shall hold its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// As it is; a new one delivers. So applying a file does not let go what an operator held.
+    Keep,
+    Delivering,
+    Paused,
+}
+
+impl Flow {
+    /// A time of pausing asks for it; none leaves things as they are.
+    #[must_use]
+    pub const fn of_paused_at(given: bool) -> Self {
+        if given { Self::Paused } else { Self::Keep }
+    }
+
+    /// The same draft as part of a patch, where what is not paused delivers.
+    #[must_use]
+    pub const fn settled(self) -> Self {
+        match self {
+            Self::Paused => Self::Paused,
+            Self::Keep | Self::Delivering => Self::Delivering,
+        }
+    }
 }
 
 /// Whether a resource shall be enabled.
@@ -124,6 +151,8 @@ pub enum ServiceError {
         id: String,
         by: u64,
     },
+    #[error("the {} `{id}` is disabled", .kind.noun())]
+    Disabled { kind: ResourceKind, id: String },
     #[error("the {} `{id}` was changed since it was read", .kind.noun())]
     Changed { kind: ResourceKind, id: String },
     #[error("the {} that the etag belongs to is not there", .kind.noun())]

@@ -3,6 +3,7 @@
 mod fleet;
 mod handlers;
 mod main_path;
+mod pausing;
 mod providers;
 mod recovery;
 mod refusals;

@@ -5,6 +5,7 @@
 //! disk takes in simulated time is slept before and after. When the power went during a call
 //! the call never ends, and the world finds out.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -320,8 +321,8 @@ impl Store for Stepped {
         Ok(())
     }
 
-    async fn backlog(&self) -> Result<EventTotals, StoreError> {
-        self.read(self.inner.backlog()).await
+    async fn backlog(&self, paused: &HashSet<String>) -> Result<EventTotals, StoreError> {
+        self.read(self.inner.backlog(paused)).await
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {

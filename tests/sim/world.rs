@@ -1,5 +1,6 @@
 //! One run: the hosts, the network between them, and what is done to both.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -171,7 +172,7 @@ impl World<'_> {
         if !matches!(reports, Ok(0)) {
             return format!("reports wait: {reports:?}");
         }
-        let backlog = blocking(store.inner().backlog());
+        let backlog = blocking(store.inner().backlog(&HashSet::new()));
         match backlog {
             Ok(left) if left.scheduled + left.queued + left.hold == 0 => String::new(),
             left => format!("events wait: {left:?}"),

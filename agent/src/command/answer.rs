@@ -10,6 +10,7 @@ use hookplane_proto::v1::{
 use prost::Message;
 
 use super::fault::Fault;
+use super::held::Held;
 use super::render::Share;
 use super::search::{self, Needle};
 use super::{Desk, query, render, replay, trace};
@@ -37,7 +38,9 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
         }
         Command::GetRequestTrace(asked) => {
             let found = desk.store.history(team, &asked.id).await?;
-            let history = found.ok_or_else(|| Fault::not_found("request", &asked.id))?;
+            let mut history = found.ok_or_else(|| Fault::not_found("request", &asked.id))?;
+            let held = Held::of(&desk.config, team);
+            history.events.iter_mut().for_each(|event| held.mark(event));
             let mut trace = trace::trace(&history, &desk.agent_id);
             trace.replay_request_ids = desk.store.replays_of(&asked.id).await?;
             Ok(Answer::GetRequestTrace(trace))
@@ -47,6 +50,7 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
         Command::GetEvent(asked) => {
             let found = desk.store.event(team, &asked.id).await?;
             let record = found.ok_or_else(|| Fault::not_found("event", &asked.id))?;
+            let record = Held::of(&desk.config, team).marked(record);
             Ok(Answer::GetEvent(render::event(&record)))
         }
         Command::RetryEvent(asked) => retry(desk, team, asked.id).await,
@@ -131,9 +135,12 @@ async fn count_requests(
 
 async fn list_events(desk: &Desk, team: &str, asked: ListEventsRequest) -> Result<Answer, Fault> {
     let now = desk.clock.now_millis();
-    let asked_for = query::list_events(team, &asked, now)?;
+    let held = Held::of(&desk.config, team);
+    let mut asked_for = query::list_events(team, &asked, now)?;
+    asked_for.paused = held.connections();
     let (limit, range) = (asked_for.limit, range(asked_for.from, asked_for.to, now));
-    let found = desk.store.events(asked_for).await?;
+    let mut found = desk.store.events(asked_for).await?;
+    found.iter_mut().for_each(|event| held.mark(event));
     let (models, pagination) = page(found.iter().map(render::event), limit, |row| &row.id);
     Ok(Answer::ListEvents(ListEventsResponse {
         count: count(&models),
@@ -145,7 +152,8 @@ async fn list_events(desk: &Desk, team: &str, asked: ListEventsRequest) -> Resul
 }
 
 async fn count_events(desk: &Desk, team: &str, asked: CountEventsRequest) -> Result<Answer, Fault> {
-    let asked_for = query::count_events(team, &asked, desk.clock.now_millis())?;
+    let mut asked_for = query::count_events(team, &asked, desk.clock.now_millis())?;
+    asked_for.paused = Held::of(&desk.config, team).connections();
     let totals = desk.store.count_events(asked_for).await?;
     Ok(Answer::CountEvents(CountEventsResponse {
         count: totals.scheduled

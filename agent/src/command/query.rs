@@ -1,5 +1,7 @@
 //! From wire questions to the store's, with limits and every fault named.
 
+use std::collections::HashSet;
+
 use hookplane_proto::id::Id;
 use hookplane_proto::v1::{
     self, AttemptStatus, EventStatus as WireStatus, HandlerOutcome as WireOutcome, RequestStatus,
@@ -68,6 +70,7 @@ pub(super) fn list_events(
         request_id: given(&wire.request_id),
         handler: handler_outcome(wire.handler_outcome)?,
         unretried: false,
+        paused: HashSet::new(),
         before_id: page_token(Kind::Event, &wire.page_token)?,
         limit: limit(wire.limit)?,
     })
@@ -89,6 +92,7 @@ pub(super) fn count_events(
         request_id: None,
         handler: handler_outcome(wire.handler_outcome)?,
         unretried: false,
+        paused: HashSet::new(),
         before_id: None,
         limit: MAX_PAGE,
     })

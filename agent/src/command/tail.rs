@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use hookplane_proto::v1::tail_requests_response::Item;
 use hookplane_proto::v1::{
-    AttemptEnded, RequestStored, TailGap, TailRequestsRequest, TailRequestsResponse,
+    self, AttemptEnded, RequestStored, TailGap, TailRequestsRequest, TailRequestsResponse,
 };
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::fault::Fault;
+use super::held::Held;
 use super::render::Share;
 use super::{Desk, query, render};
+use crate::config::CurrentConfiguration;
 use crate::store::{EventRecord, EventStatus, RequestCounts, RequestRecord, StoreEvent};
 
 /// News of one team, from the moment it was made.
@@ -23,6 +25,7 @@ pub(super) struct Tail {
     rejected: Option<bool>,
     event_type: Option<String>,
     agent_id: String,
+    config: CurrentConfiguration,
 }
 
 impl Tail {
@@ -45,6 +48,7 @@ impl Tail {
             team_id,
             source_id,
             agent_id: desk.agent_id.clone(),
+            config: Arc::clone(&desk.config),
         })
     }
 
@@ -76,12 +80,17 @@ impl Tail {
                 wanted.then(|| {
                     Item::Attempt(AttemptEnded {
                         attempt: Some(render::attempt(attempt, Share::WithoutAnswer)),
-                        event: Some(render::event(event)),
+                        event: Some(self.event(event)),
                     })
                 })
             }
             StoreEvent::Requeued(_) => None,
         }
+    }
+
+    fn event(&self, event: &EventRecord) -> v1::Event {
+        let held = Held::of(&self.config, &self.team_id);
+        render::event(&held.marked(event.clone()))
     }
 
     fn is_type(&self, found: Option<&str>) -> bool {
@@ -109,7 +118,7 @@ impl Tail {
         };
         RequestStored {
             request: Some(render::request(request, counts, &self.agent_id, false)),
-            events: events.iter().map(|event| render::event(event)).collect(),
+            events: events.iter().map(|event| self.event(event)).collect(),
         }
     }
 }

@@ -76,6 +76,8 @@ mod tests {
             name: "c".into(),
             destination_id: "des_1".into(),
             enabled: true,
+            paused: false,
+            drain: None,
             filters: vec![Filter::compile(&spec).unwrap()],
             retry: RetryPolicy::default(),
         })

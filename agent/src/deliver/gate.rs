@@ -16,7 +16,7 @@ use std::time::Duration;
 use breaker::Breaker;
 pub use breaker::Circuit;
 use concurrency::Concurrency;
-use pace::Pace;
+pub(super) use pace::Pace;
 
 use crate::config::RateLimit;
 

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::{Attempted, Means, attempt};
 use super::crew::{Crew, Turn};
+use super::drains::Drains;
 use super::entries::{Entries, to_its_end};
 use super::fair::{self, Turns};
 use super::gates::{Gates, Passage};
@@ -30,6 +31,8 @@ use crate::store::{Completion, DueEvent, DueQuery, PendingLane, Store, StoreErro
 /// Deliveries at once over all destinations.
 pub const MOST_DELIVERIES: usize = 1_024;
 const TICK: Duration = Duration::from_secs(1);
+/// Between two looks while a connection lets go what it held.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 const WRITE_RETRY: Duration = Duration::from_millis(500);
 /// Until an event whose delivery panicked is tried again, so that one that always does is
 /// no busy loop.
@@ -49,6 +52,7 @@ struct Parts {
     crew: Crew,
     tokens: Tokens,
     gates: Arc<Gates>,
+    drains: Drains,
     meter: Arc<Meter>,
     entries: Arc<Entries>,
     turns: Mutex<Turns>,
@@ -113,6 +117,7 @@ impl Deliverer {
             crew: crew.into(),
             tokens: Tokens::default(),
             gates,
+            drains: Drains::new(),
             entries: Entries::new(MOST_DELIVERIES, Arc::clone(&meter)),
             meter,
             turns: Mutex::default(),
@@ -208,10 +213,13 @@ impl Deliverer {
             if lane.next_attempt_at > now {
                 let wait = Duration::from_millis(lane.next_attempt_at - now);
                 look.next = look.next.min(wait);
-            } else if known.connections.contains_key(&lane.connection_id) {
-                due.entry(lane.destination_id.clone())
-                    .or_default()
-                    .push(lane);
+            } else if let Some(connection) = known.connections.get(&lane.connection_id) {
+                // What is pending on a paused connection waits: it is held.
+                if !connection.paused {
+                    due.entry(lane.destination_id.clone())
+                        .or_default()
+                        .push(lane);
+                }
             } else if known
                 .configuration
                 .deleted_connections
@@ -277,15 +285,26 @@ impl Deliverer {
                     continue;
                 }
             };
+            let full = due.len() == each;
+            let mut budget = self.parts.drains.budget(connection);
+            let found = due.len();
             let list: Vec<Candidate<'a>> = due
                 .into_iter()
+                .filter(|due| {
+                    budget
+                        .as_mut()
+                        .is_none_or(|budget| budget.admits(due.event.created_at))
+                })
                 .map(|due| Candidate {
                     due,
                     connection: Arc::clone(connection),
                     to,
                 })
                 .collect();
-            look.again |= list.len() == each;
+            if let Some(budget) = budget.filter(|_| list.len() < found) {
+                look.next = look.next.min(budget.more_in.max(SHORTEST_WAIT));
+            }
+            look.again |= full && list.len() == found;
             lists.push(list);
         }
         let mut mixed = fair::in_turn(lists);
@@ -315,6 +334,7 @@ impl Deliverer {
         let Some(passage) = self.parts.gates.enter(to) else {
             return Start::NotNow;
         };
+        self.parts.drains.started(&connection, due.event.created_at);
         let lane = (to.id.clone(), connection.id.clone());
         lock(&self.parts.turns).served(&lane.0, &lane.1);
         let entry = self.parts.entries.begin(lane, due.event.id.clone(), place);
@@ -395,6 +415,7 @@ impl Deliverer {
     fn forget_missing(&self, configuration: &Configuration) {
         self.parts.gates.forget_missing(configuration);
         self.parts.tokens.forget_missing(configuration);
+        self.parts.drains.forget_missing(configuration);
         self.parts.crew.forget_missing(configuration);
         self.parts.orphans.keep(&configuration.deleted_connections);
     }

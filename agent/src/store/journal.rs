@@ -152,6 +152,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -392,9 +393,15 @@ impl Store for JournalStore {
         self.try_disk().await
     }
 
-    async fn backlog(&self) -> Result<EventTotals, StoreError> {
+    async fn backlog(&self, paused: &HashSet<String>) -> Result<EventTotals, StoreError> {
         self.parts().fresh().await?;
-        Ok(self.parts().pending().backlog.totals())
+        let totals = self.parts().pending().backlog.totals();
+        if paused.is_empty() {
+            return Ok(totals);
+        }
+        let paused = paused.clone();
+        self.ask(move |db, _| index::counts::held(db, &paused, totals))
+            .await
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {

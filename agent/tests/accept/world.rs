@@ -80,6 +80,8 @@ pub(crate) fn connection(
         name: id.into(),
         destination_id: destination.into(),
         enabled,
+        paused: false,
+        drain: None,
         filters: filters.into_iter().collect(),
         retry: RetryPolicy::default(),
     })

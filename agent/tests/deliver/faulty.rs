@@ -1,5 +1,6 @@
 //! A store with the faults that a test wants; everything else goes to the real one.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -204,8 +205,8 @@ impl Store for Faulty {
         self.inner.probe(now).await
     }
 
-    async fn backlog(&self) -> Result<EventTotals, StoreError> {
-        self.inner.backlog().await
+    async fn backlog(&self, paused: &HashSet<String>) -> Result<EventTotals, StoreError> {
+        self.inner.backlog(paused).await
     }
 
     async fn imbalance(&self) -> Result<u64, StoreError> {

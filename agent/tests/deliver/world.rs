@@ -56,6 +56,8 @@ pub(crate) fn configuration(
                 id,
                 destination_id: to.id.clone(),
                 enabled: true,
+                paused: false,
+                drain: None,
                 filters: Vec::new(),
                 retry: retry.clone(),
             })

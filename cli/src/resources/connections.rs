@@ -8,10 +8,10 @@ use super::kind::{Kind, Switchable, calls, switchable};
 use super::paging::Page;
 use super::retry::{self, RetryFlags};
 use super::sources::{label, labels, over, over_labels};
-use super::{Destinations, Flags, Sources, resolve};
+use super::{Destinations, Flags, Sources, Verb, resolve, run, show};
 use crate::failure::Failure;
 use crate::json::to_json;
-use crate::output::day_time;
+use crate::output::{Output, day_time};
 use crate::shape::{self, ConnectionShape, Endpoint, InvalidShape, RuleShape};
 
 /// The kind.
@@ -40,6 +40,56 @@ pub(crate) struct ConnectionFlags {
     /// Label, `key=value`
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+}
+
+/// What can be done with connections.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum ConnectionsVerb {
+    #[command(flatten)]
+    Common(Box<Verb<ConnectionFlags>>),
+    /// Hold its events until it is resumed; nothing is lost, siblings are not touched
+    Pause {
+        /// Name or id
+        resource: String,
+    },
+    /// Let the held events go
+    #[command(visible_alias = "unpause")]
+    Resume {
+        /// Name or id
+        resource: String,
+        /// Most held events that are sent per second and agent [default: as fast as the destination takes them]
+        #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: Option<u32>,
+    },
+}
+
+/// Runs one verb.
+pub(crate) async fn connections(
+    verb: ConnectionsVerb,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let changed = match verb {
+        ConnectionsVerb::Common(verb) => return run(*verb, client, output).await,
+        ConnectionsVerb::Pause { resource } => {
+            let id = resolve::<Connections>(client, &resource).await?.id;
+            let request = v1::PauseConnectionRequest {
+                id,
+                ..v1::PauseConnectionRequest::default()
+            };
+            client.connections().pause_connection(request).await?
+        }
+        ConnectionsVerb::Resume { resource, rate } => {
+            let id = resolve::<Connections>(client, &resource).await?.id;
+            let request = v1::UnpauseConnectionRequest {
+                id,
+                rate: rate.unwrap_or_default(),
+                ..v1::UnpauseConnectionRequest::default()
+            };
+            client.connections().unpause_connection(request).await?
+        }
+    };
+    show::<Connections>(&changed.into_inner(), output)
 }
 
 impl Flags for ConnectionFlags {
@@ -156,6 +206,8 @@ impl Kind for Connections {
             ("created", day_time(message.created_at.as_ref())),
             ("updated", day_time(message.updated_at.as_ref())),
             ("disabled", day_time(message.disabled_at.as_ref())),
+            ("paused", day_time(message.paused_at.as_ref())),
+            ("draining", drain(message.drain.as_ref())),
             ("revision", message.revision.to_string()),
         ]
     }
@@ -176,9 +228,19 @@ switchable! {
 fn status(connection: &Connection) -> &'static str {
     if connection.disabled_at.is_some() {
         "disabled"
+    } else if connection.paused_at.is_some() {
+        "paused"
     } else {
         "enabled"
     }
+}
+
+fn drain(drain: Option<&v1::Drain>) -> String {
+    let told = drain.map(|drain| {
+        let since = day_time(drain.resumed_at.as_ref());
+        format!("{} per second, what came before {since}", drain.rate)
+    });
+    told.unwrap_or_default()
 }
 
 fn source(connection: &Connection) -> String {

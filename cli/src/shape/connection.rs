@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookplane_proto::v1::{Connection, FilterRule, RetryRule, RetryStrategy, Rule, rule};
+use prost_types::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -74,6 +75,8 @@ impl Shape for ConnectionShape {
         "id",
         "team_id",
         "disabled_at",
+        "paused_at",
+        "drain",
         "created_at",
         "updated_at",
         "revision",
@@ -98,9 +101,24 @@ impl ConnectionShape {
                 .unwrap_or_default()
                 .into_iter()
                 .collect(),
-            disabled_at: disabled_at(self.status.as_deref())?,
+            disabled_at: self.state()?.0,
+            paused_at: self.state()?.1,
             ..Connection::default()
         })
+    }
+
+    /// When it was disabled and when paused, as the API knows a status.
+    fn state(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), InvalidShape> {
+        match self.status.as_deref() {
+            Some("paused") => Ok((None, Some(Timestamp::default()))),
+            Some(other) if other != "disabled" => Err(InvalidShape::new(
+                "status",
+                format!(
+                    "`{other}` is not possible; give `disabled` or `paused`, or nothing to leave it as it is"
+                ),
+            )),
+            other => Ok((disabled_at(other)?, None)),
+        }
     }
 
     /// Paths of what is given, for a patch.
@@ -108,6 +126,7 @@ impl ConnectionShape {
         [
             ("name", self.name.is_some()),
             ("disabled_at", self.status.is_some()),
+            ("paused_at", self.status.is_some()),
             ("description", self.description.is_some()),
             ("source_id", self.source.is_some()),
             ("destination_id", self.destination.is_some()),

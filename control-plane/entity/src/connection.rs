@@ -16,6 +16,13 @@ pub struct Model {
     pub source_id: String,
     pub destination_id: String,
     pub disabled_at: Option<i64>,
+    // Images that the release before this one kept have none of the three.
+    #[serde(default)]
+    pub paused_at: Option<i64>,
+    #[serde(default)]
+    pub resumed_at: Option<i64>,
+    #[serde(default)]
+    pub drain_rate: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
     /// Configuration revision of the last change.

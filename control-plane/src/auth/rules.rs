@@ -66,6 +66,8 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
             ("DeleteConnection", ConfigWrite),
             ("EnableConnection", ConfigWrite),
             ("DisableConnection", ConfigWrite),
+            ("PauseConnection", ConfigWrite),
+            ("UnpauseConnection", ConfigWrite),
             ("WatchConnections", ConfigRead),
             ("GetLatestInput", EventsPayload),
         ],

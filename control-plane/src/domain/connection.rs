@@ -11,6 +11,8 @@ use super::violation::{self, Violation};
 const MAX_RULES: usize = 16;
 /// Bytes of a connection's rules as JSON.
 const MAX_RULES_BYTES: usize = 64 * 1_024;
+/// Deliveries of held events per second.
+pub const MAX_DRAIN_RATE: u32 = 10_000;
 /// Bytes of all connections of one source as JSON. A source and its connections
 /// travel to agents as one message of at most 4 MiB, in which a number of two
 /// bytes has eleven.
@@ -26,10 +28,25 @@ pub struct Connection {
     pub spec: ConnectionSpec,
     /// `None` while enabled.
     pub disabled_at: Option<Millis>,
+    /// Since when its events are held. Never set while it is disabled.
+    // Rows of the release before this one have neither.
+    #[serde(default)]
+    pub paused_at: Option<Millis>,
+    /// How what was held is let go.
+    #[serde(default)]
+    pub drain: Option<Drain>,
     pub created_at: Millis,
     pub updated_at: Millis,
     /// Configuration revision of the last change.
     pub revision: u64,
+}
+
+/// A resumed connection whose held events are delivered at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    pub resumed_at: Millis,
+    /// Per second and agent, 1 to [`MAX_DRAIN_RATE`].
+    pub rate: u32,
 }
 
 /// What people set. Serialised into the database.
@@ -166,6 +183,32 @@ impl ConnectionSpec {
         }
         Ok(())
     }
+}
+
+impl Connection {
+    /// Holds its events; doing it again changes nothing.
+    pub fn pause(&mut self, now: Millis) {
+        if self.paused_at.is_none() {
+            (self.paused_at, self.drain) = (Some(now), None);
+        }
+    }
+
+    /// Lets them go, at a rate if one is given. Without a pause there is nothing to let go.
+    pub fn resume(&mut self, now: Millis, rate: Option<u32>) {
+        if self.paused_at.take().is_some() {
+            self.drain = rate.map(|rate| Drain {
+                resumed_at: now,
+                rate,
+            });
+        }
+    }
+}
+
+/// The fault of a rate of draining.
+#[must_use]
+pub fn drain_fault(rate: u32) -> Option<Violation> {
+    let message = format!("{rate} is not possible; give 1 to {MAX_DRAIN_RATE} per second");
+    (rate > MAX_DRAIN_RATE).then(|| Violation::new("rate", message))
 }
 
 /// The fault of a connection whose source would have this many bytes of connections with it.

@@ -102,5 +102,7 @@ changing! {
     DeleteConnectionRequest: |it| &it.etag,
     EnableConnectionRequest: |it| &it.etag,
     DisableConnectionRequest: |it| &it.etag,
+    PauseConnectionRequest: |it| &it.etag,
+    UnpauseConnectionRequest: |it| &it.etag,
     ApplyConfigurationRequest: |_| "",
 }

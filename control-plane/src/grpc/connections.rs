@@ -87,6 +87,7 @@ fn patched(
     let draft = connection::draft(merged)?;
     Ok(ConnectionDraft {
         state: draft.state.settled(),
+        flow: draft.flow.settled(),
         ..draft
     })
 }
@@ -223,6 +224,25 @@ impl ConnectionService for ConnectionApi {
         let (call, asked) = parts(request)?;
         let id = asked.id;
         self.reply(self.connections.set_enabled(&call, &id, false).await?)
+            .await
+    }
+
+    async fn pause_connection(
+        &self,
+        request: Request<v1::PauseConnectionRequest>,
+    ) -> Reply<v1::Connection> {
+        let (call, asked) = parts(request)?;
+        self.reply(self.connections.pause(&call, &asked.id).await?)
+            .await
+    }
+
+    async fn unpause_connection(
+        &self,
+        request: Request<v1::UnpauseConnectionRequest>,
+    ) -> Reply<v1::Connection> {
+        let (call, asked) = parts(request)?;
+        let rate = (asked.rate > 0).then_some(asked.rate);
+        self.reply(self.connections.resume(&call, &asked.id, rate).await?)
             .await
     }
 

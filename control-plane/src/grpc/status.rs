@@ -132,6 +132,14 @@ impl From<ServiceError> for Status {
                 &[("id", &id), ("resource_type", kind.noun())],
                 Vec::new(),
             ),
+            ServiceError::Disabled { kind, id } => status(
+                Code::FailedPrecondition,
+                "RESOURCE_DISABLED",
+                message,
+                "a disabled connection makes no events that could be held; enable it first",
+                &[("id", &id), ("resource_type", kind.noun())],
+                Vec::new(),
+            ),
             ServiceError::Changed { kind, id } => status(
                 Code::Aborted,
                 "RESOURCE_CHANGED",

@@ -3,8 +3,8 @@
 use hookplane_proto::id::Kind;
 
 use super::resource::{Resource, Stamp, Switchable, not_found};
-use super::{ConnectionDraft, ServiceError};
-use crate::domain::connection::group_fault;
+use super::{Call, ConnectionDraft, Connections, Flow, ServiceError};
+use crate::domain::connection::{drain_fault, group_fault};
 use crate::domain::{Connection, Millis, ResourceKind, Violation, etag};
 use crate::store::{Change, StoreError};
 
@@ -32,6 +32,8 @@ impl Resource for Connection {
             "destination_id": self.destination_id,
             "settings": self.spec,
             "disabled_at": self.disabled_at,
+            "paused_at": self.paused_at,
+            "drain": self.drain,
         })
     }
 
@@ -102,7 +104,7 @@ impl Resource for Connection {
         }
         let before = stored.and_then(|stored| stored.disabled_at);
         let disabled_at = draft.state.disabled_at(before, stamp.now);
-        Ok(match stored {
+        let mut made = match stored {
             Some(stored) => Self {
                 destination_id: draft.destination_id,
                 spec: draft.spec,
@@ -116,11 +118,19 @@ impl Resource for Connection {
                 destination_id: draft.destination_id,
                 spec: draft.spec,
                 disabled_at,
+                paused_at: None,
+                drain: None,
                 created_at: stamp.now,
                 updated_at: stamp.now,
                 revision: stamp.revision,
             },
-        })
+        };
+        match draft.flow {
+            Flow::Paused if made.disabled_at.is_none() => made.pause(stamp.now),
+            Flow::Keep if made.disabled_at.is_none() => {}
+            Flow::Keep | Flow::Delivering | Flow::Paused => made.resume(stamp.now, None),
+        }
+        Ok(made)
     }
 
     fn touch(&mut self, now: Millis, revision: u64) {
@@ -149,10 +159,48 @@ impl Resource for Connection {
 impl Switchable for Connection {
     fn set_disabled_at(&mut self, at: Option<Millis>) {
         self.disabled_at = at;
+        if let Some(now) = at {
+            // What is held would otherwise wait for a branch that nobody looks at any more.
+            self.resume(now, None);
+        }
     }
 
     fn disabled_at(&self) -> Option<Millis> {
         self.disabled_at
+    }
+}
+
+impl Connections {
+    /// Holds the events of a connection. A disabled one makes none, so there is nothing to hold.
+    pub async fn pause(&self, call: &Call, id: &str) -> Result<Connection, ServiceError> {
+        self.alter(call, id, |connection, now| {
+            if connection.disabled_at.is_some() {
+                return Err(ServiceError::Disabled {
+                    kind: ResourceKind::Connection,
+                    id: connection.id.clone(),
+                });
+            }
+            connection.pause(now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets them go, at most so many per second and agent.
+    pub async fn resume(
+        &self,
+        call: &Call,
+        id: &str,
+        rate: Option<u32>,
+    ) -> Result<Connection, ServiceError> {
+        if let Some(fault) = rate.and_then(drain_fault) {
+            return Err(vec![fault].into());
+        }
+        self.alter(call, id, |connection, now| {
+            connection.resume(now, rate);
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -179,6 +179,22 @@ impl<R: Resource> Resources<R> {
         call.finish(change, &(), true, now).await
     }
 
+    /// Changes what `alter` changes of a stored one, which nothing has to admit.
+    pub(super) async fn alter<F>(&self, call: &Call, id: &str, alter: F) -> Result<R, ServiceError>
+    where
+        F: FnOnce(&mut R, Millis) -> Result<(), ServiceError> + Send,
+    {
+        let (change, now) = match self.begin(call).await? {
+            Begun::Fresh(change, now) => (change, now),
+            Begun::Answered(made) => return Ok(made),
+        };
+        let stored: R = stored(&change, call, id).await?;
+        let mut made = stored.clone();
+        alter(&mut made, now)?;
+        let step = steps::keep(&change, call, made, stored, now).await?;
+        finish(call, change, step, now).await
+    }
+
     async fn begin<A: DeserializeOwned>(&self, call: &Call) -> Result<Begun<A>, ServiceError> {
         let now = self.clock.now_millis();
         let change = self.store.change().await?;
@@ -197,17 +213,13 @@ impl<R: Switchable> Resources<R> {
         id: &str,
         enabled: bool,
     ) -> Result<R, ServiceError> {
-        let (change, now) = match self.begin(call).await? {
-            Begun::Fresh(change, now) => (change, now),
-            Begun::Answered(made) => return Ok(made),
-        };
-        let stored: R = stored(&change, call, id).await?;
-        let mut made = stored.clone();
-        if stored.disabled_at().is_none() != enabled {
-            made.set_disabled_at((!enabled).then_some(now));
-        }
-        let step = steps::keep(&change, call, made, stored, now).await?;
-        finish(call, change, step, now).await
+        self.alter(call, id, |made, now| {
+            if made.disabled_at().is_none() != enabled {
+                made.set_disabled_at((!enabled).then_some(now));
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -9,7 +9,8 @@ use sea_orm::{
 
 use super::page::Place;
 use super::{Page, PageRequest, StoreError, broken, can_be_stored, signed, unsigned};
-use crate::domain::Connection;
+use crate::domain::connection::Drain;
+use crate::domain::{Connection, Millis};
 
 const TABLE: &str = "connections";
 
@@ -31,10 +32,19 @@ pub(super) fn domain(row: Model) -> Result<Connection, StoreError> {
         destination_id: row.destination_id,
         spec,
         disabled_at: row.disabled_at,
+        paused_at: row.paused_at,
+        drain: row.resumed_at.zip(row.drain_rate).map(drain),
         created_at: row.created_at,
         updated_at: row.updated_at,
         revision: unsigned(row.revision),
     })
+}
+
+fn drain((resumed_at, rate): (Millis, i64)) -> Drain {
+    Drain {
+        resumed_at,
+        rate: u32::try_from(rate).unwrap_or(u32::MAX),
+    }
 }
 
 /// The whole row, for an insert or an update.
@@ -50,6 +60,9 @@ pub(super) fn row(connection: &Connection) -> Result<ActiveModel, StoreError> {
         source_id: Set(connection.source_id.clone()),
         destination_id: Set(connection.destination_id.clone()),
         disabled_at: Set(connection.disabled_at),
+        paused_at: Set(connection.paused_at),
+        resumed_at: Set(connection.drain.map(|drain| drain.resumed_at)),
+        drain_rate: Set(connection.drain.map(|drain| drain.rate.into())),
         created_at: Set(connection.created_at),
         updated_at: Set(connection.updated_at),
         revision: Set(signed(connection.revision)),

@@ -9,7 +9,7 @@ use crate::domain::connection::RetryStrategy;
 use crate::domain::{
     Connection, ConnectionSpec, Destination, RetryRule, Rule, Source, Violation, etag,
 };
-use crate::service::{ConnectionDraft, State};
+use crate::service::{ConnectionDraft, Flow, State};
 
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
 
@@ -27,6 +27,11 @@ pub fn message(connection: &Connection) -> v1::Connection {
         rules: spec.rules.iter().map(rule).collect(),
         labels: spec.labels.clone().into_iter().collect(),
         disabled_at: connection.disabled_at.map(timestamp),
+        paused_at: connection.paused_at.map(timestamp),
+        drain: connection.drain.map(|drain| v1::Drain {
+            resumed_at: Some(timestamp(drain.resumed_at)),
+            rate: drain.rate,
+        }),
         created_at: Some(timestamp(connection.created_at)),
         updated_at: Some(timestamp(connection.updated_at)),
         revision: connection.revision,
@@ -100,6 +105,7 @@ pub fn draft(message: v1::Connection) -> Result<ConnectionDraft, Vec<Violation>>
             rules,
         },
         state: State::of_disabled_at(message.disabled_at.is_some()),
+        flow: Flow::of_paused_at(message.paused_at.is_some()),
     })
 }
 

@@ -16,6 +16,7 @@ mod http;
 mod inputs;
 mod keys;
 mod metrics;
+mod pausing;
 mod plane;
 mod postgres;
 mod refusals;

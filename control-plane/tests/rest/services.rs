@@ -275,6 +275,20 @@ impl ConnectionService for Echo {
         self.take(r).await?;
         Ok(Response::new(v1::Connection::default()))
     }
+    async fn pause_connection(
+        &self,
+        r: Request<v1::PauseConnectionRequest>,
+    ) -> Answer<v1::Connection> {
+        self.take(r).await?;
+        Ok(Response::new(v1::Connection::default()))
+    }
+    async fn unpause_connection(
+        &self,
+        r: Request<v1::UnpauseConnectionRequest>,
+    ) -> Answer<v1::Connection> {
+        self.take(r).await?;
+        Ok(Response::new(v1::Connection::default()))
+    }
     async fn disable_connection(
         &self,
         r: Request<v1::DisableConnectionRequest>,

@@ -183,6 +183,15 @@ fn end_of_event(line: &mut Timeline, event: &EventRecord) {
                 line.add(at, "event.scheduled", &event.id, "the next try is due");
             }
         }
-        EventStatus::Queued | EventStatus::Hold | EventStatus::Cancelled => {}
+        EventStatus::Hold => {
+            let at = event.next_attempt_at.unwrap_or(last);
+            line.add(
+                at,
+                "event.held",
+                &event.id,
+                "waits: the connection is paused",
+            );
+        }
+        EventStatus::Queued | EventStatus::Cancelled => {}
     }
 }

@@ -6,7 +6,7 @@ use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
 use super::Unfit;
-use crate::config::Connection;
+use crate::config::{Connection, Drain};
 
 const MAX_RULES: usize = 16;
 /// Deeper values are refused before they are walked; filters allow 32 levels.
@@ -45,9 +45,26 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         name: wire.name.clone(),
         destination_id: wire.destination_id.clone(),
         enabled: wire.disabled_at.is_none(),
+        paused: wire.paused_at.is_some(),
+        drain: wire.drain.as_ref().map(drain).transpose().map_err(of)?,
         filters,
         retry: retry.unwrap_or_default(),
     })
+}
+
+fn drain(wire: &v1::Drain) -> Result<Drain, Unfit> {
+    let at = wire.resumed_at.as_ref();
+    let millis = at.and_then(|at| {
+        let seconds = u64::try_from(at.seconds).ok()?.checked_mul(1_000)?;
+        seconds.checked_add(u64::try_from(at.nanos).ok()? / 1_000_000)
+    });
+    match (millis, wire.rate) {
+        (Some(before), rate @ 1..) => Ok(Drain { before, rate }),
+        _ => Err(Unfit::new(
+            "drain_invalid",
+            "draining needs a time and a rate of at least 1",
+        )),
+    }
 }
 
 fn filter(rule: &FilterRule) -> Result<Filter, Unfit> {

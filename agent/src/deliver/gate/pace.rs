@@ -8,7 +8,7 @@ use super::Moment;
 use crate::config::RateLimit;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(in crate::deliver) struct Pace {
     /// From one start to the next.
     every: Moment,
     /// How far ahead of the even spread a start may be.
@@ -18,7 +18,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(limit: RateLimit) -> Self {
+    pub(in crate::deliver) fn new(limit: RateLimit) -> Self {
         let at_once = (limit.count / 10).max(1);
         let spread = limit.count.max(1) - at_once + 1;
         let nanos = limit.period.as_nanos().div_ceil(u128::from(spread));
@@ -31,7 +31,7 @@ impl Pace {
     }
 
     /// How many may start now.
-    pub(super) fn room(&self, now: Moment) -> usize {
+    pub(in crate::deliver) fn room(&self, now: Moment) -> usize {
         let ahead = (now + self.slack).checked_sub(self.next.max(now));
         ahead.map_or(0, |ahead| {
             let more = ahead.as_nanos() / self.every.as_nanos().max(1);
@@ -41,11 +41,11 @@ impl Pace {
         })
     }
 
-    pub(super) fn ready_at(&self) -> Moment {
+    pub(in crate::deliver) fn ready_at(&self) -> Moment {
         self.next.saturating_sub(self.slack)
     }
 
-    pub(super) fn take(&mut self, now: Moment) {
+    pub(in crate::deliver) fn take(&mut self, now: Moment) {
         self.next = self.next.max(now) + self.every;
     }
 }

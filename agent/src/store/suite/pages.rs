@@ -120,3 +120,64 @@ async fn events_are_found_by_what_their_handler_said_of_the_latest_try() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn what_is_pending_on_a_paused_connection_is_held_and_nothing_else_is() {
+    let (_dir, store) = fresh();
+    let one = request(100, None);
+    let (waits, done, elsewhere) = (
+        event(&one, "des_1"),
+        event(&one, "des_1"),
+        EventRecord {
+            connection_id: "web_other".into(),
+            ..event(&one, "des_2")
+        },
+    );
+    let events = vec![waits.clone(), done.clone(), elsewhere.clone()];
+    store.append(new(&one, events), IDS).await.unwrap();
+    store
+        .complete(completion(&done, EventStatus::Successful, None))
+        .await
+        .unwrap();
+    let paused = HashSet::from([waits.connection_id.clone()]);
+    let of = |status| EventQuery {
+        team_id: TEAM.into(),
+        status,
+        paused: paused.clone(),
+        limit: 10,
+        ..Default::default()
+    };
+    let listed = |status| {
+        let found = store.events(of(status));
+        async {
+            found
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|event| event.id)
+                .collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed(Some(EventStatus::Hold)).await, [waits.id.as_str()]);
+    assert_eq!(
+        listed(Some(EventStatus::Queued)).await,
+        [elsewhere.id.as_str()]
+    );
+    assert_eq!(
+        listed(Some(EventStatus::Successful)).await,
+        [done.id.as_str()]
+    );
+    let totals = store.count_events(of(None)).await.unwrap();
+    assert_eq!(
+        (totals.hold, totals.queued, totals.successful),
+        (1, 1, 1),
+        "{totals:?}"
+    );
+    let held = store
+        .count_events(of(Some(EventStatus::Hold)))
+        .await
+        .unwrap();
+    assert_eq!((held.hold, held.queued), (1, 0), "{held:?}");
+    let backlog = store.backlog(&paused).await.unwrap();
+    assert_eq!((backlog.hold, backlog.queued), (1, 1), "{backlog:?}");
+}

@@ -1,6 +1,7 @@
 //! Promises about age, faults, reports and the end: what keeps a store usable over time.
 
 use super::*;
+use std::collections::HashSet;
 
 #[tokio::test]
 async fn retention_spares_whatever_is_not_delivered() {
@@ -138,13 +139,13 @@ async fn the_backlog_counts_what_waits_and_the_books_balance() {
     let (done, waiting) = (event(&first, "des_1"), event(&first, "des_2"));
     let events = vec![done.clone(), waiting];
     store.append(new(&first, events), IDS).await.unwrap();
-    assert_eq!(store.backlog().await.unwrap().queued, 2);
+    assert_eq!(store.backlog(&HashSet::new()).await.unwrap().queued, 2);
     store
         .complete(completion(&done, EventStatus::Successful, None))
         .await
         .unwrap();
     store.probe(20).await.unwrap();
-    let backlog = store.backlog().await.unwrap();
+    let backlog = store.backlog(&HashSet::new()).await.unwrap();
     assert_eq!(
         (backlog.queued, backlog.scheduled, backlog.successful),
         (1, 0, 0)

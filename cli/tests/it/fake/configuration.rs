@@ -196,6 +196,13 @@ fn switch<K: Kept>(state: &mut State, id: &str, on: bool) -> Result<K, Status> {
     Ok(kept.clone())
 }
 
+fn hold(state: &mut State, id: &str, since: Option<i64>) -> Result<Connection, Status> {
+    let place = place::<Connection>(state, id)?;
+    let kept = &mut state.connections[place];
+    kept.paused_at = since.map(|seconds| Timestamp { seconds, nanos: 0 });
+    Ok(kept.clone())
+}
+
 /// One page of what has this name, cut by a token that is a place.
 fn page<K: Kept>(all: Vec<K>, limit: u32, token: &str) -> (v1::Pagination, Vec<K>) {
     let start: usize = token.parse().unwrap_or(0);
@@ -330,6 +337,29 @@ service! { ConnectionService, Connection, connection:
         _: Request<v1::WatchConnectionsRequest>,
     ) -> Result<Response<Self::WatchConnectionsStream>, Status> {
         Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn pause_connection(
+        &self,
+        request: Request<v1::PauseConnectionRequest>,
+    ) -> Result<Response<Connection>, Status> {
+        let asked = request.into_inner();
+        hold(&mut self.state(), &asked.id, Some(0)).map(Response::new)
+    }
+
+    async fn unpause_connection(
+        &self,
+        request: Request<v1::UnpauseConnectionRequest>,
+    ) -> Result<Response<Connection>, Status> {
+        let asked = request.into_inner();
+        let held = hold(&mut self.state(), &asked.id, None)?;
+        Ok(Response::new(Connection {
+            drain: Some(v1::Drain {
+                resumed_at: None,
+                rate: asked.rate,
+            }),
+            ..held
+        }))
     }
 
     async fn get_latest_input(

@@ -1,10 +1,12 @@
 //! Counts. Those of a team in a window of time are sums of whole minutes, with the rows of the two
 //! broken minutes at its ends; a filter has rows read, within the deadline of questions.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::pages::{Where, event_walks, request_walk};
+use super::pages::{Where, event_walks, json_list, request_walk};
 use super::read::collect;
 use super::totals::{self, ACCEPTED, MINUTE, REJECTED, REPEAT};
 use super::{failed, rows};
@@ -18,6 +20,54 @@ pub(in super::super) fn count_events(
     db: &Connection,
     query: &EventQuery,
 ) -> Result<EventTotals, StoreError> {
+    let mut totals = count_as_stored(db, query)?;
+    let of_hold = query.status == Some(EventStatus::Hold);
+    if of_hold {
+        let held = totals.scheduled + totals.queued;
+        (totals.scheduled, totals.queued) = (0, 0);
+        totals.hold += held;
+    } else if query.status.is_none() && !query.paused.is_empty() {
+        let held = EventQuery {
+            status: Some(EventStatus::Hold),
+            ..query.clone()
+        };
+        hold(&mut totals, counted_events(db, &held)?);
+    }
+    Ok(totals)
+}
+
+/// What is pending of everybody, with what is on paused connections as held.
+pub(in super::super) fn held(
+    db: &Connection,
+    paused: &HashSet<String>,
+    mut totals: EventTotals,
+) -> Result<EventTotals, StoreError> {
+    // Along an index that has all of it.
+    let sql = "SELECT status, count(*) FROM event INDEXED BY event_due
+        WHERE due_at IS NOT NULL AND connection IN (SELECT number FROM name
+            WHERE text IN (SELECT value FROM json_each(?)))
+        GROUP BY status";
+    let counts = collect(db, sql, &[json_list(paused)], both)?;
+    hold(&mut totals, counts);
+    Ok(totals)
+}
+
+/// These are held instead.
+fn hold(totals: &mut EventTotals, counts: Vec<(u64, u64)>) {
+    for (status, number) in counts {
+        let from = match codes::status_from(status) {
+            Ok(EventStatus::Scheduled) => &mut totals.scheduled,
+            Ok(EventStatus::Queued) => &mut totals.queued,
+            Ok(_) | Err(_) => continue,
+        };
+        // The two numbers may be of two moments.
+        let moved = number.min(*from);
+        *from -= moved;
+        totals.hold += moved;
+    }
+}
+
+fn count_as_stored(db: &Connection, query: &EventQuery) -> Result<EventTotals, StoreError> {
     let filtered = query.status.is_some()
         || query.source_id.is_some()
         || query.request_id.is_some()

@@ -5,6 +5,8 @@
 //! walks along: the most selective of those there are. What no index knows is looked at on the way,
 //! so a rare value makes a long walk, which ends at the deadline of questions.
 
+use std::collections::HashSet;
+
 use hookplane_journal::Position;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
@@ -92,6 +94,15 @@ impl Where {
         }
     }
 
+    /// Any number of names, of which the column has one, or none.
+    fn among(&mut self, column: &str, names: &HashSet<String>, within: bool) {
+        let not = if within { "" } else { "NOT " };
+        self.terms.push(format!(
+            "{column} {not}IN (SELECT number FROM name WHERE text IN (SELECT value FROM json_each(?)))"
+        ));
+        self.values.push(json_list(names));
+    }
+
     fn one_id_of(&mut self, column: &str, kind: Kind, ids: &[String]) {
         if !ids.is_empty() {
             self.terms
@@ -116,6 +127,11 @@ impl Where {
     pub(super) fn sql(&self) -> String {
         self.terms.join(" AND ")
     }
+}
+
+/// One parameter for any number of values.
+pub(super) fn json_list(names: &HashSet<String>) -> Value {
+    Value::Text(serde_json::json!(names).to_string())
 }
 
 fn marks(count: usize) -> String {
@@ -270,8 +286,16 @@ pub(super) fn event_walks(
     filter.time("created_at >= ?", query.from);
     filter.time("created_at < ?", query.to);
     let code = |status| codes::status_code(status);
-    if let Some(status) = query.status {
-        filter.terms.push(format!("status = {}", code(status)));
+    match query.status {
+        // Not a status that is stored: whatever is pending on a paused connection.
+        Some(EventStatus::Hold) => filter.among("connection", &query.paused, true),
+        Some(status) => {
+            filter.terms.push(format!("status = {}", code(status)));
+            if is_pending(status) && !query.paused.is_empty() {
+                filter.among("connection", &query.paused, false);
+            }
+        }
+        None => {}
     }
     if sendable {
         let cancelled = code(EventStatus::Cancelled);

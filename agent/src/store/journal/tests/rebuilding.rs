@@ -1,6 +1,7 @@
 //! The index can be thrown away: what it said it says again.
 
 use hookplane_journal::io::simulated::SimulatedDisk;
+use std::collections::HashSet;
 
 use super::*;
 use crate::store::{AttemptQuery, EventQuery, RequestQuery, StoreError};
@@ -43,7 +44,7 @@ pub(super) async fn told(store: &JournalStore) -> String {
         format!("{:#?}", store.attempts(attempts).await.unwrap()),
         format!("{:?}", store.count_requests(requests).await.unwrap()),
         format!("{:?}", store.count_events(events).await.unwrap()),
-        format!("{:?}", store.backlog().await.unwrap()),
+        format!("{:?}", store.backlog(&HashSet::new()).await.unwrap()),
         format!("{:?}", store.spooled_reports(0, 10).await.unwrap()),
         format!("{:?}", store.store_number().await.unwrap()),
         format!("{:?}", store.pending_connections().await.unwrap()),
@@ -162,7 +163,7 @@ async fn told_of(store: &JournalStore, kept: &[String]) -> String {
     }
     let due = store.due(lane_due("des_1", u64::MAX >> 1, 255)).await;
     told += &format!("{:#?}", due.unwrap());
-    told += &format!("{:?}", store.backlog().await.unwrap());
+    told += &format!("{:?}", store.backlog(&HashSet::new()).await.unwrap());
     told += &format!("{:?}", store.spooled_reports(0, 10).await.unwrap());
     told += &format!("{:?}", store.store_number().await.unwrap());
     told + &format!("{:?}", store.pending_connections().await.unwrap())

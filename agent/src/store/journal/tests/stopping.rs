@@ -1,6 +1,7 @@
 //! Stopping a connection with many events: at once for who sends, bit by bit in the index.
 
 use hookplane_journal::io::simulated::SimulatedDisk;
+use std::collections::HashSet;
 
 use super::super::index;
 use super::*;
@@ -38,7 +39,7 @@ async fn a_large_connection_is_stopped_whole_and_no_other() {
         [stays.connection_id]
     );
     assert_eq!(due_ids(&store, "des_stays").await, [stays.id]);
-    assert_eq!(store.backlog().await.unwrap().queued, 1);
+    assert_eq!(store.backlog(&HashSet::new()).await.unwrap().queued, 1);
     assert_eq!(store.imbalance().await.unwrap(), 0);
 }
 
@@ -71,7 +72,10 @@ async fn from_its_record_on_nothing_is_given_out_and_what_comes_after_it_stays()
     let after = accept_for(&store, 9_000, "des_gone").await;
     let due = due_ids(&store, "des_gone").await;
     assert_eq!(due, std::slice::from_ref(&after.id));
-    assert_eq!(store.backlog().await.unwrap().queued, 1 + 2_198);
+    assert_eq!(
+        store.backlog(&HashSet::new()).await.unwrap().queued,
+        1 + 2_198
+    );
     // Somebody asks, so that the index takes it in between two slices.
     let end = shared(&store).journal.end().unwrap().to_u64();
     let mut asking = tokio::task::JoinSet::new();
@@ -88,7 +92,7 @@ async fn from_its_record_on_nothing_is_given_out_and_what_comes_after_it_stays()
         stopped.unwrap();
     }
     until("the slices are through", async || {
-        store.backlog().await.unwrap().queued == 1
+        store.backlog(&HashSet::new()).await.unwrap().queued == 1
     })
     .await;
     let status = async |event: &EventRecord| {
@@ -126,7 +130,7 @@ async fn what_a_run_did_not_finish_stopping_the_next_one_does() {
     let store = on_disk(&disk, dir.path(), &options(SEGMENT));
     assert_eq!(due_ids(&store, "des_gone").await, [old[3].id.clone()]);
     until("the slices are through", async || {
-        store.backlog().await.unwrap().queued == 1
+        store.backlog(&HashSet::new()).await.unwrap().queued == 1
     })
     .await;
     assert_eq!(due_ids(&store, "des_gone").await, [old[3].id.clone()]);

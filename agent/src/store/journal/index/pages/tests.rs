@@ -15,8 +15,9 @@ fn walks_only(db: &Connection, sql: &str) {
     // Of one message there are few, and they are found period by period.
     let sorts = sql.contains("period");
     for step in plan(db, sql) {
-        // The periods themselves are computed.
-        let scans = step.contains("SCAN") && step != "SCAN period";
+        // The periods themselves are computed, and lists of names are parameters.
+        let of_the_question = step == "SCAN period" || step.starts_with("SCAN json_each");
+        let scans = step.contains("SCAN") && !of_the_question;
         let bad = scans || (step.contains("TEMP B-TREE") && !sorts);
         assert!(!bad, "{step}\n{sql}");
     }
@@ -68,6 +69,7 @@ fn no_page_reads_more_than_a_walk_along_an_index() {
                 request_id: maybe(bits, 5),
                 handler: None,
                 unretried: number(7).is_some(),
+                paused: some(bits, 1).into_iter().collect(),
                 before_id: maybe(bits, 6),
                 limit: 10,
             };
