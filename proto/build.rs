@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/configuration.proto",
         "hookplane/v1/request.proto",
         "hookplane/v1/event.proto",
+        "hookplane/v1/bulk.proto",
         "hookplane/v1/fleet.proto",
         "hookplane/v1/rollout.proto",
         "hookplane/v1/metrics.proto",

@@ -168,6 +168,7 @@ fn event(request: &RequestRecord, branch: u64) -> EventRecord {
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! names. Refuses to know how the store finds things.
 
 mod answer;
+mod bulk;
 mod fault;
 mod held;
 mod query;
@@ -35,6 +36,7 @@ use crate::ids::StoreIds;
 use crate::link::{Link, Pass, SessionEnd, Stream};
 use crate::meter::Meter;
 use crate::store::Store;
+pub(crate) use bulk::Bulks;
 use fault::Fault;
 
 /// Commands at once, tails not counted.
@@ -65,6 +67,9 @@ pub(crate) struct Desk {
     pub(crate) searches: Searches,
     pub(crate) config: CurrentConfiguration,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) bulks: Bulks,
+    /// What goes on when nobody waits for it any more.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Turns of those that search: more of them at once would only hold more in memory.

@@ -31,6 +31,9 @@ impl Routed {
     /// Nobody sent it: it is made from one that was kept.
     #[must_use]
     pub fn replaying(mut self, replay: Replay) -> Self {
+        for event in &mut self.new.events {
+            event.operation_id.clone_from(&replay.operation_id);
+        }
         self.new.request.replay = Some(replay);
         self
     }
@@ -206,6 +209,7 @@ fn branch(
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     };
     match fate {
         Fate::Routed => EventRecord {

@@ -108,6 +108,8 @@ pub struct RequestQuery {
     pub verified: Option<bool>,
     pub message_id: Option<String>,
     pub event_type: Option<String>,
+    /// Only those that were not replayed yet.
+    pub unreplayed: bool,
     /// Only ids below this one (pages run from newest to oldest).
     pub before_id: Option<String>,
     /// 1 to 255. Ignored by counts.
@@ -131,6 +133,8 @@ pub struct EventQuery {
     pub request_id: Option<String>,
     /// What the handler came to, of the latest try.
     pub handler: Option<HandlerOutcome>,
+    /// Only what this bulk operation made.
+    pub operation_id: Option<String>,
     /// Only those that were not retried yet.
     pub unretried: bool,
     /// Paused connections: their pending events count as `Hold`, and as nothing else. Records
@@ -148,6 +152,40 @@ pub struct EventGroup {
     pub error_code: Option<String>,
     pub response_status: Option<u16>,
     pub handler: Option<HandlerOutcome>,
+    pub count: u64,
+    pub oldest_id: String,
+    pub newest_id: String,
+}
+
+/// What follows in the order of ids, as targets of a bulk operation.
+#[derive(Clone, Debug, Default)]
+pub struct TargetPage {
+    pub operation_id: String,
+    /// Only ids above this one.
+    pub after_id: Option<String>,
+    pub limit: u32,
+}
+
+/// An event or request that a bulk operation may send again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub id: String,
+    pub sent_again: SentAgain,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentAgain {
+    Never,
+    /// By the operation that asks.
+    ByIt,
+    Otherwise,
+}
+
+/// Requests of a query that have all this in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestGroup {
+    pub source_id: String,
+    pub rejected: bool,
     pub count: u64,
     pub oldest_id: String,
     pub newest_id: String,
@@ -283,6 +321,14 @@ pub trait Store: Send + Sync + 'static {
         new_event_id: String,
         now: u64,
     ) -> Result<EventRecord, RetryError>;
+    /// The same for a bulk operation, whose id the new event carries.
+    async fn retry_in_bulk(
+        &self,
+        team_id: &str,
+        parent_event_id: &str,
+        (new_event_id, operation_id): (String, &str),
+        now: u64,
+    ) -> Result<EventRecord, RetryError>;
     /// Stops one pending event (reason OPERATOR). A try that is under way goes on, and is kept.
     async fn cancel_event(
         &self,
@@ -335,6 +381,27 @@ pub trait Store: Send + Sync + 'static {
     async fn count_events(&self, query: EventQuery) -> Result<EventTotals, StoreError>;
     /// What the query finds, by what it has in common; at most [`MOST_GROUPS`], the largest first.
     async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError>;
+    /// The same of requests, by source and whether they were refused.
+    async fn group_requests(&self, query: RequestQuery) -> Result<Vec<RequestGroup>, StoreError>;
+    /// The oldest events of a query behind an id, with what was made of each.
+    async fn target_events(
+        &self,
+        query: EventQuery,
+        page: TargetPage,
+    ) -> Result<Vec<Target>, StoreError>;
+    /// The same of requests.
+    async fn target_requests(
+        &self,
+        query: RequestQuery,
+        page: TargetPage,
+    ) -> Result<Vec<Target>, StoreError>;
+    /// Where the events of a bulk operation stand, but for those that were delivered; they are
+    /// counted `with_successful` only, which costs more.
+    async fn count_operation(
+        &self,
+        operation_id: &str,
+        with_successful: bool,
+    ) -> Result<EventTotals, StoreError>;
     /// What a request was replayed as, the newest first; at most 100.
     async fn replays_of(&self, request_id: &str) -> Result<Vec<String>, StoreError>;
 

@@ -102,6 +102,7 @@ fn new(at: u64) -> NewRequest {
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     };
     NewRequest {
         request,

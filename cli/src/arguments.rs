@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::apply::ApplyArgs;
 use crate::audit::AuditVerb;
+use crate::bulk::{BulkVerb, ReplayArgs};
 use crate::dev::DevArgs;
 use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
 use crate::export::ExportArgs;
@@ -81,6 +82,11 @@ pub(crate) enum Command {
     /// Requests on one connection
     #[command(subcommand)]
     Events(EventsVerb),
+    /// Send many again: failed events on their branch, or requests through today's rules
+    Replay(Box<ReplayArgs>),
+    /// Operations that `replay` began
+    #[command(subcommand)]
+    Bulk(BulkVerb),
     /// Single outbound tries
     #[command(subcommand)]
     Attempts(AttemptsVerb),

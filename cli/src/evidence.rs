@@ -19,6 +19,7 @@ pub(crate) use requests::{RequestsVerb, run as requests};
 pub(crate) use tail::{TailArgs, tail};
 pub(crate) use trace::{TraceArgs, fetch as fetch_trace, trace};
 pub(crate) use tree::draw;
+pub(crate) use words::HandlerOutcomeArg;
 
 /// The time range of a list.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,7 +33,7 @@ pub(crate) struct RangeArgs {
 }
 
 impl RangeArgs {
-    fn bounds(&self) -> (String, String) {
+    pub(crate) fn bounds(&self) -> (String, String) {
         (
             self.from.clone().unwrap_or_default(),
             self.to.clone().unwrap_or_default(),

@@ -32,7 +32,7 @@ shown! {
     Request, Event, Attempt, RequestTrace,
     ListRequestsResponse, ListEventsResponse, ListAttemptsResponse,
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
-    ListDeadLettersResponse, ReplayRequestResponse,
+    ListDeadLettersResponse, ReplayRequestResponse, BulkOperation, BulkPreview,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
     Rollout, RolloutPolicy,
     AuditEntry, VerifyAuditResponse, Team, CreateTeamResponse, GetSecretKeysResponse,

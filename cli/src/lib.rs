@@ -12,6 +12,7 @@
 mod apply;
 mod arguments;
 mod audit;
+mod bulk;
 mod dev;
 mod evidence;
 mod export;

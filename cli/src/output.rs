@@ -116,6 +116,24 @@ impl Output {
         drop(writeln!(self.notes, "{text}"));
     }
 
+    /// How far something is: one line that changes where a person looks on, lines elsewhere.
+    pub(crate) fn progress(&mut self, text: &str) {
+        let text = visible(text, &[]);
+        let shown = if self.attended {
+            write!(self.notes, "\r\u{1b}[2K{text}").and_then(|()| self.notes.flush())
+        } else {
+            writeln!(self.notes, "{text}")
+        };
+        drop(shown);
+    }
+
+    /// What comes next begins a line of its own.
+    pub(crate) fn end_progress(&mut self) {
+        if self.attended {
+            drop(writeln!(self.notes));
+        }
+    }
+
     /// Something that may make the answer wrong; never left out.
     pub(crate) fn warning(&mut self, text: &str) {
         drop(writeln!(self.notes, "warning: {text}"));

@@ -9,7 +9,8 @@ use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 use crate::{
-    apply, audit, dev, evidence, export, fleet, keys, resources, rollouts, secrets, send, teams,
+    apply, audit, bulk, dev, evidence, export, fleet, keys, resources, rollouts, secrets, send,
+    teams,
 };
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
@@ -64,6 +65,8 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Export(args) => export::run(&args, &session.connect()?, output).await,
         Command::Requests(verb) => evidence::requests(verb, &session.connect()?, output).await,
         Command::Events(verb) => evidence::events(verb, &session.connect()?, output).await,
+        Command::Replay(args) => bulk::replay(*args, &session.connect()?, output).await,
+        Command::Bulk(verb) => bulk::bulk(verb, &session.connect()?, output).await,
         Command::Attempts(verb) => evidence::attempts(verb, &session.connect()?, output).await,
         Command::Trace(args) => evidence::trace(args, &session.connect()?, output).await,
         Command::Tail(args) => evidence::tail(args, &session.connect()?, output).await,

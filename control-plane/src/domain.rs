@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod api_key;
 pub mod audit;
+pub mod bulk;
 pub mod caller;
 pub mod certificate;
 pub mod connection;

@@ -6,6 +6,7 @@
 //! nothing dials an agent; an agent gets its pool's resources only; every queue
 //! to an agent is bounded and every wait has a deadline.
 
+mod bulk;
 mod commands;
 mod conditions;
 mod configuration;
@@ -51,7 +52,9 @@ pub use replicas::Pace;
 use crate::clock::SharedClock;
 use crate::domain::Agent;
 use crate::store::config::Head;
-use crate::store::{AgentStore, ConfigStore, ReplicaStore, ReportStore, RolloutStore, StoreError};
+use crate::store::{
+    AgentStore, BulkStore, ConfigStore, ReplicaStore, ReportStore, RolloutStore, StoreError,
+};
 use commands::Commands;
 use configuration::Streams;
 use recorder::{OpenStreams, Recorder};
@@ -111,6 +114,8 @@ pub struct Timings {
     pub refresh: Duration,
     /// How often rollouts are judged.
     pub judge: Duration,
+    /// How long a bulk operation waits for agents that are away, when nothing else is left of it.
+    pub absent: Duration,
     pub replicas: Pace,
 }
 
@@ -129,6 +134,7 @@ impl Default for Timings {
             admission: Duration::from_secs(5),
             refresh: Duration::from_millis(500),
             judge: Duration::from_secs(1),
+            absent: Duration::from_secs(5 * 60),
             replicas: Pace::default(),
         }
     }
@@ -155,6 +161,7 @@ struct Whole {
     replicas: Arc<Replicas>,
     relay: Arc<Relay>,
     rollouts: RolloutStore,
+    bulks: BulkStore,
 }
 
 impl OpenStreams for Whole {
@@ -210,6 +217,7 @@ impl Fleet {
         let reports = Reports::new(parts.reports, Arc::clone(&parts.clock), parts.timings);
         let whole = Whole {
             rollouts: RolloutStore::new(parts.config.clone()),
+            bulks: BulkStore::new(parts.config.clone()),
             config: parts.config,
             agents: parts.agents,
             clock: parts.clock,
@@ -283,6 +291,11 @@ impl Fleet {
     #[must_use]
     pub fn rollouts(&self) -> &RolloutStore {
         &self.whole.rollouts
+    }
+
+    #[must_use]
+    pub fn bulks(&self) -> &BulkStore {
+        &self.whole.bulks
     }
 
     /// What other replicas show to this one.

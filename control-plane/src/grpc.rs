@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod attempts;
 pub mod audit;
+pub mod bulk;
 mod changing;
 pub mod commands;
 mod conditions;

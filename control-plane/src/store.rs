@@ -9,6 +9,7 @@
 pub mod agents;
 mod answers;
 pub mod audit;
+pub mod bulk;
 pub mod change;
 pub mod config;
 mod connections;
@@ -40,6 +41,7 @@ use thiserror::Error;
 pub use agents::AgentStore;
 pub use answers::Recalled;
 pub use audit::{AuditFilter, Checked, Ledger};
+pub use bulk::BulkStore;
 pub use change::Change;
 pub use config::ConfigStore;
 pub use database::Database;

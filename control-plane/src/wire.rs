@@ -6,6 +6,7 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod bulk;
 pub mod connection;
 pub mod destination;
 pub mod filter;

@@ -20,6 +20,9 @@ pub const SEARCH: &str = "search";
 /// Knows what handlers say of their work, and finds events by it.
 pub const HANDLER_OUTCOMES: &str = "handler_outcomes";
 
+/// Carries out bulk operations, and finds what one made.
+pub const BULK: &str = "bulk";
+
 /// Deeper than any path to a field that needs something.
 const MAX_DEPTH: usize = 16;
 
@@ -43,7 +46,7 @@ static PATHS: LazyLock<Paths> = LazyLock::new(|| {
 });
 
 static ALL: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut all = BTreeSet::from([SEARCH]);
+    let mut all = BTreeSet::from([SEARCH, BULK]);
     PATHS.name(&mut all);
     all.into_iter().collect()
 });

@@ -39,6 +39,7 @@ pub enum Kind {
     Attempt,
     Agent,
     ApiKey,
+    BulkOperation,
 }
 
 impl Kind {
@@ -56,6 +57,7 @@ impl Kind {
             Self::Attempt => "att_",
             Self::Agent => "agt_",
             Self::ApiKey => "pak_",
+            Self::BulkOperation => "bch_",
         }
     }
 }

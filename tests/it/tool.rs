@@ -213,3 +213,49 @@ async fn from_the_data_dir(data_dir: &Path, arguments: &[&str]) -> String {
     assert!(output.status.success(), "{errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_failures_is_looked_at_and_replayed_with_a_canary() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let once = json!([{ "type": "retry", "count": 0 }]);
+    let (source, _) = system.clerk_to(&receiver, once).await;
+    receiver.always_answers(Some(422));
+    for _ in 0..3 {
+        source.send(r#"{"type":"user.created"}"#).await;
+    }
+    until("all have failed", || async {
+        let counts = system.api().get("/v1/events/count").await;
+        (counts["failed"] == 3).then_some(())
+    })
+    .await;
+    let window = [
+        "replay", "--source", "Clerk", "--from", "now-2h", "--status", "FAILED",
+    ];
+    let planned = says(&system, &[&window[..], &["--dry-run"]].concat()).await;
+    assert!(planned.contains("3 to send again"), "{planned}");
+    let sent = [&window[..], &["--canary", "--rate", "500", "--yes"]].concat();
+    let failed = hookplane(&system, &sent).await;
+    let errors = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("hookplane bulk resume bch_"),
+        "no next step: {errors}"
+    );
+    assert_eq!(receiver.so_far().len(), 4, "more than the canary went");
+
+    receiver.always_answers(None);
+    let done = says(&system, &[&sent[..], &["--include-retried"]].concat()).await;
+    assert!(
+        done.contains("completed") && done.contains("3 of 3") || done.contains("4 of 4"),
+        "{done}"
+    );
+    let none = hookplane(&system, &window).await;
+    let errors = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(errors.contains("nothing is selected"), "{errors}");
+    let listed = says(&system, &["bulk", "list"]).await;
+    assert!(
+        listed.contains("paused") && listed.contains("completed"),
+        "{listed}"
+    );
+}

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::causes::chain;
 use crate::clock::SharedClock;
-use crate::command::{CommandStream, Desk, Searches};
+use crate::command::{Bulks, CommandStream, Desk, Searches};
 use crate::config::CurrentConfiguration;
 use crate::control::enrol::enrol;
 use crate::control::holder::Holder;
@@ -53,6 +53,7 @@ impl Fleet {
             spool: self.spool,
         };
         let mut wait = self.link.redial();
+        let bulks = Bulks::default();
         let mut known = identity.enrolled().cloned();
         loop {
             let member = match known.take() {
@@ -95,6 +96,8 @@ impl Fleet {
                 searches: Searches::default(),
                 config: Arc::clone(&self.config),
                 meter: Arc::clone(&self.meter),
+                bulks: bulks.clone(),
+                tasks: self.commands.clone(),
             };
             let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());
             let pass = identity.pass();

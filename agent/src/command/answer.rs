@@ -1,5 +1,7 @@
 //! One command to its answer. Lists stop early rather than outgrow a message.
 
+use std::sync::Arc;
+
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::v1::{
@@ -13,7 +15,7 @@ use super::fault::Fault;
 use super::held::Held;
 use super::render::Share;
 use super::search::{self, Needle};
-use super::{Desk, query, render, replay, trace};
+use super::{Desk, bulk, query, render, replay, trace};
 use crate::clock::timestamp;
 use crate::ids::Kind;
 
@@ -22,7 +24,11 @@ const DATA_PAGE: u32 = 16;
 /// A gRPC message may have 4 MiB; the rest is room for the frame around the rows.
 const MAX_ROWS: usize = 3 * 1_024 * 1_024;
 
-pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<Answer, Fault> {
+pub(super) async fn answer(
+    desk: &Arc<Desk>,
+    team: &str,
+    command: Command,
+) -> Result<Answer, Fault> {
     match command {
         Command::ListRequests(asked) => list_requests(desk, team, asked).await,
         Command::CountRequests(asked) => count_requests(desk, team, asked).await,
@@ -63,7 +69,9 @@ pub(super) async fn answer(desk: &Desk, team: &str, command: Command) -> Result<
                 .await?;
             Ok(Answer::CancelEvent(render::event(&stopped)))
         }
-        Command::ReplayRequest(asked) => replay::replay(desk, team, asked).await,
+        Command::ReplayRequest(asked) => replay::replay(desk, team, asked, None).await,
+        Command::PreviewBulk(asked) => bulk::preview(desk, team, asked).await,
+        Command::BulkStep(asked) => bulk::step(desk, team, asked).await,
         Command::ListDeadLetters(asked) => {
             let asked_for = query::dead_letters(team, &asked, desk.clock.now_millis())?;
             let all = desk.store.count_events(asked_for.clone()).await?.failed;

@@ -30,6 +30,18 @@ impl Fault {
         }
     }
 
+    pub(super) fn message(self) -> String {
+        self.message
+    }
+
+    /// Whether it is what was asked about that cannot be done, now or later.
+    pub(super) const fn is_of_the_target(&self) -> bool {
+        matches!(
+            self.code,
+            tonic::Code::InvalidArgument | tonic::Code::NotFound | tonic::Code::FailedPrecondition
+        )
+    }
+
     pub(super) fn unknown_command() -> Self {
         Self {
             code: tonic::Code::Unimplemented,

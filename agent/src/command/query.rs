@@ -30,6 +30,7 @@ pub(super) fn list_requests(
         verified: wire.verified,
         message_id: given(&wire.message_id),
         event_type: given(&wire.event_type),
+        unreplayed: false,
         before_id: page_token(Kind::Request, &wire.page_token)?,
         limit: limit(wire.limit)?,
     })
@@ -49,6 +50,7 @@ pub(super) fn count_requests(
         verified: wire.verified,
         message_id: given(&wire.message_id),
         event_type: given(&wire.event_type),
+        unreplayed: false,
         before_id: None,
         limit: MAX_PAGE,
     })
@@ -68,6 +70,7 @@ pub(super) fn list_events(
         connection_ids: several("connection_id", &wire.connection_id)?,
         destination_ids: several("destination_id", &wire.destination_id)?,
         request_id: given(&wire.request_id),
+        operation_id: given(&wire.batch_operation_id),
         handler: handler_outcome(wire.handler_outcome)?,
         unretried: false,
         paused: HashSet::new(),
@@ -90,6 +93,7 @@ pub(super) fn count_events(
         connection_ids: several("connection_id", &wire.connection_id)?,
         destination_ids: several("destination_id", &wire.destination_id)?,
         request_id: None,
+        operation_id: None,
         handler: handler_outcome(wire.handler_outcome)?,
         unretried: false,
         paused: HashSet::new(),

@@ -54,8 +54,9 @@ pub(super) fn request(
         agent_id: agent_id.to_owned(),
         config_revision: record.config_revision,
         is_retry: record.replay.is_some(),
-        retry_kind: match record.replay {
-            Some(_) => v1::RetryKind::Single,
+        retry_kind: match replay.map(|replay| &replay.operation_id) {
+            Some(Some(_)) => v1::RetryKind::Bulk,
+            Some(None) => v1::RetryKind::Single,
             None => v1::RetryKind::Unspecified,
         }
         .into(),
@@ -63,6 +64,9 @@ pub(super) fn request(
             .map(|replay| replay.parent_request_id.clone())
             .unwrap_or_default(),
         modified: replay.is_some_and(|replay| replay.modified),
+        batch_operation_id: replay
+            .and_then(|replay| replay.operation_id.clone())
+            .unwrap_or_default(),
         data: with_data.then(|| data(record)),
     }
 }
@@ -158,6 +162,7 @@ pub(super) fn event(record: &EventRecord) -> v1::Event {
             .map(|lineage| lineage.parent_event_id.clone())
             .unwrap_or_default(),
         event_type: record.event_type.clone().unwrap_or_default(),
+        batch_operation_id: record.operation_id.clone().unwrap_or_default(),
         handler_outcome: handler
             .map_or(v1::HandlerOutcome::Unspecified, |one| outcome(one.outcome))
             .into(),

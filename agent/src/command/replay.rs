@@ -26,6 +26,7 @@ pub(super) async fn replay(
     desk: &Desk,
     team: &str,
     mut asked: ReplayRequestRequest,
+    operation_id: Option<&str>,
 ) -> Result<Answer, Fault> {
     let began = Instant::now();
     // Nothing to change is no change.
@@ -64,6 +65,7 @@ pub(super) async fn replay(
     let routed = route(verified, &configuration, ids).replaying(Replay {
         parent_request_id: record.id.clone(),
         modified,
+        operation_id: operation_id.map(str::to_owned),
     });
     let events = &routed.new_request().events;
     let all = events.len();

@@ -164,8 +164,8 @@ use tokio::sync::broadcast;
 use super::{
     Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
     EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
-    RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError, SpooledReport, Store,
-    StoreError, StoreEvent,
+    RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError,
+    SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
 };
 use crate::ids::IdMint;
 use follow::Order;
@@ -250,8 +250,19 @@ impl Store for JournalStore {
         new_event_id: String,
         now: u64,
     ) -> Result<EventRecord, RetryError> {
-        self.take_retry(team_id, parent_event_id, new_event_id, now)
+        self.take_retry(team_id, parent_event_id, (new_event_id, None), now)
             .await
+    }
+
+    async fn retry_in_bulk(
+        &self,
+        team_id: &str,
+        parent_event_id: &str,
+        (new_event_id, operation_id): (String, &str),
+        now: u64,
+    ) -> Result<EventRecord, RetryError> {
+        let named = (new_event_id, Some(operation_id));
+        self.take_retry(team_id, parent_event_id, named, now).await
     }
 
     async fn cancel_event(
@@ -340,6 +351,39 @@ impl Store for JournalStore {
 
     async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError> {
         self.ask(move |db, _| index::groups::events(db, &query))
+            .await
+    }
+
+    async fn group_requests(&self, query: RequestQuery) -> Result<Vec<RequestGroup>, StoreError> {
+        self.ask(move |db, _| index::targets::request_groups(db, &query))
+            .await
+    }
+
+    async fn target_events(
+        &self,
+        query: EventQuery,
+        page: TargetPage,
+    ) -> Result<Vec<Target>, StoreError> {
+        self.ask(move |db, _| index::targets::events(db, &query, &page))
+            .await
+    }
+
+    async fn target_requests(
+        &self,
+        query: RequestQuery,
+        page: TargetPage,
+    ) -> Result<Vec<Target>, StoreError> {
+        self.ask(move |db, _| index::targets::requests(db, &query, &page))
+            .await
+    }
+
+    async fn count_operation(
+        &self,
+        operation_id: &str,
+        with_successful: bool,
+    ) -> Result<EventTotals, StoreError> {
+        let id = operation_id.to_owned();
+        self.ask(move |db, _| index::targets::operation(db, &id, with_successful))
             .await
     }
 

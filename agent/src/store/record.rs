@@ -40,6 +40,8 @@ pub struct Replay {
     pub parent_request_id: String,
     /// A person changed something of it.
     pub modified: bool,
+    /// The bulk operation that made it.
+    pub operation_id: Option<String>,
 }
 
 /// Why a request was refused. The reason and detail are for operators only.
@@ -118,6 +120,8 @@ pub struct EventRecord {
     pub retry: Option<Lineage>,
     /// Of the latest try that was answered; `None` when the handler said nothing.
     pub handler: Option<EventHandler>,
+    /// The bulk operation that made it.
+    pub operation_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use hookplane_agent::store::journal::JournalStore;
 use hookplane_agent::store::{
     Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
     EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
-    RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError, SpooledReport, Store,
-    StoreError, StoreEvent,
+    RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError,
+    SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
 };
 use tokio::sync::broadcast;
 
@@ -79,6 +79,48 @@ impl Store for Faulty {
 
     async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError> {
         self.inner.group_events(query).await
+    }
+
+    async fn retry_in_bulk(
+        &self,
+        team_id: &str,
+        parent_event_id: &str,
+        named: (String, &str),
+        now: u64,
+    ) -> Result<EventRecord, RetryError> {
+        self.inner
+            .retry_in_bulk(team_id, parent_event_id, named, now)
+            .await
+    }
+
+    async fn group_requests(&self, query: RequestQuery) -> Result<Vec<RequestGroup>, StoreError> {
+        self.inner.group_requests(query).await
+    }
+
+    async fn target_events(
+        &self,
+        query: EventQuery,
+        page: TargetPage,
+    ) -> Result<Vec<Target>, StoreError> {
+        self.inner.target_events(query, page).await
+    }
+
+    async fn target_requests(
+        &self,
+        query: RequestQuery,
+        page: TargetPage,
+    ) -> Result<Vec<Target>, StoreError> {
+        self.inner.target_requests(query, page).await
+    }
+
+    async fn count_operation(
+        &self,
+        operation_id: &str,
+        with_successful: bool,
+    ) -> Result<EventTotals, StoreError> {
+        self.inner
+            .count_operation(operation_id, with_successful)
+            .await
     }
 
     async fn replays_of(&self, request_id: &str) -> Result<Vec<String>, StoreError> {

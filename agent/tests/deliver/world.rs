@@ -261,6 +261,7 @@ async fn put_changed(
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     };
     let new = NewRequest {
         request,

@@ -61,6 +61,7 @@ fn event(of: &RequestRecord) -> EventRecord {
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     }
 }
 

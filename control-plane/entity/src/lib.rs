@@ -7,6 +7,8 @@
 pub mod agent;
 pub mod api_key;
 pub mod audit_entry;
+pub mod bulk_operation;
+pub mod bulk_share;
 pub mod connection;
 pub mod connection_filter;
 pub mod deleted_connection;

@@ -119,6 +119,21 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
         ],
     ),
     (
+        "BulkOperationService",
+        &[
+            ("PreviewEventBulkOperation", EventsRead),
+            ("CreateEventBulkOperation", EventsExecute),
+            ("ListEventBulkOperations", EventsRead),
+            ("PreviewRequestBulkOperation", EventsRead),
+            ("CreateRequestBulkOperation", EventsExecute),
+            ("ListRequestBulkOperations", EventsRead),
+            ("GetBulkOperation", EventsRead),
+            ("PauseBulkOperation", EventsExecute),
+            ("ResumeBulkOperation", EventsExecute),
+            ("CancelBulkOperation", EventsExecute),
+        ],
+    ),
+    (
         "AttemptService",
         &[("ListAttempts", EventsRead), ("GetAttempt", EventsRead)],
     ),

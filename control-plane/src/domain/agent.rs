@@ -8,7 +8,7 @@ use super::violation::{self, Violation};
 const HASH_LEN: usize = 64;
 
 /// An enrolled agent, with what it said last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agent {
     pub id: String,
     /// Unique in the fleet.

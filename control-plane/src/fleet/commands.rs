@@ -72,6 +72,10 @@ pub(super) fn needs(command: &Command) -> Option<&'static str> {
         | Command::CountEvents(v1::CountEventsRequest {
             handler_outcome, ..
         }) if *handler_outcome != 0 => Some(capability::HANDLER_OUTCOMES),
+        Command::PreviewBulk(_) | Command::BulkStep(_) => Some(capability::BULK),
+        Command::ListEvents(asked) if !asked.batch_operation_id.is_empty() => {
+            Some(capability::BULK)
+        }
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Fleet, rollouts};
+use super::{Fleet, bulk, rollouts};
 
 const PRUNE: Duration = Duration::from_secs(60);
 
@@ -21,6 +21,7 @@ pub(super) fn start(fleet: &Fleet) {
         fleet.whole.configuration.pass_on().await;
     });
     run(fleet, |fleet| async move { rollouts::judge(&fleet).await });
+    run(fleet, |fleet| async move { bulk::drive(&fleet).await });
     // These have a last word at the shutdown.
     let keeper = fleet.clone();
     fleet.whole.tasks.spawn(async move {
@@ -72,6 +73,9 @@ async fn prune(fleet: &Fleet) {
             .await
         {
             tracing::warn!(error = %error, "old deletions were not forgotten");
+        }
+        if let Err(error) = fleet.bulks().prune(fleet.clock().now_millis()).await {
+            tracing::warn!(error = %error, "old bulk operations were not dropped");
         }
         loop {
             match fleet.report_store().prune(fleet.clock().now_millis()).await {

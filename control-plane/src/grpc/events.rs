@@ -52,6 +52,11 @@ impl EventService for EventApi {
         check.id("source_id", Kind::Source, &asked.source_id);
         check.ids("connection_id", Kind::Connection, &asked.connection_id);
         check.ids("destination_id", Kind::Destination, &asked.destination_id);
+        check.id(
+            "batch_operation_id",
+            Kind::BulkOperation,
+            &asked.batch_operation_id,
+        );
         let of_request = check.id("request_id", Kind::Request, &asked.request_id);
         check.done()?;
         let limit = asked.limit;

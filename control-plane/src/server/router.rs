@@ -130,6 +130,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use replica::v1::relay_service_server::RelayServiceServer;
     use v1::attempt_service_server::AttemptServiceServer;
     use v1::audit_service_server::AuditServiceServer;
+    use v1::bulk_operation_service_server::BulkOperationServiceServer;
     use v1::event_service_server::EventServiceServer;
     use v1::fleet_service_server::FleetServiceServer;
     use v1::metrics_service_server::MetricsServiceServer;
@@ -153,6 +154,9 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
         .add_service(RequestServiceServer::new(requests))
         .add_service(EventServiceServer::new(events))
         .add_service(AttemptServiceServer::new(attempts))
+        .add_service(BulkOperationServiceServer::new(grpc::bulk::BulkApi::new(
+            fleet.clone(),
+        )))
         .add_service(
             RelayServiceServer::new(grpc::relay::RelayApi::new(fleet.clone()))
                 // Questions are small, and read before it is known who asks.

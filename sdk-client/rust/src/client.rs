@@ -11,6 +11,7 @@ use crate::settings::{InvalidSettings, Settings};
 use crate::v1::api_key_service_client::ApiKeyServiceClient;
 use crate::v1::attempt_service_client::AttemptServiceClient;
 use crate::v1::audit_service_client::AuditServiceClient;
+use crate::v1::bulk_operation_service_client::BulkOperationServiceClient;
 use crate::v1::configuration_service_client::ConfigurationServiceClient;
 use crate::v1::connection_service_client::ConnectionServiceClient;
 use crate::v1::destination_service_client::DestinationServiceClient;
@@ -62,6 +63,8 @@ services! {
     requests: RequestServiceClient,
     /// Requests on one connection, and their retries.
     events: EventServiceClient,
+    /// Many events retried, or many requests replayed.
+    bulk_operations: BulkOperationServiceClient,
     /// Single outbound tries.
     attempts: AttemptServiceClient,
     /// Agents and the state of the whole.

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use super::*;
 use crate::clock::Clock;
-use crate::command::{SEARCHES, Searches};
+use crate::command::{Bulks, SEARCHES, Searches};
 use crate::ids::{IdMint, Kind, StoreIds};
 use crate::store::NewRequest;
 use crate::store::Store as _;
@@ -56,6 +58,8 @@ fn desk(folder: &tempfile::TempDir, tick: u64) -> (Arc<JournalStore>, Desk) {
         searches: Searches::default(),
         config: crate::config::CurrentConfiguration::default(),
         meter: Arc::default(),
+        bulks: Bulks::default(),
+        tasks: TaskTracker::new(),
     };
     (store, desk)
 }

@@ -438,6 +438,7 @@ fn child(parent: &EventRecord, kind: RetryKind, id: String, now: u64) -> EventRe
             parent_event_id: parent.id.clone(),
         }),
         handler: None,
+        operation_id: None,
         ..parent.clone()
     }
 }

@@ -19,6 +19,7 @@ mod readers;
 mod rows;
 pub(super) mod schema;
 pub(super) mod stop;
+pub(super) mod targets;
 pub(super) mod totals;
 pub(super) mod upkeep;
 pub(super) mod write;

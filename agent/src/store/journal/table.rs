@@ -28,6 +28,8 @@ pub(super) struct RequestRow {
     pub(super) bytes: u64,
     pub(super) repeats: u64,
     pub(super) replay_parent: Option<String>,
+    /// The bulk operation that replayed it.
+    pub(super) operation: Option<String>,
     /// It was there before, and stands elsewhere now.
     pub(super) moved: bool,
 }
@@ -189,6 +191,10 @@ impl RequestRow {
                 .replay
                 .as_ref()
                 .map(|replay| replay.parent_request_id.clone()),
+            operation: request
+                .replay
+                .as_ref()
+                .and_then(|replay| replay.operation_id.clone()),
             moved: false,
         }
     }

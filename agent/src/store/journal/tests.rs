@@ -96,6 +96,7 @@ fn event(request: &RequestRecord, destination: &str) -> EventRecord {
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     }
 }
 

@@ -114,6 +114,7 @@ async fn a_replay_is_no_repeat_and_names_its_origin() {
     again.replay = Some(Replay {
         parent_request_id: id.clone(),
         modified: true,
+        operation_id: None,
     });
     let new_id = again.id.clone();
     let appended = store.append(new(&again, Vec::new()), IDS).await.unwrap();
@@ -123,4 +124,81 @@ async fn a_replay_is_no_repeat_and_names_its_origin() {
     assert!(store.replays_of(&new_id).await.unwrap().is_empty());
     let (kept, _) = store.request(TEAM, &new_id).await.unwrap().unwrap();
     assert_eq!(kept.replay, again.replay, "the origin is lost");
+}
+
+#[tokio::test]
+async fn a_bulk_operation_sees_its_targets_in_order_and_what_it_made_of_each() {
+    let (_dir, store) = fresh();
+    let operation = hookplane_proto::id::Id::new(Kind::BulkOperation, 1, 0, 7).to_string();
+    let mut failed = Vec::new();
+    for at in 1..=4 {
+        let request = request(at, None);
+        let one = event(&request, "des_1");
+        store
+            .append(new(&request, vec![one.clone()]), IDS)
+            .await
+            .unwrap();
+        let ended = completion(&one, EventStatus::Failed, None);
+        store.complete(ended).await.unwrap();
+        failed.push(one.id);
+    }
+    let mint = |at| IDS.mint(Kind::Event, at);
+    store
+        .retry_event(TEAM, &failed[0], mint(10), 10)
+        .await
+        .unwrap();
+    let made = store
+        .retry_in_bulk(TEAM, &failed[1], (mint(11), &operation), 11)
+        .await
+        .unwrap();
+    assert_eq!(made.operation_id.as_ref(), Some(&operation));
+    let query = || EventQuery {
+        team_id: TEAM.to_owned(),
+        status: Some(EventStatus::Failed),
+        ..EventQuery::default()
+    };
+    let page = |after_id: Option<&String>, limit| TargetPage {
+        operation_id: operation.clone(),
+        after_id: after_id.cloned(),
+        limit,
+    };
+    let targets = store.target_events(query(), page(None, 3)).await.unwrap();
+    let told: Vec<_> = targets
+        .iter()
+        .map(|target| (target.id.as_str(), target.sent_again))
+        .collect();
+    let wanted = [
+        (failed[0].as_str(), SentAgain::Otherwise),
+        (failed[1].as_str(), SentAgain::ByIt),
+        (failed[2].as_str(), SentAgain::Never),
+    ];
+    assert_eq!(told, wanted);
+    let rest = page(Some(&failed[2]), 3);
+    let rest = store.target_events(query(), rest).await.unwrap();
+    assert_eq!(rest.len(), 1, "the page after the third: {rest:?}");
+    let foreign = EventQuery {
+        team_id: "tm_2".to_owned(),
+        ..query()
+    };
+    let foreign = store.target_events(foreign, page(None, 3)).await.unwrap();
+    assert!(foreign.is_empty(), "another team's events are targets");
+
+    let counted = store.count_operation(&operation, true).await.unwrap();
+    assert_eq!((counted.queued, counted.successful), (1, 0));
+    store
+        .complete(completion(&made, EventStatus::Successful, None))
+        .await
+        .unwrap();
+    let counted = store.count_operation(&operation, true).await.unwrap();
+    assert_eq!((counted.queued, counted.successful), (0, 1));
+    let made_by_it = EventQuery {
+        operation_id: Some(operation.clone()),
+        status: None,
+        limit: 10,
+        ..query()
+    };
+    let listed = store.events(made_by_it).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].id, made.id);
+    assert_eq!(listed[0].operation_id, Some(operation));
 }

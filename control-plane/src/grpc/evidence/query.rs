@@ -95,6 +95,13 @@ impl Check {
         }
     }
 
+    /// A fault of the field unless something holds.
+    pub(in crate::grpc) fn holds(&mut self, field: &str, holds: bool, otherwise: &str) {
+        if !holds {
+            self.fault(field, otherwise);
+        }
+    }
+
     /// A field that means nothing here; `why` says so.
     pub(in crate::grpc) fn absent(&mut self, field: &str, text: &str, why: &str) {
         if !text.trim().is_empty() {

@@ -27,7 +27,7 @@ impl JournalStore {
         &self,
         team_id: &str,
         parent_id: &str,
-        new_id: String,
+        (new_id, operation_id): (String, Option<&str>),
         now: u64,
     ) -> Result<EventRecord, RetryError> {
         let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
@@ -44,7 +44,14 @@ impl JournalStore {
             EventStatus::Cancelled => return Err(RetryError::Ignored),
             pending => return Err(RetryError::Pending(pending)),
         }
-        let event = child(&parent, RetryKind::Single, new_id, now);
+        let kind = match operation_id {
+            Some(_) => RetryKind::Bulk,
+            None => RetryKind::Single,
+        };
+        let event = EventRecord {
+            operation_id: operation_id.map(str::to_owned),
+            ..child(&parent, kind, new_id, now)
+        };
         let told = move |outcome: &Outcome| hold.told(outcome);
         let record = entry::retry_record(&event);
         let said = Said::alone(Entry::Retry(Box::new(event.clone())));

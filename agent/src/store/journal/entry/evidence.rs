@@ -267,6 +267,7 @@ fn read_event(
             }),
         },
         handler: None,
+        operation_id: None,
     };
     if version != Version::Plain {
         extras::read_event(from, &mut event)?;

@@ -11,10 +11,13 @@ use crate::store::{
 
 mod of_event {
     pub(super) const HANDLER: u64 = 1;
+    pub(super) const OPERATION: u64 = 2;
 }
 
 mod of_request {
     pub(super) const REPLAY: u64 = 1;
+    /// Of the replay.
+    pub(super) const OPERATION: u64 = 3;
 }
 
 mod of_attempt {
@@ -22,7 +25,7 @@ mod of_attempt {
 }
 
 pub(super) const fn event_has(event: &EventRecord) -> bool {
-    event.handler.is_some()
+    event.handler.is_some() || event.operation_id.is_some()
 }
 
 pub(super) fn event(out: &mut Encoder, event: &EventRecord) {
@@ -32,6 +35,9 @@ pub(super) fn event(out: &mut Encoder, event: &EventRecord) {
             out.number(outcome_code(handler.outcome));
             out.maybe_text(handler.reason.as_deref());
         });
+    }
+    if let Some(id) = &event.operation_id {
+        parts.add(of_event::OPERATION, |out| out.text(id));
     }
     parts.write(out);
 }
@@ -45,6 +51,7 @@ pub(super) fn read_event(from: &mut Decoder, event: &mut EventRecord) -> Result<
                     reason: part.maybe_text()?,
                 });
             }
+            of_event::OPERATION => event.operation_id = Some(part.text()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -62,6 +69,9 @@ pub(super) fn request(out: &mut Encoder, request: &RequestRecord) {
             out.text(&replay.parent_request_id);
             out.flag(replay.modified);
         });
+        if let Some(id) = &replay.operation_id {
+            parts.add(of_request::OPERATION, |out| out.text(id));
+        }
     }
     parts.write(out);
 }
@@ -76,7 +86,14 @@ pub(super) fn read_request(
                 request.replay = Some(Replay {
                     parent_request_id: part.text()?,
                     modified: part.flag()?,
+                    operation_id: None,
                 });
+            }
+            of_request::OPERATION => {
+                let id = part.text()?;
+                if let Some(replay) = &mut request.replay {
+                    replay.operation_id = Some(id);
+                }
             }
             _ => return Ok(false),
         }

@@ -73,6 +73,7 @@ pub(super) struct Request {
     call: [String; 4],
     numbers: [u64; 3],
     replay: Option<(String, bool)>,
+    replayed_by: Option<String>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -90,6 +91,7 @@ pub(super) struct Event {
     times: [Option<u64>; 3],
     retry: Option<(Kind, String)>,
     handler: Option<(u8, Option<String>)>,
+    operation: Option<String>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -212,6 +214,7 @@ fn nothing() -> RequestRecord {
         call: Default::default(),
         numbers: [0; 3],
         replay: None,
+        replayed_by: None,
     };
     request.record()
 }
@@ -296,6 +299,7 @@ impl Request {
             replay: self.replay.map(|(parent_request_id, modified)| Replay {
                 parent_request_id,
                 modified,
+                operation_id: self.replayed_by,
             }),
         }
     }
@@ -339,6 +343,7 @@ impl Event {
                 outcome: outcome(code),
                 reason,
             }),
+            operation_id: self.operation,
         }
     }
 }

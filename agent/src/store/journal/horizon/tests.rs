@@ -25,6 +25,7 @@ fn waiting(lane: usize, at: u64, message: usize) -> Waiting {
         successful_at: None,
         retry: None,
         handler: None,
+        operation_id: None,
     };
     Waiting {
         event: Arc::new(event),

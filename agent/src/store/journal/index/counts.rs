@@ -72,6 +72,7 @@ fn count_as_stored(db: &Connection, query: &EventQuery) -> Result<EventTotals, S
         || query.source_id.is_some()
         || query.request_id.is_some()
         || query.handler.is_some()
+        || query.operation_id.is_some()
         || query.unretried
         || !query.connection_ids.is_empty()
         || !query.destination_ids.is_empty();
@@ -131,7 +132,8 @@ pub(in super::super) fn count_requests(
         || query.rejected.is_some()
         || query.verified.is_some()
         || query.message_id.is_some()
-        || query.event_type.is_some();
+        || query.event_type.is_some()
+        || query.unreplayed;
     let (whole, broken) = minutes(query.from, query.to);
     let sums = match whole {
         Some((from, to)) => totals::sums(db, &query.team_id, from, to)?,

@@ -33,6 +33,10 @@ const LAST_TIME: u64 = (1 << 48) - 1;
 const UNRETRIED: &str = "NOT EXISTS (SELECT 1 FROM event child
     WHERE child.request_id = event.request_id AND child.retry_parent = event.id)";
 
+/// Those that were not replayed since.
+const UNREPLAYED: &str = "NOT EXISTS (SELECT 1 FROM request child
+    WHERE child.replay_parent = request.id)";
+
 /// By which message ids are kept: stretches of four segments of the journal, as the schema says it.
 const SEGMENTS: &str = "WITH RECURSIVE period (number) AS (SELECT min(position) >> 34 FROM request
     UNION ALL SELECT number + 1 FROM period
@@ -61,7 +65,7 @@ impl Where {
     }
 
     /// An id stands there.
-    fn id(&mut self, term: &str, kind: Kind, id: Option<&String>) {
+    pub(super) fn id(&mut self, term: &str, kind: Kind, id: Option<&String>) {
         if let Some(id) = id {
             self.push(term, packed(kind, id));
         }
@@ -253,6 +257,9 @@ pub(super) fn request_walk(query: &RequestQuery, before: Option<&String>) -> Wal
         Some(false) => filter.terms.push("rejected = 0".to_owned()),
         None => {}
     }
+    if query.unreplayed {
+        filter.terms.push(UNREPLAYED.to_owned());
+    }
     let index = if query.message_id.is_some() {
         filter.terms.push(format!("position >> 34 IN ({SEGMENTS})"));
         "request_by_message"
@@ -304,6 +311,11 @@ pub(super) fn event_walks(
     filter.named("source", query.source_id.as_deref());
     filter.id("request_id = ?", Kind::Request, query.request_id.as_ref());
     filter.one_of("destination", &query.destination_ids);
+    filter.id(
+        "operation = ?",
+        Kind::BulkOperation,
+        query.operation_id.as_ref(),
+    );
     if query.unretried {
         // Along `event_by_request`.
         filter.terms.push(UNRETRIED.to_owned());
@@ -320,6 +332,8 @@ pub(super) fn event_walks(
     };
     let along = if query.request_id.is_some() {
         Some("event_by_request")
+    } else if query.operation_id.is_some() {
+        Some("event_by_operation")
     } else if query.handler.is_some_and(is_unfinished) {
         // As its index says it.
         filter.terms.push("handler > 2".to_owned());

@@ -20,8 +20,8 @@ pub(super) const EVENT: &str = "id, \
     (SELECT text FROM name WHERE number = event.source), \
     (SELECT text FROM name WHERE number = event.destination), event_type, status, attempts, response_status, error_code, failure_message, \
     ignored_reason, ignored_detail, created_at, last_attempt_at, next_attempt_at, successful_at, \
-    retry_kind, retry_parent, handler, handler_reason";
-pub(super) const EVENT_COLUMNS: usize = 22;
+    retry_kind, retry_parent, handler, handler_reason, operation";
+pub(super) const EVENT_COLUMNS: usize = 23;
 
 /// A row that our own code cannot have written is an error of its own, inside the answer.
 pub(super) type Read<T> = Result<T, StoreError>;
@@ -62,6 +62,10 @@ pub(super) fn put_event(
         due_at,
         handler.map(|handler| signed(codes::outcome_code(handler.outcome))),
         handler.and_then(|handler| handler.reason.as_deref()),
+        event
+            .operation_id
+            .as_ref()
+            .map(|id| pack(Kind::BulkOperation, id)),
     ])?;
     Ok(())
 }
@@ -123,6 +127,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Read<EventRecord>> {
         next_attempt_at: maybe(row, 16)?,
         successful_at: maybe(row, 17)?,
         retry,
+        operation_id: maybe_unpack(row, 22, Kind::BulkOperation)?,
         handler: outcome.map(|outcome| EventHandler { outcome, reason }),
         id,
     }))

@@ -30,7 +30,8 @@ CREATE TABLE request (
     event_type TEXT,
     bytes INTEGER NOT NULL,
     repeats INTEGER NOT NULL,
-    replay_parent BLOB
+    replay_parent BLOB,
+    operation BLOB
 );
 CREATE UNIQUE INDEX request_by_id ON request (id);
 CREATE INDEX request_by_team ON request (team, id);
@@ -64,13 +65,17 @@ CREATE TABLE event (
     retry_parent BLOB,
     due_at INTEGER,
     handler INTEGER,
-    handler_reason TEXT
+    handler_reason TEXT,
+    operation BLOB
 ) WITHOUT ROWID;
 CREATE INDEX event_by_request ON event (request_id, id);
 CREATE INDEX event_by_team ON event (team, id);
 CREATE INDEX event_by_connection ON event (team, connection, id);
 CREATE INDEX event_failed ON event (team, id) WHERE status = 5;
 CREATE INDEX event_pending ON event (team, id) WHERE due_at IS NOT NULL;
+CREATE INDEX event_by_operation ON event (operation, id) WHERE operation IS NOT NULL;
+CREATE INDEX event_undone_by_operation ON event (operation, status)
+WHERE operation IS NOT NULL AND status <> 4;
 CREATE INDEX event_unfinished ON event (team, id) WHERE handler > 2;
 -- With the status, so that what is held is counted without a look at the rows.
 CREATE INDEX event_due ON event (connection, destination, due_at, id, status) WHERE due_at IS NOT NULL;

@@ -62,8 +62,8 @@ fn put_request(
     }
     db.prepare_cached(
         "INSERT INTO request (position, payload, id, team, source, ingested_at, rejected,
-         verified, message_id, event_type, bytes, repeats, replay_parent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         verified, message_id, event_type, bytes, repeats, replay_parent, operation)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
     .execute(params![
         at(request.place.0),
@@ -82,6 +82,10 @@ fn put_request(
             .replay_parent
             .as_ref()
             .map(|parent| pack(Kind::Request, parent)),
+        request
+            .operation
+            .as_ref()
+            .map(|id| pack(Kind::BulkOperation, id)),
     ])?;
     let what = if request.rejected { REJECTED } else { ACCEPTED };
     sums.add(&request.team_id, request.ingested_at, what, 1);
@@ -96,7 +100,7 @@ fn put_events(
 ) -> rusqlite::Result<()> {
     let mut put = db.prepare_cached(
         "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)
+         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts,
          response_status = excluded.response_status, error_code = excluded.error_code,
          failure_message = excluded.failure_message, ignored_reason = excluded.ignored_reason,

@@ -25,12 +25,13 @@ fn requests() -> impl Strategy<Value = RequestRecord> {
         any::<Option<String>>(),
     );
     let rejected = any::<Option<(String, String, String)>>();
-    let replayed = any::<Option<(String, bool)>>();
+    let replayed = any::<Option<(String, bool, Option<String>)>>();
     (headers(), body, texts, rejected, any::<u64>(), replayed).prop_map(
         |(headers, body, (path, message_id, event_type), rejected, at, replayed)| RequestRecord {
-            replay: replayed.map(|(parent_request_id, modified)| Replay {
+            replay: replayed.map(|(parent_request_id, modified, operation_id)| Replay {
                 parent_request_id,
                 modified,
+                operation_id,
             }),
             headers,
             body: Bytes::from(body),
@@ -106,6 +107,7 @@ proptest! {
                 parent_event_id: "evt_0".into(),
             }),
             handler: said.as_ref().map(EventHandler::from),
+            operation_id: (attempts % 2 == 1).then(|| "bch_1".into()),
             ..event(&request, "des_1")
         });
         let head = Head { key, repeats: 3, events: events.collect(), request: request.clone() };

@@ -106,7 +106,7 @@ fn defaults_are_written_and_absent_messages_are_null() {
     assert_eq!(
         written,
         json!({
-            "id": "req_1", "team_id": "", "source_id": "", "status": null, "verified": false,
+            "batch_operation_id": "", "id": "req_1", "team_id": "", "source_id": "", "status": null, "verified": false,
             "verified_by": "", "rejection_cause": "", "rejection_reason": "",
             "rejection_detail": "", "message_id": "", "event_type": "", "ingested_at": null,
             "events_count": 0, "ignored_count": 0, "repeat_count": 0, "body_size": 0,

@@ -52,6 +52,7 @@ fn no_page_reads_more_than_a_walk_along_an_index() {
             verified: number(4).map(|_| true),
             message_id: maybe(bits, 5),
             event_type: maybe(bits, 6),
+            unreplayed: number(7).is_some(),
             before_id: maybe(bits, 7),
             limit: 10,
         };
@@ -67,6 +68,7 @@ fn no_page_reads_more_than_a_walk_along_an_index() {
                 connection_ids: some(bits, 3),
                 destination_ids: some(bits, 4),
                 request_id: maybe(bits, 5),
+                operation_id: maybe(bits, 2),
                 handler: None,
                 unretried: number(7).is_some(),
                 paused: some(bits, 1).into_iter().collect(),
