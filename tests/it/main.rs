@@ -10,4 +10,5 @@ mod recovery;
 mod refusals;
 mod replay;
 mod store;
+mod story;
 mod tool;
