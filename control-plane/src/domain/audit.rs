@@ -35,6 +35,14 @@ pub enum Action {
     Promote,
     /// A rollout is taken back.
     Return,
+    /// Payloads were shown.
+    Read,
+    /// An event was sent again.
+    Retry,
+    /// A request went through today's rules again.
+    Replay,
+    /// A pending event was stopped.
+    Cancel,
 }
 
 impl Action {
@@ -49,6 +57,10 @@ impl Action {
             Self::Revoke => "revoke",
             Self::Promote => "promote",
             Self::Return => "return",
+            Self::Read => "read",
+            Self::Retry => "retry",
+            Self::Replay => "replay",
+            Self::Cancel => "cancel",
         }
     }
 }

@@ -7,12 +7,13 @@ use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::id::Kind;
 use hookplane_proto::v1;
 use hookplane_proto::v1::attempt_service_server::AttemptService;
+use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::caller;
 use super::evidence::merge::{self, Part};
-use super::evidence::payload;
 use super::evidence::query::Check;
+use super::evidence::record;
 use super::evidence::{everyone, holder_of, one};
 use crate::fleet::Fleet;
 
@@ -54,6 +55,10 @@ impl AttemptService for AttemptApi {
         check.ids("destination_id", Kind::Destination, &asked.destination_id);
         check.done()?;
         let limit = asked.limit;
+        let question = json!({
+            "from": asked.from, "to": asked.to, "event_id": asked.event_id,
+            "destination_id": asked.destination_id,
+        });
         let command = Command::ListAttempts(asked);
         // Attempts live where their event lives.
         let stores: BTreeSet<u32> = events.iter().map(|id| id.store()).collect();
@@ -72,7 +77,7 @@ impl AttemptService for AttemptApi {
         Ok(Response::new(v1::ListAttemptsResponse {
             pagination: Some(pagination),
             count: models.len() as u32,
-            models: payload::shown(&caller, models),
+            models: record::listed(&self.fleet, &caller, Kind::Attempt, question, models).await?,
             partial: !found.unreachable.is_empty(),
             unreachable: found.unreachable,
         }))
@@ -94,6 +99,8 @@ impl AttemptService for AttemptApi {
             },
         )
         .await?;
-        Ok(Response::new(payload::shown(&caller, found)))
+        let named = (Kind::Attempt, id.as_str());
+        let shown = record::shown(&self.fleet, &caller, named, found).await?;
+        Ok(Response::new(shown))
     }
 }

@@ -1,12 +1,14 @@
 //! `hookplane.v1.ConnectionService`.
 
 use futures::stream::BoxStream;
+use hookplane_proto::id::Kind;
 use hookplane_proto::v1;
 use hookplane_proto::v1::connection_service_server::ConnectionService;
 use hookplane_proto::v1::watch_connections_response::Item;
 use tonic::{Request, Response, Status};
 
 use super::changing::parts;
+use super::evidence::record;
 use super::watch::{Resume, Told, Watches};
 use super::{caller, conditions, evidence, required, wanted};
 use crate::domain::{Connection, ResourceKind};
@@ -166,13 +168,17 @@ impl ConnectionService for ConnectionApi {
         &self,
         request: Request<v1::GetLatestInputRequest>,
     ) -> Reply<v1::LatestInput> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
+        let team = caller.team_id.clone();
         let id = request.into_inner().id;
         let found = self.connections.store().connection(&team, &id).await?;
         let kind = ResourceKind::Connection;
         let found = found.ok_or(ServiceError::NotFound { kind, id })?;
         let newest = evidence::newest_of(&self.fleet, &team, found.source_id).await?;
-        Ok(Response::new(newest))
+        let id = newest.request.as_ref().map(|request| request.id.clone());
+        let named = (Kind::Request, id.as_deref().unwrap_or_default());
+        let shown = record::shown(&self.fleet, &caller, named, newest).await?;
+        Ok(Response::new(shown))
     }
 
     async fn replace_connection(

@@ -11,7 +11,9 @@ use super::caller;
 use super::evidence::dead_letters;
 use super::evidence::merge::{self, Part};
 use super::evidence::query::Check;
+use super::evidence::record;
 use super::evidence::{add, everyone, holder_of, one};
+use crate::domain::audit::Action;
 use crate::fleet::Fleet;
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -145,7 +147,8 @@ impl EventService for EventApi {
         &self,
         request: Request<v1::RetryEventRequest>,
     ) -> Reply<v1::RetryEventResponse> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
+        let team = caller.team_id.clone();
         let asked = request.into_inner();
         let id = asked.id.clone();
         let command = Command::RetryEvent(asked);
@@ -160,11 +163,15 @@ impl EventService for EventApi {
             },
         )
         .await?;
+        let named = (Kind::Event, id.as_str());
+        let new_id = Some(made.replay_event_id.as_str());
+        record::ordered(&self.fleet, &caller, Action::Retry, named, new_id).await?;
         Ok(Response::new(made))
     }
 
     async fn cancel_event(&self, request: Request<v1::CancelEventRequest>) -> Reply<v1::Event> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
+        let team = caller.team_id.clone();
         let asked = request.into_inner();
         let id = asked.id.clone();
         let command = Command::CancelEvent(asked);
@@ -174,6 +181,7 @@ impl EventService for EventApi {
             _ => None,
         })
         .await?;
+        record::ordered(&self.fleet, &caller, Action::Cancel, named, None).await?;
         Ok(Response::new(stopped))
     }
 

@@ -8,6 +8,7 @@ pub(super) mod dead_letters;
 pub(super) mod merge;
 pub(super) mod payload;
 pub(super) mod query;
+pub(super) mod record;
 
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;

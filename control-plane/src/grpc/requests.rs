@@ -7,14 +7,17 @@ use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::id::Kind;
 use hookplane_proto::v1;
 use hookplane_proto::v1::request_service_server::RequestService;
+use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::evidence::merge::{self, Part};
 use super::evidence::payload;
 use super::evidence::query::Check;
+use super::evidence::record;
 use super::evidence::{FromHolder, add, everyone, from_holder, one, unreachable};
 use super::{caller, status};
 use crate::domain::Violation;
+use crate::domain::audit::Action;
 use crate::fleet::Fleet;
 
 /// Bytes of a body that a replay gives: it has to fit a command.
@@ -79,6 +82,10 @@ impl RequestService for RequestApi {
         check.text("q", &asked.q);
         check.done()?;
         let limit = asked.limit;
+        let question = json!({
+            "from": asked.from, "to": asked.to, "source_id": asked.source_id,
+            "searched": !asked.q.is_empty(),
+        });
         let command = Command::ListRequests(asked);
         let found = everyone(
             &self.fleet,
@@ -101,7 +108,7 @@ impl RequestService for RequestApi {
         Ok(Response::new(v1::ListRequestsResponse {
             pagination: Some(pagination),
             count: models.len() as u32,
-            models: payload::shown(&caller, models),
+            models: record::listed(&self.fleet, &caller, Kind::Request, question, models).await?,
             applied_range,
             partial: !found.unreachable.is_empty(),
             unreachable: found.unreachable,
@@ -155,6 +162,7 @@ impl RequestService for RequestApi {
         let why = "a tail does not look into requests; leave it out, lists take it";
         check.absent("q", &asked.q, why);
         check.done()?;
+        record::tailed(&self.fleet, &caller).await?;
         let items = self.fleet.tail(caller.team_id.clone(), asked);
         let items = items.map(move |item| match item {
             Ok(item) => Ok(payload::shown(&caller, item)),
@@ -179,14 +187,17 @@ impl RequestService for RequestApi {
             },
         )
         .await?;
-        Ok(Response::new(payload::shown(&caller, found)))
+        let named = (Kind::Request, id.as_str());
+        let shown = record::shown(&self.fleet, &caller, named, found).await?;
+        Ok(Response::new(shown))
     }
 
     async fn replay_request(
         &self,
         request: Request<v1::ReplayRequestRequest>,
     ) -> Reply<v1::ReplayRequestResponse> {
-        let team = caller(&request)?.team_id;
+        let caller = caller(&request)?;
+        let team = caller.team_id.clone();
         let asked = request.into_inner();
         let changed = asked.modifications.as_ref();
         let body = changed.map_or(0, |changed| {
@@ -208,6 +219,8 @@ impl RequestService for RequestApi {
             _ => None,
         })
         .await?;
+        let new_id = Some(made.replay_request_id.as_str());
+        record::ordered(&self.fleet, &caller, Action::Replay, named, new_id).await?;
         Ok(Response::new(made))
     }
 
@@ -240,7 +253,9 @@ impl RequestService for RequestApi {
         let caller = caller(&request)?;
         let id = request.into_inner().id;
         let found = self.trace(&caller.team_id, &id).await?;
-        Ok(Response::new(payload::shown(&caller, found)))
+        let named = (Kind::Request, id.as_str());
+        let shown = record::shown(&self.fleet, &caller, named, found).await?;
+        Ok(Response::new(shown))
     }
 }
 

@@ -7,6 +7,7 @@
 //! are missed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use hookplane_entity::audit_entry::{ActiveModel, Column, Entity, Model};
@@ -15,12 +16,18 @@ use sea_orm::{
     ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _,
     IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set,
 };
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::database::INSTALLATION;
 use super::{Database, Sealer, StoreError, broken, can_be_stored, seal, signed, unsigned};
 use crate::domain::Millis;
 use crate::domain::audit::{Act, Actor, Entry};
+
+/// Entries without a change that are written at once: readers must not keep changes from the database.
+const NOTES: usize = 4;
+/// How long one waits for its turn.
+const NOTE_WAIT: Duration = Duration::from_secs(10);
 
 /// Where the sealed key stands.
 pub(super) const PLACE: (&str, &str) = ("installation", "audit_key");
@@ -30,6 +37,8 @@ pub(super) const PLACE: (&str, &str) = ("installation", "audit_key");
 pub struct Ledger {
     database: Database,
     chain: Arc<Chain>,
+    /// Turns of entries that come with no change: so many wait for the database at once.
+    notes: Arc<Semaphore>,
 }
 
 /// What makes the hashes.
@@ -91,11 +100,24 @@ impl Ledger {
         Ok(Self {
             database,
             chain: Arc::new(Chain { key }),
+            notes: Arc::new(Semaphore::new(NOTES)),
         })
     }
 
     pub(super) fn chain(&self) -> Arc<Chain> {
         Arc::clone(&self.chain)
+    }
+
+    /// Records something that changes nothing here. False when too many wait to do so.
+    pub async fn note(&self, actor: &Actor, act: Act, now: Millis) -> Result<bool, StoreError> {
+        let Ok(turn) = tokio::time::timeout(NOTE_WAIT, self.notes.acquire()).await else {
+            return Ok(false);
+        };
+        let tx = self.database.write().await?;
+        self.chain.append(&tx, actor, act, now).await?;
+        tx.commit().await?;
+        drop(turn);
+        Ok(true)
     }
 
     /// Entries of one team, newest first, those before `before` if it is given.

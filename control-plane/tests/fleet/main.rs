@@ -9,6 +9,7 @@ mod on_postgres;
 mod plane;
 #[path = "../api/postgres.rs"]
 mod postgres;
+mod recorded;
 mod refusals;
 mod replicas;
 mod reports;

@@ -14,7 +14,7 @@ use hookplane_control_plane::clock::{Clock, SharedClock};
 use hookplane_control_plane::domain::api_key::KeyDraft;
 use hookplane_control_plane::domain::{Caller, Connection, Destination, Filter, Scopes, Source};
 use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
-use hookplane_control_plane::grpc::{apply, attempts, commands, configuration, enrolment};
+use hookplane_control_plane::grpc::{apply, attempts, audit, commands, configuration, enrolment};
 use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
 use hookplane_control_plane::listener;
 use hookplane_control_plane::service::{
@@ -216,6 +216,11 @@ impl Plane {
     pub(crate) fn events(&self) -> v1::event_service_client::EventServiceClient<Authed> {
         let (channel, key) = self.authed();
         v1::event_service_client::EventServiceClient::with_interceptor(channel, key)
+    }
+
+    pub(crate) fn audit(&self) -> v1::audit_service_client::AuditServiceClient<Authed> {
+        let (channel, key) = self.authed();
+        v1::audit_service_client::AuditServiceClient::with_interceptor(channel, key)
     }
 
     pub(crate) fn attempts(&self) -> v1::attempt_service_client::AttemptServiceClient<Authed> {
@@ -480,6 +485,9 @@ fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
         ))
         .add_service(v1::event_service_server::EventServiceServer::new(
             events::EventApi::new(handle()),
+        ))
+        .add_service(v1::audit_service_server::AuditServiceServer::new(
+            audit::AuditApi::new(handle()),
         ))
         .add_service(v1::attempt_service_server::AttemptServiceServer::new(
             attempts::AttemptApi::new(handle()),

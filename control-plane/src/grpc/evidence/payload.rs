@@ -13,6 +13,8 @@ use crate::grpc::status::lacking;
 /// A message that may carry payloads.
 pub(in crate::grpc) trait Payload {
     fn strip(&mut self);
+    /// Whether there is anything to strip.
+    fn has_payload(&self) -> bool;
 }
 
 /// The message as this caller may see it.
@@ -35,17 +37,29 @@ impl<T: Payload> Payload for Vec<T> {
     fn strip(&mut self) {
         self.iter_mut().for_each(Payload::strip);
     }
+
+    fn has_payload(&self) -> bool {
+        self.iter().any(Payload::has_payload)
+    }
 }
 
 impl<T: Payload> Payload for Option<T> {
     fn strip(&mut self) {
         self.iter_mut().for_each(Payload::strip);
     }
+
+    fn has_payload(&self) -> bool {
+        self.iter().any(Payload::has_payload)
+    }
 }
 
 impl Payload for v1::Request {
     fn strip(&mut self) {
         self.data = None;
+    }
+
+    fn has_payload(&self) -> bool {
+        self.data.is_some()
     }
 }
 
@@ -56,11 +70,20 @@ impl Payload for v1::Attempt {
         self.response_body.clear();
         self.body.clear();
     }
+
+    fn has_payload(&self) -> bool {
+        let headers = !self.request_headers.is_empty() || !self.response_headers.is_empty();
+        headers || !self.response_body.is_empty() || !self.body.is_empty()
+    }
 }
 
 impl Payload for v1::EventTrace {
     fn strip(&mut self) {
         self.attempts.strip();
+    }
+
+    fn has_payload(&self) -> bool {
+        self.attempts.has_payload()
     }
 }
 
@@ -68,6 +91,20 @@ impl Payload for v1::RequestTrace {
     fn strip(&mut self) {
         self.request.strip();
         self.events.strip();
+    }
+
+    fn has_payload(&self) -> bool {
+        self.request.has_payload() || self.events.has_payload()
+    }
+}
+
+impl Payload for v1::LatestInput {
+    fn strip(&mut self) {
+        self.request.strip();
+    }
+
+    fn has_payload(&self) -> bool {
+        self.request.has_payload()
     }
 }
 
@@ -77,6 +114,14 @@ impl Payload for v1::TailRequestsResponse {
             Some(Item::Stored(stored)) => stored.request.strip(),
             Some(Item::Attempt(ended)) => ended.attempt.strip(),
             Some(Item::Gap(_)) | None => {}
+        }
+    }
+
+    fn has_payload(&self) -> bool {
+        match &self.item {
+            Some(Item::Stored(stored)) => stored.request.has_payload(),
+            Some(Item::Attempt(ended)) => ended.attempt.has_payload(),
+            Some(Item::Gap(_)) | None => false,
         }
     }
 }
