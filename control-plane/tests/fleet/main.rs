@@ -16,6 +16,7 @@ mod reports;
 mod restore;
 mod returns;
 mod rollouts;
+mod router;
 mod skew;
 mod stampede;
 mod tail;

@@ -9,24 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use hookplane_control_plane::auth::{self, Authenticator};
+use hookplane_control_plane::auth::Authenticator;
 use hookplane_control_plane::clock::{Clock, SharedClock};
 use hookplane_control_plane::domain::api_key::KeyDraft;
 use hookplane_control_plane::domain::{Caller, Connection, Destination, Filter, Scopes, Source};
 use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
-use hookplane_control_plane::grpc::{apply, attempts, audit, commands, configuration, enrolment};
-use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
 use hookplane_control_plane::listener;
-use hookplane_control_plane::service::{
-    Call, Configuration, Connections, Destinations, Filters, Keys, Sources,
-};
+use hookplane_control_plane::service::{Call, Connections, Destinations, Filters, Keys, Sources};
 use hookplane_control_plane::store::database::Birth;
 use hookplane_control_plane::store::{
     AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
 };
 use hookplane_control_plane::wire::{connection, destination, filter, source};
-use hookplane_proto::agent::v1 as agent_v1;
-use hookplane_proto::replica::v1 as replica_v1;
 use hookplane_proto::v1;
 use sea_orm::ConnectionTrait as _;
 use tokio::net::TcpListener;
@@ -174,7 +168,7 @@ impl Plane {
             },
         });
         let authenticator = Authenticator::new(keys, agents, Arc::<TestClock>::clone(&clock));
-        let router = router(&fleet, authenticator);
+        let router = crate::router::router(&fleet, authenticator);
         let serving = listener::serve(
             listener,
             None,
@@ -456,56 +450,6 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         Ok(done) => done,
         Err(_) => panic!("waited in vain: {what}"),
     }
-}
-
-fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
-    let handle = || fleet.clone();
-    let mut routes = tonic::service::Routes::builder();
-    routes
-        .add_service(
-            agent_v1::enrolment_service_server::EnrolmentServiceServer::new(
-                enrolment::Enrolment::new(handle()),
-            ),
-        )
-        .add_service(configuration::ConfigurationStreams::new(handle()))
-        .add_service(replica_v1::relay_service_server::RelayServiceServer::new(
-            relay::RelayApi::new(handle()),
-        ))
-        .add_service(v1::rollout_service_server::RolloutServiceServer::new(
-            rollouts::RolloutApi::new(handle()),
-        ))
-        .add_service(agent_v1::command_service_server::CommandServiceServer::new(
-            commands::CommandStreams::new(handle()),
-        ))
-        .add_service(agent_v1::report_service_server::ReportServiceServer::new(
-            reports::ReportStreams::new(handle()),
-        ))
-        .add_service(v1::request_service_server::RequestServiceServer::new(
-            requests::RequestApi::new(handle()),
-        ))
-        .add_service(v1::event_service_server::EventServiceServer::new(
-            events::EventApi::new(handle()),
-        ))
-        .add_service(v1::audit_service_server::AuditServiceServer::new(
-            audit::AuditApi::new(handle()),
-        ))
-        .add_service(v1::attempt_service_server::AttemptServiceServer::new(
-            attempts::AttemptApi::new(handle()),
-        ))
-        .add_service(
-            v1::configuration_service_server::ConfigurationServiceServer::new(
-                apply::ConfigurationApi::new(
-                    Configuration::new(fleet.config().clone(), Arc::clone(fleet.clock())),
-                    handle(),
-                    PATIENCE,
-                ),
-            ),
-        )
-        .add_service(v1::fleet_service_server::FleetServiceServer::new(
-            fleet::FleetApi::new(handle()),
-        ));
-    let layer = axum::middleware::from_fn_with_state(authenticator, auth::authenticate);
-    routes.routes().into_axum_router().layer(layer)
 }
 
 async fn database_url(folder: &tempfile::TempDir) -> String {
