@@ -65,8 +65,17 @@ pub struct Source {
     pub max_body_bytes: usize,
     pub dedupe_window: Duration,
     pub connections: Branches,
+    /// With which its handlers may report on it.
+    pub handler_keys: Vec<HandlerKey>,
     /// Revision of the last change of the source or one of its connections.
     pub version: u64,
+}
+
+/// A key of a source's handlers. The key itself is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerKey {
+    pub id: String,
+    pub sha256: [u8; 32],
 }
 
 #[derive(Clone, Debug)]

@@ -74,6 +74,7 @@ async fn victim(folder: &Path) {
         methods: vec![http::Method::POST],
         custom_response: None,
         max_body_bytes: 65_536,
+        handler_keys: Vec::new(),
         dedupe_window: Duration::ZERO,
         connections: Branches::of(Provider::Webhook, vec![connection]),
         version: 1,

@@ -9,6 +9,7 @@ use crate::dev::DevArgs;
 use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
 use crate::export::ExportArgs;
 use crate::fleet::{AgentsVerb, StatusArgs};
+use crate::handler_keys::HandlerKeysVerb;
 use crate::keys::KeysVerb;
 use crate::output::Format;
 use crate::resources::{ConnectionsVerb, DestinationFlags, SourceFlags, Verb};
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     /// API keys
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// Keys with which handlers report to agents
+    #[command(subcommand)]
+    HandlerKeys(HandlerKeysVerb),
     /// Who changed what
     #[command(subcommand)]
     Audit(AuditVerb),

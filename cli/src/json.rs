@@ -34,15 +34,17 @@ shown! {
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
     ListDeadLettersResponse, ReplayRequestResponse, BulkOperation, BulkPreview,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
+    HandlerKey,
     Rollout, RolloutPolicy,
     AuditEntry, VerifyAuditResponse, Team, CreateTeamResponse, GetSecretKeysResponse,
 }
 
 /// Enums that are written in lower case.
-const LOWER: [&str; 7] = [
+const LOWER: [&str; 8] = [
     "SourceStatus",
     "RequestStatus",
     "ApiKeyStatus",
+    "HandlerKeyStatus",
     "HmacAlgorithm",
     "SignatureEncoding",
     "RetryStrategy",

@@ -18,6 +18,7 @@ mod evidence;
 mod export;
 mod failure;
 mod fleet;
+mod handler_keys;
 mod json;
 mod keys;
 mod lasting;

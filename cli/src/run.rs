@@ -9,8 +9,8 @@ use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::output::{Format, Output};
 use crate::{
-    apply, audit, bulk, dev, evidence, export, fleet, keys, resources, rollouts, secrets, send,
-    teams,
+    apply, audit, bulk, dev, evidence, export, fleet, handler_keys, keys, resources, rollouts,
+    secrets, send, teams,
 };
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
@@ -74,6 +74,7 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Agents(verb) => fleet::agents(verb, &session.connect()?, output).await,
         Command::Rollouts(verb) => rollouts::run(verb, &session.connect()?, output).await,
         Command::Keys(verb) => keys::run(verb, &session.connect()?, output).await,
+        Command::HandlerKeys(verb) => handler_keys::run(verb, &session.connect()?, output).await,
         Command::Audit(verb) => audit::run(verb, &session.connect()?, output).await,
         Command::Secrets(verb) => secrets::run(verb, &session.connect()?, output).await,
         Command::Teams(verb) => teams::run(verb, &session.connect()?, output).await,

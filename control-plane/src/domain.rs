@@ -15,6 +15,7 @@ pub mod connection;
 pub mod destination;
 pub mod destination_auth;
 pub mod filter;
+pub mod handler_key;
 pub mod histogram;
 pub mod report;
 pub mod rollout;
@@ -33,6 +34,7 @@ pub use connection::{Connection, ConnectionSpec, RetryRule, Rule};
 pub use destination::{Destination, DestinationSpec, RateLimitPeriod};
 pub use destination_auth::{ClientCredentials, DestinationAuth};
 pub use filter::{Filter, FilterSettings};
+pub use handler_key::{HandlerKey, KnownHandlerKey};
 pub use histogram::Histogram;
 pub use report::{
     CircuitState, DestinationNumbers, DestinationState, Report, SecretNumbers, SourceNumbers,
@@ -57,6 +59,7 @@ pub enum ResourceKind {
     Connection,
     Filter,
     ApiKey,
+    HandlerKey,
     Agent,
     Rollout,
     Team,
@@ -68,6 +71,7 @@ impl ResourceKind {
     pub const fn slug(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
+            Self::HandlerKey => "handler_key",
             other => other.noun(),
         }
     }
@@ -81,6 +85,7 @@ impl ResourceKind {
             Self::Connection => "connection",
             Self::Filter => "filter",
             Self::ApiKey => "API key",
+            Self::HandlerKey => "handler key",
             Self::Agent => "agent",
             Self::Rollout => "rollout",
             Self::Team => "team",

@@ -18,6 +18,7 @@ pub mod events;
 mod evidence;
 pub mod filters;
 pub mod fleet;
+pub mod handler_keys;
 pub mod installation;
 pub mod keys;
 pub mod metrics;

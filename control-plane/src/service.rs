@@ -10,6 +10,7 @@ mod call;
 mod connection;
 mod destination;
 mod filter;
+pub mod handler_keys;
 pub mod keys;
 mod resource;
 pub mod secrets;
@@ -26,6 +27,7 @@ use crate::store::{InvalidPage, StoreError};
 
 pub use apply::{Applied, Conditioned, Configuration, Planned, Snapshot, Wanted, WantedConnection};
 pub use call::{Call, Repeat};
+pub use handler_keys::HandlerKeys;
 pub use keys::Keys;
 pub(crate) use resource::mint;
 pub use resource::{Resource, Resources, Switchable};

@@ -16,6 +16,7 @@ mod connections;
 pub mod database;
 mod destinations;
 mod filters;
+mod handler_keys;
 pub mod keys;
 mod notices;
 pub mod observed;

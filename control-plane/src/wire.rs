@@ -10,6 +10,7 @@ pub mod bulk;
 pub mod connection;
 pub mod destination;
 pub mod filter;
+pub mod handler_key;
 pub mod mask;
 pub mod plan;
 pub mod source;

@@ -182,6 +182,7 @@ mod tests {
         let group = SourceGroup {
             source: None,
             connections: vec![v1::Connection::default(), connection],
+            handler_keys: Vec::new(),
         };
         let resource = Resource {
             body: Some(Body::Source(group)),

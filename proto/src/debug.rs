@@ -25,5 +25,6 @@ opaque! {
     crate::v1::Oauth2ClientCredentials => "Oauth2ClientCredentials",
     crate::v1::ClientCertificate => "ClientCertificate",
     crate::v1::ApiKey => "ApiKey",
+    crate::v1::HandlerKey => "HandlerKey",
     crate::agent::v1::EnrollRequest => "EnrollRequest",
 }

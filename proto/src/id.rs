@@ -40,6 +40,7 @@ pub enum Kind {
     Agent,
     ApiKey,
     BulkOperation,
+    HandlerKey,
 }
 
 impl Kind {
@@ -58,6 +59,7 @@ impl Kind {
             Self::Agent => "agt_",
             Self::ApiKey => "pak_",
             Self::BulkOperation => "bch_",
+            Self::HandlerKey => "phk_",
         }
     }
 }

@@ -159,6 +159,7 @@ impl Configuration {
         let group = wire::SourceGroup {
             source: Some(source),
             connections: to.iter().map(|to| connection(to)).collect(),
+            handler_keys: Vec::new(),
         };
         wire::Resource {
             key: Some(key(wire::ResourceKind::Source, SOURCE)),

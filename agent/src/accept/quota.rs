@@ -67,6 +67,7 @@ mod tests {
             methods: Vec::new(),
             custom_response: None,
             max_body_bytes: 1,
+            handler_keys: Vec::new(),
             dedupe_window: Duration::ZERO,
             connections: Branches::of(Provider::Webhook, Vec::new()),
             version: 1,

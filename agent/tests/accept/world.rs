@@ -98,6 +98,7 @@ pub(crate) fn source(id: &str, provider: Provider, auth: AuthSpec) -> Source {
         methods: vec![http::Method::POST, http::Method::PUT],
         custom_response: None,
         max_body_bytes: 4_096,
+        handler_keys: Vec::new(),
         dedupe_window: Duration::from_secs(3_600),
         connections: Branches::of(provider, Vec::new()),
         version: 1,

@@ -73,6 +73,7 @@ pub(crate) fn configuration(
         methods: Vec::new(),
         custom_response: None,
         max_body_bytes: 1,
+        handler_keys: Vec::new(),
         dedupe_window: Duration::ZERO,
         connections: Branches::of(Provider::Webhook, connections),
         version: 1,

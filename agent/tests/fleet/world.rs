@@ -200,6 +200,7 @@ pub(crate) fn source(id: &str, version: u64, destinations: &[&str]) -> wire::Res
     let group = wire::SourceGroup {
         source: Some(source),
         connections,
+        handler_keys: Vec::new(),
     };
     wire::Resource {
         key: Some(source_key(id)),

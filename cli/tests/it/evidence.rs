@@ -192,6 +192,34 @@ async fn the_state_of_the_whole_names_agents_and_what_they_refused() {
 }
 
 #[tokio::test]
+async fn a_handlers_key_names_its_sources_by_name_and_is_shown_once() {
+    let plane = Plane::start().await;
+    let shell = plane.shell();
+    let source = ["sources", "create", "--name", "Clerk", "--type", "webhook"];
+    shell.run(&source).await.ok();
+    let create = ["handler-keys", "create", "--name", "users", "--source"];
+    let made = shell.run(&[&create[..], &["Clerk"]].concat()).await;
+    assert!(made.err.contains("not shown again"), "{made:?}");
+    let shown = made.ok();
+    let id = plane.state().sources[0].id.clone();
+    assert!(
+        shown.contains("hph_abcdefyz") && shown.contains(&id),
+        "{shown}"
+    );
+    let listed = shell.run(&["handler-keys", "list"]).await.ok();
+    assert!(
+        !listed.contains("hph_abcdefyz") && listed.contains("phk_1"),
+        "{listed}"
+    );
+    let unknown = shell.run(&[&create[..], &["Klerk"]].concat()).await;
+    assert!(unknown.err.contains("no source is named"), "{unknown:?}");
+    assert_eq!(
+        shell.run(&["handler-keys", "revoke", "phk_1"]).await.ok(),
+        "phk_1 is revoked\n"
+    );
+}
+
+#[tokio::test]
 async fn a_key_is_shown_when_made_and_never_again() {
     let plane = Plane::start().await;
     let shell = plane.shell();

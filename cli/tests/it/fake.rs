@@ -13,6 +13,7 @@ use hookplane_client::v1::connection_service_server::ConnectionServiceServer;
 use hookplane_client::v1::destination_service_server::DestinationServiceServer;
 use hookplane_client::v1::event_service_server::EventServiceServer;
 use hookplane_client::v1::fleet_service_server::FleetServiceServer;
+use hookplane_client::v1::handler_key_service_server::HandlerKeyServiceServer;
 use hookplane_client::v1::request_service_server::RequestServiceServer;
 use hookplane_client::v1::source_service_server::SourceServiceServer;
 use hookplane_client::v1::{Connection, Destination, Source};
@@ -25,6 +26,7 @@ use crate::hookplane::Shell;
 mod configuration;
 mod evidence;
 mod fleet;
+mod handler_keys;
 
 pub(crate) use evidence::trace;
 
@@ -82,6 +84,7 @@ impl Plane {
             .add_service(EventServiceServer::new(fake.clone()))
             .add_service(AttemptServiceServer::new(fake.clone()))
             .add_service(FleetServiceServer::new(fake.clone()))
+            .add_service(HandlerKeyServiceServer::new(fake.clone()))
             .add_service(ApiKeyServiceServer::new(fake.clone()));
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(async move {

@@ -17,6 +17,8 @@ pub mod destination;
 pub mod destination_minute;
 pub mod destination_standing;
 pub mod filter;
+pub mod handler_key;
+pub mod handler_key_source;
 pub mod installation;
 pub mod lease;
 pub mod remembered_answer;

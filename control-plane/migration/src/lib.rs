@@ -10,6 +10,7 @@ mod m0004_security;
 mod m0005_filters;
 mod m0006_replicas;
 mod m0008_recovery;
+mod m0009_handlers;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_filters::Migration),
             Box::new(m0006_replicas::Migration),
             Box::new(m0008_recovery::Migration),
+            Box::new(m0009_handlers::Migration),
         ]
     }
 }

@@ -178,6 +178,15 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
         ],
     ),
     (
+        "HandlerKeyService",
+        &[
+            ("CreateHandlerKey", KeysAdmin),
+            ("ListHandlerKeys", KeysAdmin),
+            ("GetHandlerKey", KeysAdmin),
+            ("RevokeHandlerKey", KeysAdmin),
+        ],
+    ),
+    (
         "AuditService",
         &[("ListAudit", AuditRead), ("VerifyAudit", AuditRead)],
     ),

@@ -38,7 +38,7 @@ struct Shape {
     write: fn(&mut Object),
 }
 
-static SHAPES: [Shape; 9] = [
+static SHAPES: [Shape; 10] = [
     source::CONFIG,
     source::API_KEY_AUTH,
     source::PROVIDER_SIGNATURE,
@@ -48,6 +48,7 @@ static SHAPES: [Shape; 9] = [
     request::HEADER,
     list::PAGINATION,
     list::API_KEY,
+    list::HANDLER_KEY,
 ];
 
 /// Unions whose member is told by a `type`: the member's name is no part of a path.

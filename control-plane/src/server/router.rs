@@ -19,7 +19,7 @@ use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
 use crate::rest::{self, InvalidRules};
 use crate::service::{
-    Configuration, Connections, Destinations, Filters, Keys, Secrets, Sources, Teams,
+    Configuration, Connections, Destinations, Filters, HandlerKeys, Keys, Secrets, Sources, Teams,
 };
 use crate::store::TeamStore;
 
@@ -86,6 +86,7 @@ fn with_configuration(
     use v1::connection_service_server::ConnectionServiceServer;
     use v1::destination_service_server::DestinationServiceServer;
     use v1::filter_service_server::FilterServiceServer;
+    use v1::handler_key_service_server::HandlerKeyServiceServer;
     use v1::installation_service_server::InstallationServiceServer;
     use v1::source_service_server::SourceServiceServer;
 
@@ -95,6 +96,8 @@ fn with_configuration(
     let connections = Connections::new(config.clone(), Arc::clone(&plane.clock));
     let filters = Filters::new(config.clone(), Arc::clone(&plane.clock));
     let keys = Keys::new(plane.keys.clone(), Arc::clone(&plane.clock));
+    let handler_keys = HandlerKeys::new(config.clone(), Arc::clone(&plane.clock));
+    let handler_keys = grpc::handler_keys::HandlerKeyApi::new(handler_keys);
     let own = || (fleet.clone(), watches.clone());
     let (of, by) = own();
     let sources = grpc::sources::SourceApi::new(sources, base.clone(), of, by);
@@ -119,6 +122,7 @@ fn with_configuration(
         .add_service(FilterServiceServer::new(filters))
         .add_service(ConfigurationServiceServer::new(whole))
         .add_service(ApiKeyServiceServer::new(keys))
+        .add_service(HandlerKeyServiceServer::new(handler_keys))
         .add_service(InstallationServiceServer::new(installation))
 }
 

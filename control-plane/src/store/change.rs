@@ -21,8 +21,8 @@ use super::database::INSTALLATION;
 use super::rollouts::Staging;
 use super::watch::{Cursor, Watched};
 use super::{
-    Recalled, Sealer, StoreError, answers, broken, connections, destinations, filters, signed,
-    sources, unsigned,
+    Recalled, Sealer, StoreError, answers, broken, connections, destinations, filters,
+    handler_keys, signed, sources, unsigned,
 };
 use crate::domain::audit::{Act, Actor};
 use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Source};
@@ -249,11 +249,12 @@ impl Change {
         source::Entity::delete_by_id(&gone.id)
             .exec(&self.tx)
             .await?;
+        handler_keys::forget_source(&self.tx, &gone.id).await?;
         self.note_deletion(ResourceKind::Source, (&gone.team_id, &gone.id), now)
             .await
     }
 
-    async fn before_source(&self, source: &Source) -> Result<(), StoreError> {
+    pub(super) async fn before_source(&self, source: &Source) -> Result<(), StoreError> {
         let (id, pool) = (&source.id, Some(source.spec.pool.as_str()));
         self.staging
             .before_source(&self.tx, self.revision, id, pool)
@@ -468,7 +469,8 @@ impl Change {
         Ok(())
     }
 
-    async fn touch(&self, source_id: &str) -> Result<(), StoreError> {
+    /// Marks the source's group as changed.
+    pub(super) async fn touch(&self, source_id: &str) -> Result<(), StoreError> {
         source::Entity::update_many()
             .col_expr(
                 source::Column::GroupRevision,

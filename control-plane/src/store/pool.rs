@@ -16,9 +16,10 @@ use sea_orm::{
 use super::config::{Head, head};
 use super::rollouts::{self, Staged};
 use super::{
-    ConfigStore, StoreError, broken, connections, destinations, filters, signed, sources, unsigned,
+    ConfigStore, StoreError, broken, connections, destinations, filters, handler_keys, signed,
+    sources, unsigned,
 };
-use crate::domain::{Connection, Destination, Filter};
+use crate::domain::{Connection, Destination, Filter, KnownHandlerKey};
 
 /// Changed sources up to which it is cheaper to read only those.
 const FEW: usize = 2_000;
@@ -52,6 +53,8 @@ pub struct SourceGroup {
     pub source: crate::domain::Source,
     /// Sorted by id.
     pub connections: Vec<Connection>,
+    /// Keys in force of its handlers, sorted by id.
+    pub handler_keys: Vec<KnownHandlerKey>,
     /// Newest revision of the source and its connections, deleted ones included.
     pub version: u64,
 }
@@ -155,9 +158,10 @@ impl ConfigStore {
             .all(view)
             .await?;
         let stored = filters::of_sources(view, sources_of_pool(name)).await?;
+        let keys = handler_keys::of_sources(view, sources_of_pool(name)).await?;
         Ok(PoolConfiguration {
             head,
-            sources: self.groups(rows, of_pool, &stored)?,
+            sources: self.groups(rows, of_pool, (&stored, keys))?,
             destinations: self.receivers(receivers)?,
             deleted: deletions(view, name, 0).await?,
             staged: rollouts::staged(view, name).await?,
@@ -193,6 +197,7 @@ impl ConfigStore {
             .all(view)
             .await?;
         let stored = filters::of_sources(view, these_sources(&ids)).await?;
+        let keys = handler_keys::of_sources(view, these_sources(&ids)).await?;
         let elsewhere = elsewhere.into_iter().map(|row| row.id).collect();
         let gone = gone(view, name, (known.sources)(), &ids, elsewhere).await?;
         let referred: BTreeSet<&str> = of_groups
@@ -220,7 +225,7 @@ impl ConfigStore {
         }
         Ok(Some(PoolChanges {
             head,
-            sources: self.groups(ours, of_groups, &stored)?,
+            sources: self.groups(ours, of_groups, (&stored, keys))?,
             gone,
             destinations: self.receivers(receivers)?,
             deleted: deletions(view, name, since).await?,
@@ -232,7 +237,10 @@ impl ConfigStore {
         &self,
         rows: Vec<source::Model>,
         of_rows: Vec<connection::Model>,
-        stored: &BTreeMap<String, Filter>,
+        (stored, mut keys): (
+            &BTreeMap<String, Filter>,
+            BTreeMap<String, Vec<KnownHandlerKey>>,
+        ),
     ) -> Result<Vec<SourceGroup>, StoreError> {
         let mut branches: BTreeMap<String, Vec<Connection>> = BTreeMap::new();
         for row in of_rows {
@@ -245,9 +253,11 @@ impl ConfigStore {
             let version = unsigned(row.group_revision);
             let source = sources::domain(row, &self.sealer)?;
             let connections = branches.remove(&source.id).unwrap_or_default();
+            let handler_keys = keys.remove(&source.id).unwrap_or_default();
             Ok(SourceGroup {
                 source,
                 connections,
+                handler_keys,
                 version,
             })
         };

@@ -11,7 +11,7 @@ fn audit(plane: &Plane) -> AuditServiceClient<Authorised> {
     AuditServiceClient::with_interceptor(plane.channel.clone(), Plane::bearer(&plane.key))
 }
 
-async fn listed(plane: &Plane, asked: v1::ListAuditRequest) -> Vec<v1::AuditEntry> {
+pub(crate) async fn listed(plane: &Plane, asked: v1::ListAuditRequest) -> Vec<v1::AuditEntry> {
     let page = audit(plane).list_audit(asked).await.expect("a page");
     page.into_inner().models
 }

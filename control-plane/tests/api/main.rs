@@ -10,6 +10,7 @@ mod connections;
 mod delivery;
 mod filters;
 mod fuzz;
+mod handler_keys;
 mod hostile;
 mod http;
 #[path = "../rest/inputs.rs"]

@@ -12,6 +12,7 @@ use hookplane_proto::v1::configuration_service_client::ConfigurationServiceClien
 use hookplane_proto::v1::connection_service_client::ConnectionServiceClient;
 use hookplane_proto::v1::destination_service_client::DestinationServiceClient;
 use hookplane_proto::v1::filter_service_client::FilterServiceClient;
+use hookplane_proto::v1::handler_key_service_client::HandlerKeyServiceClient;
 use hookplane_proto::v1::installation_service_client::InstallationServiceClient;
 use hookplane_proto::v1::source_service_client::SourceServiceClient;
 use hookplane_proto::v1::{self};
@@ -184,6 +185,10 @@ impl Plane {
 
     pub(crate) fn keys_with(&self, key: &str) -> ApiKeyServiceClient<Authorised> {
         ApiKeyServiceClient::with_interceptor(self.channel.clone(), Self::bearer(key))
+    }
+
+    pub(crate) fn handler_keys(&self) -> HandlerKeyServiceClient<Authorised> {
+        HandlerKeyServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
     }
 
     pub(crate) fn installation(&self) -> InstallationServiceClient<Authorised> {

@@ -1,10 +1,16 @@
 //! The configuration stream: current, delta or snapshot, and when it ends.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hookplane_control_plane::domain::Caller;
+use hookplane_control_plane::domain::handler_key::HandlerKeyDraft;
 use hookplane_control_plane::fleet::Timings;
+use hookplane_control_plane::service::HandlerKeys;
 use hookplane_proto::agent::v1::resource::Body;
+use hookplane_proto::agent::v1::{KnownHandlerKey, Resource};
 use hookplane_proto::v1::{AgentState, ConfigState};
+use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
 use crate::agent::{Got, Holding, TestAgent};
@@ -89,6 +95,45 @@ async fn changes_and_removals_come_as_deltas_to_every_agent() {
             .shows(id, "the newest revision", |agent| agent.revision == head)
             .await;
     }
+}
+
+#[tokio::test]
+async fn a_handlers_key_reaches_agents_as_a_hash_and_leaves_them_when_it_is_revoked() {
+    let plane = Plane::start().await;
+    let ours = plane.source("ours", "default").await;
+    let theirs = plane.source("theirs", "elsewhere").await;
+    let agent = TestAgent::enrolled(&plane, "edge-1", "default").await;
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    let draft = HandlerKeyDraft {
+        name: "users".to_owned(),
+        source_ids: vec![ours.id.clone(), theirs.id.clone()],
+    };
+    let caller = Caller::system(&plane.team);
+    let keys = HandlerKeys::new(plane.config.clone(), plane.clock.clone());
+    let made = keys.create(&caller, draft).await;
+    let made = made.expect("a key");
+    let got = talk.apply().await;
+    assert_eq!(got, Got::Delta(vec![ours.id.clone()], Vec::new()));
+    let known = |resources: &BTreeMap<(&'static str, String), Resource>| {
+        let resource = &resources[&("source", ours.id.clone())];
+        let Some(Body::Source(group)) = &resource.body else {
+            panic!("a source comes as a group");
+        };
+        group.handler_keys.clone()
+    };
+    let hash = Sha256::digest(made.secret.as_bytes()).to_vec();
+    let expected = KnownHandlerKey {
+        id: made.key.id.clone(),
+        sha256: hash,
+    };
+    assert_eq!(known(&talk.held.resources), [expected]);
+
+    let revoked = keys.revoke(&caller, &made.key.id).await;
+    assert!(revoked.expect("it was in force").revoked_at.is_some());
+    let got = talk.apply().await;
+    assert_eq!(got, Got::Delta(vec![ours.id.clone()], Vec::new()));
+    assert_eq!(known(&talk.held.resources), []);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use crate::v1::destination_service_client::DestinationServiceClient;
 use crate::v1::event_service_client::EventServiceClient;
 use crate::v1::filter_service_client::FilterServiceClient;
 use crate::v1::fleet_service_client::FleetServiceClient;
+use crate::v1::handler_key_service_client::HandlerKeyServiceClient;
 use crate::v1::installation_service_client::InstallationServiceClient;
 use crate::v1::request_service_client::RequestServiceClient;
 use crate::v1::rollout_service_client::RolloutServiceClient;
@@ -73,6 +74,8 @@ services! {
     rollouts: RolloutServiceClient,
     /// Keys of people and programs.
     api_keys: ApiKeyServiceClient,
+    /// Keys of handlers.
+    handler_keys: HandlerKeyServiceClient,
     /// Who changed what.
     audit: AuditServiceClient,
     /// Teams, and what else stands above them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookplane_proto::agent::v1::SourceGroup;
+use hookplane_proto::agent::v1::{KnownHandlerKey, SourceGroup};
 use hookplane_proto::v1::source_auth::Scheme;
 use hookplane_proto::v1::{
     self, HmacAlgorithm, SignatureEncoding, SourceConfig, SourceStatus, SourceType,
@@ -14,12 +14,13 @@ use http::HeaderValue;
 use prost_types::Timestamp;
 
 use super::{Unfit, bounded, method, rules};
-use crate::config::{Branches, CustomResponse, Source};
+use crate::config::{Branches, CustomResponse, HandlerKey, Source};
 
 const MIB: u32 = 1_024 * 1_024;
 const DAY: u32 = 86_400;
 const MAX_RESPONSE: usize = 16 * 1_024;
 const MAX_CONNECTIONS: usize = 1_000;
+const MAX_HANDLER_KEYS: usize = 64;
 const METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 pub(super) fn prepare(group: &SourceGroup, version: u64) -> Result<Source, Unfit> {
@@ -69,8 +70,26 @@ pub(super) fn prepare(group: &SourceGroup, version: u64) -> Result<Source, Unfit
         max_body_bytes: bounded("max_body_bytes", config.max_body_bytes, MIB, 16 * MIB)? as usize,
         dedupe_window: Duration::from_secs(u64::from(window)),
         connections: Branches::of(provider, connections),
+        handler_keys: handler_keys(&group.handler_keys)?,
         version,
     })
+}
+
+fn handler_keys(wire: &[KnownHandlerKey]) -> Result<Vec<HandlerKey>, Unfit> {
+    if wire.len() > MAX_HANDLER_KEYS {
+        let message = format!("{MAX_HANDLER_KEYS} handler keys are the most");
+        return Err(Unfit::new("limit_exceeded", message));
+    }
+    let one = |key: &KnownHandlerKey| {
+        let sha256 = key.sha256.as_slice().try_into();
+        let sha256 = sha256.map_err(|_| {
+            let message = format!("handler key {}: its hash has not 32 bytes", key.id);
+            Unfit::new("handler_key_invalid", message)
+        })?;
+        let id = key.id.clone();
+        Ok(HandlerKey { id, sha256 })
+    };
+    wire.iter().map(one).collect()
 }
 
 fn provider(wire: i32) -> Result<Provider, Unfit> {

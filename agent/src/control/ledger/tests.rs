@@ -19,6 +19,7 @@ fn source(id: &str, version: u64, config: v1::SourceConfig, to: Option<&str>) ->
             ..v1::Source::default()
         }),
         connections: connection.into_iter().collect(),
+        handler_keys: Vec::new(),
     };
     resource(ResourceKind::Source, id, version, Body::Source(group))
 }

@@ -11,7 +11,7 @@ use prost::Message as _;
 use crate::domain::Destination;
 use crate::fleet::held::{Key, Kind};
 use crate::store;
-use crate::wire::{Secrets, connection, destination, source};
+use crate::wire::{Secrets, connection, destination, handler_key, source};
 
 /// Encoded, with what others need to know of it. Has no `Debug` on purpose.
 pub(super) struct Prepared {
@@ -41,6 +41,7 @@ impl Prepared {
                 Secrets::Revealed,
             )),
             connections: group.connections.iter().map(connection::message).collect(),
+            handler_keys: group.handler_keys.iter().map(handler_key::known).collect(),
         });
         Self::new(key, group.version, body, refers)
     }

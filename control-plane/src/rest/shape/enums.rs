@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::rest::fault::{Faults, Path};
 
 /// Shown in lower case. All others are shown in upper case.
-const LOWER_CASE: [&str; 8] = [
+const LOWER_CASE: [&str; 9] = [
     "hookplane.v1.SourceStatus",
     "hookplane.v1.RequestStatus",
     "hookplane.v1.ApiKeyStatus",
+    "hookplane.v1.HandlerKeyStatus",
     "hookplane.v1.HmacAlgorithm",
     "hookplane.v1.SignatureEncoding",
     "hookplane.v1.RetryStrategy",

@@ -24,12 +24,23 @@ pub(super) const API_KEY: Shape = Shape {
     extra: &[],
     hidden: &[],
     read: unchanged_in,
-    write: |object| {
-        if object.get("key").and_then(Value::as_str) == Some("") {
-            object.remove("key");
-        }
-    },
+    write: hide_no_key,
 };
+
+/// The same of a handler's key.
+pub(super) const HANDLER_KEY: Shape = Shape {
+    message: "hookplane.v1.HandlerKey",
+    extra: &[],
+    hidden: &[],
+    read: unchanged_in,
+    write: hide_no_key,
+};
+
+fn hide_no_key(object: &mut Object) {
+    if object.get("key").and_then(Value::as_str) == Some("") {
+        object.remove("key");
+    }
+}
 
 /// `next_cursor` beside the page of every list, equal to `pagination.next`.
 pub(super) fn write_cursor(descriptor: &MessageDescriptor, object: &mut Object) {

@@ -81,13 +81,15 @@ impl Images {
             };
             let version = unsigned(row.group_revision);
             let source = sources::domain(row, sealer)?;
-            let connections = match groups.remove(id) {
-                Some(now) => now.connections,
-                None => now_of_source(db, id).await?,
+            // Keys of handlers have no images: one that is revoked is revoked everywhere.
+            let (connections, handler_keys) = match groups.remove(id) {
+                Some(now) => (now.connections, now.handler_keys),
+                None => (now_of_source(db, id).await?, Vec::new()),
             };
             let group = SourceGroup {
                 source,
                 connections,
+                handler_keys,
                 version,
             };
             groups.insert(id.clone(), group);

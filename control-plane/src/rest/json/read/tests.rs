@@ -195,6 +195,7 @@ fn the_deepest_conditions_taken_can_be_decoded_on_their_whole_way() {
             hookplane_proto::agent::v1::SourceGroup {
                 source: None,
                 connections: vec![connection],
+                handler_keys: Vec::new(),
             },
         )),
         ..Default::default()
