@@ -2,10 +2,12 @@
 //! source is considered; ignored ones are results with their reasons, and so are
 //! those that cannot be decided.
 //!
-//! Pure. A body that `verify` had no need to read is read when a filter first looks at it, and
+//! Pure. A body that `verify` had no need to read is read when a rule first looks at it, and
 //! no more of it is kept than the source's branches look at.
 
-use hookplane_rules::{Filter, FilterInput, Projection, Verdict, headers_value, query_value};
+use hookplane_rules::{
+    Delay, Filter, FilterInput, Projection, Verdict, headers_value, query_value,
+};
 use hookplane_signature::Challenge;
 use serde_json::Value;
 
@@ -96,10 +98,11 @@ pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint)
 
 /// What becomes of one branch.
 enum Fate {
-    Routed,
+    /// With when it is due.
+    Routed(u64),
     Ignored(IgnoredReason, String),
-    /// With why a filter cannot be evaluated.
-    Undecidable(String),
+    /// With the code and why a rule cannot be evaluated.
+    Undecidable(&'static str, String),
 }
 
 /// Given to filters in place of what they do not look at.
@@ -142,12 +145,7 @@ impl<'a> View<'a> {
             &NOT_LOOKED_AT
         };
         let body = if filter.needs_body() {
-            let read = || Body::read(&call.body, self.looked_at_in_body);
-            match self.body.get_or_insert_with(read) {
-                Body::Json(value) => Some(&*value),
-                Body::NotJson => None,
-                Body::Unreadable(why) => return Err(why.clone()),
-            }
+            look(&mut self.body, call, self.looked_at_in_body)?
         } else {
             None
         };
@@ -157,6 +155,29 @@ impl<'a> View<'a> {
             query,
             path: &call.path,
         })
+    }
+
+    /// When the event is due, or why that cannot be told.
+    fn due(&mut self, delay: &Delay) -> Result<u64, String> {
+        let now = self.call.received_at;
+        if !delay.needs_body() {
+            return delay.due(now, None);
+        }
+        let body = look(&mut self.body, self.call, self.looked_at_in_body)?;
+        delay.due(now, body)
+    }
+}
+
+/// What is looked at of the body, read when that is asked for first; `None` when it is not JSON.
+fn look<'b>(
+    body: &'b mut Option<Body>,
+    call: &Call,
+    looked_at: &Projection,
+) -> Result<Option<&'b Value>, String> {
+    match body.get_or_insert_with(|| Body::read(&call.body, looked_at)) {
+        Body::Json(value) => Ok(Some(value)),
+        Body::NotJson => Ok(None),
+        Body::Unreadable(why) => Err(why.clone()),
     }
 }
 
@@ -172,13 +193,17 @@ fn decide(connection: &Connection, configuration: &Configuration, view: &mut Vie
     for filter in &connection.filters {
         let input = match view.input(filter) {
             Ok(input) => input,
-            Err(why) => return Fate::Undecidable(why),
+            Err(why) => return Fate::Undecidable("filter_failed", why),
         };
         if let Verdict::NoMatch { detail } = filter.evaluate(&input) {
             return Fate::Ignored(IgnoredReason::Filtered, detail);
         }
     }
-    Fate::Routed
+    match connection.delay.as_ref().map(|delay| view.due(delay)) {
+        None => Fate::Routed(view.call.received_at),
+        Some(Ok(due)) => Fate::Routed(due),
+        Some(Err(why)) => Fate::Undecidable("delay_failed", why),
+    }
 }
 
 fn branch(
@@ -212,9 +237,13 @@ fn branch(
         operation_id: None,
     };
     match fate {
-        Fate::Routed => EventRecord {
-            status: EventStatus::Queued,
-            next_attempt_at: Some(now),
+        Fate::Routed(due) => EventRecord {
+            status: if due > now {
+                EventStatus::Scheduled
+            } else {
+                EventStatus::Queued
+            },
+            next_attempt_at: Some(due),
             ..unrouted
         },
         Fate::Ignored(reason, detail) => EventRecord {
@@ -223,9 +252,9 @@ fn branch(
             ..unrouted
         },
         // Not ignored: a person must know of it, and can send it all the same.
-        Fate::Undecidable(why) => EventRecord {
+        Fate::Undecidable(code, why) => EventRecord {
             status: EventStatus::Failed,
-            error_code: Some("filter_failed".to_owned()),
+            error_code: Some(code.to_owned()),
             failure_message: Some(why),
             ..unrouted
         },

@@ -62,6 +62,7 @@ async fn victim(folder: &Path) {
         paused: false,
         drain: None,
         filters: Vec::new(),
+        delay: None,
         retry: RetryPolicy::default(),
     });
     let source = Source {

@@ -175,8 +175,10 @@ mod tests {
         let rule = v1::Rule {
             rule: Some(v1::rule::Rule::Retry(retry)),
         };
+        let delay = v1::rule::Rule::Delay(v1::DelayRule::default());
+        let delay = v1::Rule { rule: Some(delay) };
         let connection = v1::Connection {
-            rules: vec![rule],
+            rules: vec![rule, delay],
             ..v1::Connection::default()
         };
         let group = SourceGroup {
@@ -189,7 +191,7 @@ mod tests {
             ..Resource::default()
         };
         let found: Vec<_> = needs(&resource.encode_to_vec()).into_iter().collect();
-        assert_eq!(found, ["retry_lists"]);
+        assert_eq!(found, ["delay", "retry_lists"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Rules on a connection: which requests pass, and when a failed delivery is tried again.
+//! Rules on a connection: which requests pass, when their events are first sent, and when a failed
+//! delivery is tried again.
 //!
-//! Owns the filter language and the retry policy: parse, validate, evaluate; and how much of a
+//! Owns the filter language, the delay and the retry policy: parse, validate, evaluate; and how much of a
 //! body has to be read for them.
 //! Refuses to know clocks, randomness, stores and wire types: times and draws
 //! are parameters, payloads are JSON values. The control plane validates with
@@ -9,12 +10,14 @@
 //! Invariants: evaluation is total and bounded by the size limits checked when
 //! a rule is compiled; the decision after an attempt is a pure function.
 
+mod delay;
 mod filter;
 mod projection;
 mod retry;
 mod retry_after;
 mod values;
 
+pub use delay::{Delay, DelaySpec, MAX_EVENT_DELAY_MS};
 pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, MAX_FILTER_BYTES, Verdict};
 pub use projection::Projection;
 pub use retry::{Decision, DeliveryControl, History, Outcome, RetryPolicy, RetrySpec, Strategy};

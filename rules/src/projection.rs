@@ -15,7 +15,7 @@ mod wanted;
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
-use crate::Filter;
+use crate::{Delay, Filter};
 
 use pick::Pick;
 pub(crate) use wanted::Wanted;
@@ -32,6 +32,18 @@ impl Projection {
         if let Some(condition) = filter.body() {
             condition.mark(self.root.get_or_insert_default());
         }
+    }
+
+    /// Adds what the delay looks at.
+    pub fn add_delay(&mut self, delay: &Delay) {
+        delay.mark(self);
+    }
+
+    /// Adds the value below these keys.
+    pub(crate) fn add_value(&mut self, path: &[&str]) {
+        let root = self.root.get_or_insert_default();
+        let place = path.iter().fold(root, |place, key| place.field(key));
+        place.add_whole();
     }
 
     /// Adds the text, if it is one, below these keys.

@@ -9,6 +9,7 @@ mod providers;
 mod recovery;
 mod refusals;
 mod replay;
+mod rules;
 mod store;
 mod story;
 mod tool;

@@ -1,7 +1,7 @@
 //! The connections of a source, with what all of them together look at of a body.
 //!
 //! Prepared once with the configuration, so that a request costs one look. Invariant: what is
-//! read of a body is enough for each filter of these connections and for the provider's hints.
+//! read of a body is enough for each rule of these connections and for the provider's hints.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -31,6 +31,12 @@ impl Branches {
         for filter in all.iter().flat_map(|connection| &connection.filters) {
             in_body.add_filter(filter);
         }
+        for delay in all
+            .iter()
+            .filter_map(|connection| connection.delay.as_ref())
+        {
+            in_body.add_delay(delay);
+        }
         Self {
             all,
             in_body,
@@ -38,7 +44,7 @@ impl Branches {
         }
     }
 
-    /// What filters and the provider's hints look at.
+    /// What rules and the provider's hints look at.
     pub(crate) fn looked_at_in_body(&self) -> &Projection {
         &self.in_body
     }
@@ -79,6 +85,7 @@ mod tests {
             paused: false,
             drain: None,
             filters: vec![Filter::compile(&spec).unwrap()],
+            delay: None,
             retry: RetryPolicy::default(),
         })
     }

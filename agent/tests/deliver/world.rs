@@ -59,6 +59,7 @@ pub(crate) fn configuration(
                 paused: false,
                 drain: None,
                 filters: Vec::new(),
+                delay: None,
                 retry: retry.clone(),
             })
         })

@@ -4,6 +4,7 @@ use hookplane_client::Client;
 use hookplane_client::v1::{self, Connection, rule::Rule};
 use serde_json::{Value, json};
 
+use super::delay::{self, DelayFlags};
 use super::kind::{Kind, Switchable, calls, switchable};
 use super::paging::Page;
 use super::retry::{self, RetryFlags};
@@ -33,6 +34,8 @@ pub(crate) struct ConnectionFlags {
     /// Conditions as JSON: `{"body":{"type":{"$starts_with":"user."}}}`; parts are body, headers, query, path
     #[arg(long = "filter", value_name = "JSON")]
     filters: Vec<String>,
+    #[command(flatten)]
+    delay: DelayFlags,
     #[command(flatten)]
     retry: RetryFlags,
     #[arg(long)]
@@ -133,6 +136,7 @@ impl ConnectionFlags {
         for text in &self.filters {
             rules.push(filter(text)?);
         }
+        rules.extend(self.delay.rule());
         rules.extend(self.retry.rule());
         if !rules.is_empty() {
             shape.rules = Some(rules);
@@ -265,6 +269,7 @@ fn rules(connection: &Connection) -> Vec<String> {
         .iter()
         .zip(shown)
         .map(|(rule, mut shown)| match &rule.rule {
+            Some(Rule::Delay(rule)) => delay::described(rule),
             Some(Rule::Retry(rule)) => retry::described(rule),
             _ => {
                 if let Some(object) = shown.as_object_mut() {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hookplane_proto::v1::{Connection, FilterRule, RetryRule, RetryStrategy, Rule, rule};
+use hookplane_proto::v1::{
+    Connection, DelayRule, FilterRule, RetryRule, RetryStrategy, Rule, rule,
+};
 use prost_types::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,6 +56,10 @@ pub(crate) enum RuleShape {
         query: Option<Value>,
         path: Option<Value>,
         filter_id: Option<String>,
+    },
+    Delay {
+        delay: Option<u64>,
+        until: Option<String>,
     },
     Retry {
         strategy: Option<String>,
@@ -155,6 +161,10 @@ impl RuleShape {
                 query: query.as_ref().map(structure::to_proto),
                 path: path.as_ref().map(structure::to_proto),
                 filter_id: filter_id.clone().unwrap_or_default(),
+            }),
+            Self::Delay { delay, until } => rule::Rule::Delay(DelayRule {
+                delay: *delay,
+                until: until.clone(),
             }),
             Self::Retry {
                 strategy,

@@ -173,6 +173,8 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
             "in",
             "--destination",
             "out",
+            "--delay-until",
+            "data.send_at",
             "--retry-delays",
             "1000,60000",
             "--give-up-on",
@@ -184,13 +186,20 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
         ])
         .await
         .json();
-    let rule = &made["rules"][0];
+    let delay = serde_json::json!({"type": "delay", "until": "data.send_at"});
+    assert_eq!(made["rules"][0], delay);
+    let rule = &made["rules"][1];
     assert_eq!(rule["strategy"], "list");
     assert_eq!(rule["delays"], serde_json::json!([1_000, 60_000]));
     assert_eq!(rule["give_up_status_codes"][0], "400-404");
     assert_eq!(rule["jitter_percent"], 0);
+    let shown = shell.run(&["connections", "get", "c"]).await.ok();
+    assert!(shown.contains("delay until body.data.send_at"), "{shown}");
+    let both = ["--delay", "5", "--delay-until", "at"];
+    let both = [&["connections", "update", "c"][..], &both].concat();
     for wrong in [
-        &["connections", "update", "c", "--give-up-on", "400"][..],
+        &both[..],
+        &["connections", "update", "c", "--give-up-on", "400"],
         &["destinations", "update", "out", "--auth-certificate", "x"],
         &["destinations", "update", "out", "--rate-limit", "many/hour"],
     ] {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookplane_rules::{Filter, FilterSpec, InvalidRule, RetryPolicy, RetrySpec, Strategy};
+use hookplane_rules::{
+    Delay, DelaySpec, Filter, FilterSpec, InvalidRule, RetryPolicy, RetrySpec, Strategy,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
@@ -67,6 +69,7 @@ pub enum Rule {
         filter_id: String,
     },
     Retry(RetryRule),
+    Delay(DelaySpec),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +119,7 @@ impl ConnectionSpec {
                 format!("{length} bytes as JSON; {MAX_RULES_BYTES} are possible"),
             ));
         }
-        let mut retries = 0;
+        let (mut retries, mut delays) = (0, 0);
         let mut named = BTreeSet::new();
         for (place, rule) in self.rules.iter().enumerate() {
             let fault = match rule {
@@ -134,6 +137,10 @@ impl ConnectionSpec {
                     retries += 1;
                     rule.policy().err()
                 }
+                Rule::Delay(spec) => {
+                    delays += 1;
+                    Delay::compile(spec).err()
+                }
             };
             if let Some(fault) = fault {
                 found.push(Violation::new(
@@ -142,11 +149,13 @@ impl ConnectionSpec {
                 ));
             }
         }
-        if retries > 1 {
-            found.push(Violation::new(
-                "rules",
-                format!("{retries} retry rules; one is allowed"),
-            ));
+        for (kind, count) in [("retry", retries), ("delay", delays)] {
+            if count > 1 {
+                found.push(Violation::new(
+                    "rules",
+                    format!("{count} {kind} rules; one is allowed"),
+                ));
+            }
         }
         found
     }
@@ -166,7 +175,7 @@ impl ConnectionSpec {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(|(place, rule)| match rule {
             Rule::FilterRef { filter_id } => Some((place, filter_id.as_str())),
-            Rule::Filter(_) | Rule::Retry(_) => None,
+            Rule::Filter(_) | Rule::Retry(_) | Rule::Delay(_) => None,
         })
     }
 

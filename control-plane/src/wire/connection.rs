@@ -2,7 +2,7 @@
 
 use hookplane_proto::v1;
 use hookplane_proto::v1::rule::Rule as Wire;
-use hookplane_rules::FilterSpec;
+use hookplane_rules::{DelaySpec, FilterSpec};
 
 use super::{Secrets, destination, source, timestamp, value};
 use crate::domain::connection::RetryStrategy;
@@ -153,10 +153,14 @@ fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Ru
                 jitter_percent: retry.jitter_percent,
             }))
         }
+        Some(Wire::Delay(delay)) => Some(Rule::Delay(DelaySpec {
+            delay: delay.delay,
+            until: delay.until,
+        })),
         None => {
             faults.push(Violation::new(
                 format!("rules[{place}]"),
-                "a rule is a `filter` or a `retry`",
+                "a rule is a `filter`, a `delay` or a `retry`",
             ));
             None
         }
@@ -202,6 +206,10 @@ fn rule(rule: &Rule) -> v1::Rule {
                 filter_id: String::new(),
             })
         }
+        Rule::Delay(delay) => Wire::Delay(v1::DelayRule {
+            delay: delay.delay,
+            until: delay.until.clone(),
+        }),
         Rule::Retry(retry) => Wire::Retry(v1::RetryRule {
             strategy: match retry.strategy {
                 RetryStrategy::Exponential => v1::RetryStrategy::Exponential,

@@ -187,7 +187,15 @@ async fn rules_are_refused_by_their_place_and_path() {
         count: 500,
         ..v1::RetryRule::default()
     };
-    let rules = [Rule::Filter(bad_filter), Rule::Retry(bad_retry)];
+    let bad_delay = v1::DelayRule {
+        delay: Some(5),
+        until: Some("data.at".to_owned()),
+    };
+    let rules = [
+        Rule::Filter(bad_filter),
+        Rule::Retry(bad_retry),
+        Rule::Delay(bad_delay),
+    ];
     let wanted = v1::Connection {
         rules: rules.map(|rule| v1::Rule { rule: Some(rule) }).into(),
         ..connection("users", &source.id, &to.id)
@@ -203,6 +211,7 @@ async fn rules_are_refused_by_their_place_and_path() {
         .expect_err("bad rules");
     assert_refuses(&refused, "rules[0].body.$regex", "regular expression");
     assert_refuses(&refused, "rules[1].count", "50");
+    assert_refuses(&refused, "rules[2].until", "one of the two");
 }
 
 /// A filter whose JSON has about this many bytes.

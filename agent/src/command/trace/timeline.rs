@@ -180,7 +180,11 @@ fn end_of_event(line: &mut Timeline, event: &EventRecord) {
         }
         EventStatus::Scheduled => {
             if let Some(at) = event.next_attempt_at {
-                line.add(at, "event.scheduled", &event.id, "the next try is due");
+                let text = match event.attempts {
+                    0 => "the first try is due",
+                    _ => "the next try is due",
+                };
+                line.add(at, "event.scheduled", &event.id, text);
             }
         }
         EventStatus::Hold => {

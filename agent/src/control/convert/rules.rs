@@ -1,7 +1,7 @@
 //! Connections and their rules.
 
-use hookplane_proto::v1::{self, FilterRule, RetryRule, RetryStrategy, rule::Rule};
-use hookplane_rules::{Filter, FilterSpec, RetryPolicy, RetrySpec, Strategy};
+use hookplane_proto::v1::{self, DelayRule, FilterRule, RetryRule, RetryStrategy, rule::Rule};
+use hookplane_rules::{Delay, DelaySpec, Filter, FilterSpec, RetryPolicy, RetrySpec, Strategy};
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
@@ -26,16 +26,17 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         let message = format!("{MAX_RULES} rules are the most");
         return Err(of(Unfit::new("limit_exceeded", message)));
     }
-    let (mut filters, mut retry) = (Vec::new(), None);
+    let (mut filters, mut delay, mut retry) = (Vec::new(), None, None);
+    let second = |kind: &str| {
+        let message = format!("has more than one {kind} rule");
+        of(Unfit::new("rule_invalid", message))
+    };
     for rule in &wire.rules {
         match rule.rule.as_ref() {
             Some(Rule::Filter(rule)) => filters.push(filter(rule).map_err(of)?),
-            Some(Rule::Retry(_)) if retry.is_some() => {
-                return Err(of(Unfit::new(
-                    "rule_invalid",
-                    "has more than one retry rule",
-                )));
-            }
+            Some(Rule::Delay(_)) if delay.is_some() => return Err(second("delay")),
+            Some(Rule::Delay(rule)) => delay = Some(self::delay(rule).map_err(of)?),
+            Some(Rule::Retry(_)) if retry.is_some() => return Err(second("retry")),
             Some(Rule::Retry(rule)) => retry = Some(policy(rule).map_err(of)?),
             None => return Err(of(Unfit::unsupported("a kind of rule"))),
         }
@@ -48,6 +49,7 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         paused: wire.paused_at.is_some(),
         drain: wire.drain.as_ref().map(drain).transpose().map_err(of)?,
         filters,
+        delay,
         retry: retry.unwrap_or_default(),
     })
 }
@@ -76,6 +78,13 @@ fn filter(rule: &FilterRule) -> Result<Filter, Unfit> {
         path: part(&rule.path)?,
     };
     Ok(Filter::compile(&spec)?)
+}
+
+fn delay(rule: &DelayRule) -> Result<Delay, Unfit> {
+    Ok(Delay::compile(&DelaySpec {
+        delay: rule.delay,
+        until: rule.until.clone(),
+    })?)
 }
 
 fn policy(rule: &RetryRule) -> Result<RetryPolicy, Unfit> {
@@ -138,6 +147,29 @@ fn number(value: f64) -> Result<Value, Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_delay_is_refused_by_name() {
+        let delay = DelayRule {
+            delay: Some(1_000),
+            until: None,
+        };
+        let rule = v1::Rule {
+            rule: Some(Rule::Delay(delay)),
+        };
+        let mut wire = v1::Connection {
+            id: "web_1".to_owned(),
+            source_id: "src_1".to_owned(),
+            destination_id: "des_1".to_owned(),
+            rules: vec![rule.clone()],
+            ..v1::Connection::default()
+        };
+        assert!(connection(&wire, "src_1").unwrap().delay.is_some());
+        wire.rules.push(rule);
+        let unfit = connection(&wire, "src_1").unwrap_err();
+        assert_eq!(unfit.reason, "rule_invalid");
+        assert_eq!(unfit.message, "web_1: has more than one delay rule");
+    }
 
     #[test]
     fn whole_numbers_stay_whole_and_fractions_stay_fractions() {

@@ -62,6 +62,10 @@ fn advice(group: &DeadLetterGroup) -> (FailureOrigin, &'static str) {
             Pipeline,
             "a filter could not be evaluated: mend the rule, then replay the request",
         ),
+        "delay_failed" => (
+            Pipeline,
+            "the body has no time to deliver at: mend the rule or the body, then replay the request",
+        ),
         "store_unreadable" => (
             Pipeline,
             "the stored request cannot be read: run `hookplane-agent store verify`, and ask the provider to send it again",
@@ -161,6 +165,7 @@ mod tests {
     fn what_hookplane_could_not_do_is_not_blamed_on_the_receiver() {
         let origin = |answer, code| advice(&group("web_1", answer, code, 1, "evt_1")).0;
         assert_eq!(origin(0, "filter_failed"), FailureOrigin::Pipeline);
+        assert_eq!(origin(0, "delay_failed"), FailureOrigin::Pipeline);
         // The answer is that of the try before.
         assert_eq!(origin(500, "store_unreadable"), FailureOrigin::Pipeline);
         assert_eq!(origin(0, "connect_refused"), FailureOrigin::Network);

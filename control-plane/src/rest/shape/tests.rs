@@ -314,6 +314,8 @@ fn rules_are_told_apart_by_their_type() {
         {"type": "retry", "strategy": "list", "count": 0, "interval": 0,
          "response_status_codes": [], "give_up_status_codes": ["422"],
          "delays": [1000, 60000], "jitter_percent": 0},
+        {"type": "delay", "delay": 60000},
+        {"type": "delay", "until": "data.send_at"},
     ]);
     let connection: v1::Connection = seen("Connection", json!({ "rules": rules }));
     let kinds: Vec<bool> = connection
@@ -321,7 +323,7 @@ fn rules_are_told_apart_by_their_type() {
         .iter()
         .map(|rule| matches!(rule.rule, Some(v1::rule::Rule::Filter(_))))
         .collect();
-    assert_eq!(kinds, [true, false, false]);
+    assert_eq!(kinds, [true, false, false, false, false]);
     assert_eq!(shown("Connection", &connection)["rules"], rules);
 
     for (rule, field) in [
