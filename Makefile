@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests of the control plane also run on PostgreSQL, each on a private server.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb))
 
-.PHONY: help run build test sdk-js torture simulate fuzz fuzz-smoke needs bench bench-fleet backlog bench-smoke lint fmt clean
+.PHONY: help run build test sdk-js sdk-py torture simulate fuzz fuzz-smoke needs bench bench-fleet backlog bench-smoke lint fmt clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,21 @@ FUZZ_RUN = mkdir -p fuzz/target/corpus/$(1) fuzz/target/crashes && ulimit -v 419
 sdk-js: ## build, pack and test the handler kit for JavaScript, behind a gateway too; needs Node 20 and the npm registry
 	$(CARGO) build --locked --workspace --bin hookplane
 	cd sdk-client/js && npm ci --no-audit --no-fund && HOOKPLANE=$(CURDIR)/target/debug/hookplane npm test
+
+# Built as it is published; what is tested is what was installed from that, not the tree.
+PYTHON ?= python3
+sdk-py: ## build, install and test the handler kit for Python, behind a gateway too; needs Python 3.9 and the package index
+	$(CARGO) build --locked --workspace --bin hookplane
+	rm -rf target/python
+	$(PYTHON) -m venv target/python/wheel
+	$(PYTHON) -m venv target/python/sdist
+	target/python/wheel/bin/pip install -q build -r sdk-client/python/tests/requirements.txt
+	target/python/wheel/bin/python -m build -o target/python/dist sdk-client/python
+	target/python/wheel/bin/pip install -q target/python/dist/*.whl
+	target/python/sdist/bin/pip install -q target/python/dist/*.tar.gz
+	cd sdk-client/python && ../../target/python/wheel/bin/mypy
+	cd sdk-client/python/tests && ../../../target/python/sdist/bin/python -m unittest test_vectors test_gate
+	cd sdk-client/python/tests && HOOKPLANE=$(CURDIR)/target/debug/hookplane ../../../target/python/wheel/bin/python -m unittest
 
 fuzz: ## look for SECONDS (600) for bytes that break TARGET; see fuzz/targets
 	$(FUZZ_BUILD) --bin $(TARGET) $(if $(filter journal_%,$(TARGET)),--no-default-features)

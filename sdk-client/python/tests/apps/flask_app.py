@@ -1,0 +1,51 @@
+import time
+
+from flask import Flask, g, jsonify, request
+from shared import mark, options, ran, trusting
+
+from hookplane import MemoryStore
+from hookplane.flask import webhook
+
+app = Flask(__name__)
+
+
+@app.get("/health")
+def health():
+    return {"ok": True}
+
+
+@app.post("/hooks")
+@webhook(**options(MemoryStore()))
+def hooks(webhook):
+    kind = ran(webhook)
+    assert g.webhook is webhook
+    assert request.get_data() == webhook.body
+    if kind == "slow":
+        time.sleep(2)
+        kind = "done"
+    mark(webhook, kind)
+    return jsonify(kind=kind), 201
+
+
+@app.post("/trusting")
+@webhook(**trusting())
+def trusts(webhook):
+    return webhook.body
+
+
+@app.post("/marked")
+@webhook(**{**options(MemoryStore()), **trusting()})
+def marked(webhook):
+    mark(webhook, ran(webhook))
+    return "ok"
+
+
+@app.post("/parsed")
+def parsed():
+    request.stream.read()
+    return inner()
+
+
+@webhook(**trusting())
+def inner():
+    return "never"
