@@ -59,7 +59,7 @@ sdk-py: ## build, install and test the handler kit for Python, behind a gateway 
 	target/python/wheel/bin/pip install -q target/python/dist/*.whl
 	target/python/sdist/bin/pip install -q target/python/dist/*.tar.gz
 	cd sdk-client/python && ../../target/python/wheel/bin/mypy
-	cd sdk-client/python/tests && ../../../target/python/sdist/bin/python -m unittest test_vectors test_gate
+	cd sdk-client/python/tests && ../../../target/python/sdist/bin/python -m unittest test_vectors test_gate test_sql
 	cd sdk-client/python/tests && HOOKPLANE=$(CURDIR)/target/debug/hookplane ../../../target/python/wheel/bin/python -m unittest
 
 fuzz: ## look for SECONDS (600) for bytes that break TARGET; see fuzz/targets

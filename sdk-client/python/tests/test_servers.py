@@ -17,10 +17,11 @@ class Scenarios:
     command = []
     paths = ["/hooks"]
     status = 201
+    environment = {}
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(*cls.command)
+        cls.server = Server(*cls.command, environment=cls.environment)
 
     @classmethod
     def tearDownClass(cls):
@@ -187,6 +188,24 @@ class FastApi(Scenarios, unittest.TestCase):
 
 class Flask(Scenarios, unittest.TestCase):
     command = gunicorn("flask_app:app")
+
+
+class FlaskInForkedWorkers(Scenarios, unittest.TestCase):
+    command = gunicorn("flask_app:app", workers=3)
+    environment = {"SHARED": "1"}
+
+    def test_a_message_is_known_to_every_worker(self):
+        served = set()
+
+        def both_served():
+            message = self.message("/hooks")
+            for _ in range(4):
+                self.assertEqual(self.server.post("/hooks", message, body_of("done")).status, 201)
+            [run] = self.server.runs(message)
+            served.add(run[3])
+            return len(served) > 1
+
+        until("two workers have run something", both_served)
 
 
 class DjangoWsgi(Scenarios, unittest.TestCase):

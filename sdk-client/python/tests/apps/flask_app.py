@@ -1,9 +1,8 @@
 import time
 
 from flask import Flask, g, jsonify, request
-from shared import mark, options, ran, trusting
+from shared import mark, options, ran, store, trusting
 
-from hookplane import MemoryStore
 from hookplane.flask import webhook
 
 app = Flask(__name__)
@@ -15,7 +14,7 @@ def health():
 
 
 @app.post("/hooks")
-@webhook(**options(MemoryStore()))
+@webhook(**options(store()))
 def hooks(webhook):
     kind = ran(webhook)
     assert g.webhook is webhook
@@ -34,7 +33,7 @@ def trusts(webhook):
 
 
 @app.post("/marked")
-@webhook(**{**options(MemoryStore()), **trusting()})
+@webhook(**{**options(store()), **trusting()})
 def marked(webhook):
     mark(webhook, ran(webhook))
     return "ok"

@@ -2,9 +2,23 @@
 that they are counted over all processes."""
 
 import os
+import sqlite3
+
+from hookplane import MemoryStore
+from hookplane.sql import SqlStore
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 DELIVERY = "a-secret-of-deliveries-1"
+
+
+def store():
+    """Of one process, or with SHARED of all that a server forks."""
+    if not os.environ.get("SHARED"):
+        return MemoryStore()
+    file = os.environ["RUNS"] + ".claims"
+    made = SqlStore(lambda: sqlite3.connect(file, timeout=30))
+    made.create_table()
+    return made
 
 
 def options(store):
