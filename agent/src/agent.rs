@@ -332,7 +332,7 @@ impl Agent {
         let told = Arc::clone(&meter);
         let reporter = Reporter {
             meter,
-            gates,
+            gates: Arc::clone(&gates),
             store: Arc::clone(&store),
             spool: Arc::clone(&self.spool),
             vitals: Arc::clone(&vitals),
@@ -374,6 +374,7 @@ impl Agent {
             readiness: self.readiness,
             config: self.current,
             meter: told,
+            gates: Arc::clone(&gates),
             commands: work.commands.clone(),
         };
         let stop = stops.rest.clone();

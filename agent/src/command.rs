@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::config::CurrentConfiguration;
+use crate::deliver::Gates;
 use crate::ids::StoreIds;
 use crate::link::{Link, Pass, SessionEnd, Stream};
 use crate::meter::Meter;
@@ -68,6 +69,7 @@ pub(crate) struct Desk {
     pub(crate) config: CurrentConfiguration,
     pub(crate) meter: Arc<Meter>,
     pub(crate) bulks: Bulks,
+    pub(crate) gates: Arc<Gates>,
     /// What goes on when nobody waits for it any more.
     pub(crate) tasks: TaskTracker,
 }

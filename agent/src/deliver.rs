@@ -17,6 +17,7 @@ mod gates;
 pub mod guard;
 mod headers;
 mod orphans;
+mod released;
 mod schedule;
 mod send;
 mod tokens;

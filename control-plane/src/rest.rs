@@ -209,9 +209,9 @@ async fn unary(found: &Found, answer: Answer) -> Result<Response, Status> {
 /// 200, but for what is only begun when the answer is given, and for what that contract answers 201.
 fn success(rule: &Rule) -> StatusCode {
     match rule.method.full_name() {
-        "hookplane.v1.EventService.RetryEvent" | "hookplane.v1.RequestService.ReplayRequest" => {
-            StatusCode::ACCEPTED
-        }
+        "hookplane.v1.EventService.RetryEvent"
+        | "hookplane.v1.EventService.ReleaseEvent"
+        | "hookplane.v1.RequestService.ReplayRequest" => StatusCode::ACCEPTED,
         "hookplane.v1.BulkOperationService.CreateEventBulkOperation"
         | "hookplane.v1.BulkOperationService.CreateRequestBulkOperation" => StatusCode::CREATED,
         _ => StatusCode::OK,

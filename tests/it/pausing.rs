@@ -120,3 +120,44 @@ async fn a_held_event_can_be_stopped_and_a_retry_of_a_failed_one_is_held_too() {
     system.settled().await;
     assert_eq!(receiver.so_far().len(), 1, "a stopped event was sent");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_event_is_released_for_one_try_and_held_again_when_that_fails() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let (source, connection) = system.clerk_to(&receiver, json!([])).await;
+    let pause = format!("/v1/connections/{connection}/pause");
+    system.api().ok(Method::PUT, &pause, None).await;
+    system.settled().await;
+    source.send(BODY).await;
+    source.send(BODY).await;
+    let held = until("both are held", || async {
+        let rows = events(&system, "status=HOLD").await;
+        (rows.len() == 2).then_some(rows)
+    })
+    .await;
+    let id = held[0]["id"].as_str().expect("an id");
+    let release = format!("/v1/events/{id}/release");
+    receiver.answers(&[503]);
+    let (status, told) = system.api().call(Method::POST, &release, None).await;
+    assert_eq!(
+        (status.as_u16(), &told["status"]),
+        (202, &json!("QUEUED")),
+        "{told}"
+    );
+    let again = until("its try has failed and it is held again", || async {
+        let event = system.api().get(&format!("/v1/events/{id}")).await;
+        (event["attempts"] == 1 && event["status"] == "HOLD").then_some(event)
+    })
+    .await;
+    assert_eq!(again["response_status"], 503);
+    system.api().call(Method::POST, &release, None).await;
+    until("the next try succeeds, before it would be due", || async {
+        let event = system.api().get(&format!("/v1/events/{id}")).await;
+        (event["status"] == "SUCCESSFUL").then_some(())
+    })
+    .await;
+    assert_eq!(receiver.so_far().len(), 2, "the other held event was sent");
+    let (status, refused) = system.api().call(Method::POST, &release, None).await;
+    assert_eq!(status, 409, "what is delivered was released: {refused}");
+}

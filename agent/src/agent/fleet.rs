@@ -18,6 +18,7 @@ use crate::control::enrol::enrol;
 use crate::control::holder::Holder;
 use crate::control::identity::{Enrolled, Identity};
 use crate::control::stream::ConfigurationStream;
+use crate::deliver::Gates;
 use crate::ids::StoreIds;
 use crate::link::{Link, Redial, UnknownAgent, keep_open};
 use crate::meter::Meter;
@@ -39,6 +40,7 @@ pub(super) struct Fleet {
     pub(super) readiness: Arc<Readiness>,
     pub(super) config: CurrentConfiguration,
     pub(super) meter: Arc<Meter>,
+    pub(super) gates: Arc<Gates>,
     pub(super) commands: TaskTracker,
 }
 
@@ -97,6 +99,7 @@ impl Fleet {
                 config: Arc::clone(&self.config),
                 meter: Arc::clone(&self.meter),
                 bulks: bulks.clone(),
+                gates: Arc::clone(&self.gates),
                 tasks: self.commands.clone(),
             };
             let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());

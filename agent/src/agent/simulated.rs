@@ -221,6 +221,7 @@ impl Parts {
             readiness: self.readiness,
             config: self.current,
             meter: self.meter,
+            gates: self.gates,
             commands: TaskTracker::new(),
         }
     }

@@ -69,6 +69,20 @@ pub(super) async fn answer(
                 .await?;
             Ok(Answer::CancelEvent(render::event(&stopped)))
         }
+        Command::ReleaseEvent(asked) => {
+            let found = desk.store.event(team, &asked.id).await?;
+            let event = found.ok_or_else(|| Fault::not_found("event", &asked.id))?;
+            if !Held::of(&desk.config, team).holds(&event) {
+                let hint = "only what is pending on a paused connection is held";
+                return Err(Fault::precondition("the event is not held", hint));
+            }
+            if !desk.gates.release(&event) {
+                return Err(Fault::unavailable(
+                    "too many held events wait for their try",
+                ));
+            }
+            Ok(Answer::ReleaseEvent(render::event(&event)))
+        }
         Command::ReplayRequest(asked) => replay::replay(desk, team, asked, None).await,
         Command::PreviewBulk(asked) => bulk::preview(desk, team, asked).await,
         Command::BulkStep(asked) => bulk::step(desk, team, asked).await,

@@ -20,10 +20,14 @@ impl Held {
         self.0.clone()
     }
 
+    pub(super) fn holds(&self, event: &EventRecord) -> bool {
+        let pending = matches!(event.status, EventStatus::Queued | EventStatus::Scheduled);
+        pending && self.0.contains(&event.connection_id)
+    }
+
     /// Shows the event as held if it is.
     pub(super) fn mark(&self, event: &mut EventRecord) {
-        let pending = matches!(event.status, EventStatus::Queued | EventStatus::Scheduled);
-        if pending && self.0.contains(&event.connection_id) {
+        if self.holds(event) {
             event.status = EventStatus::Hold;
         }
     }

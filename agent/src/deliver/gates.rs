@@ -9,14 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::gate::{Bounds, Circuit, Ending, Gate, Moment, Pass, Standing};
+use super::released::Released;
 use crate::clock::SharedClock;
 use crate::config::{Configuration, Destination};
+use crate::store::EventRecord;
 
 /// The gate of each destination that had something to deliver.
 pub struct Gates {
     began: Instant,
     clock: SharedClock,
     gates: Mutex<HashMap<String, Entry>>,
+    /// Held events that may pass all the same.
+    pub(super) released: Released,
 }
 
 struct Entry {
@@ -66,7 +70,14 @@ impl Gates {
             began: Instant::now(),
             clock,
             gates: Mutex::default(),
+            released: Released::default(),
         }
+    }
+
+    /// Lets one held event through, for one try. False when too many wait for theirs.
+    #[must_use]
+    pub fn release(&self, event: &EventRecord) -> bool {
+        self.released.add(event)
     }
 
     /// How destinations stand: those held back first, then the busiest; at most `most`.

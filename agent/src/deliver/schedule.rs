@@ -6,6 +6,8 @@
 //! missed. Asking the store again is always safe, because what is under way is
 //! remembered here. Invariant: events in memory are bounded by the free places.
 
+mod released;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -185,6 +187,7 @@ impl Deliverer {
             found += candidates.len();
             lists.push(candidates);
         }
+        lists.push(self.released(known).await?);
         let mut started = 0;
         for candidate in fair::in_turn(lists) {
             match self.start(candidate, tasks, shutdown) {
@@ -335,6 +338,7 @@ impl Deliverer {
             return Start::NotNow;
         };
         self.parts.drains.started(&connection, due.event.created_at);
+        self.parts.gates.released.forget(&due.event.id);
         let lane = (to.id.clone(), connection.id.clone());
         lock(&self.parts.turns).served(&lane.0, &lane.1);
         let entry = self.parts.entries.begin(lane, due.event.id.clone(), place);

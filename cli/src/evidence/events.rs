@@ -4,7 +4,8 @@ use clap::Subcommand;
 use hookplane_client::Client;
 use hookplane_client::v1::{
     CancelEventRequest, CountEventsRequest, Event, EventStatus, FailureOrigin, GetEventRequest,
-    HandlerOutcome, ListDeadLettersRequest, ListEventsRequest, RetryEventRequest, RetryKind,
+    HandlerOutcome, ListDeadLettersRequest, ListEventsRequest, ReleaseEventRequest,
+    RetryEventRequest, RetryKind,
 };
 
 use super::RangeArgs;
@@ -47,6 +48,11 @@ pub(crate) enum EventsVerb {
     },
     /// Stop a pending event
     Cancel {
+        /// `evt_…`
+        id: String,
+    },
+    /// Let a held event through for one try, although its connection is paused
+    Release {
         /// `evt_…`
         id: String,
     },
@@ -164,6 +170,14 @@ pub(crate) async fn run(
                 return output.json(&to_json(&stopped));
             }
             output.line(&format!("{} is stopped", stopped.id))
+        }
+        EventsVerb::Release { id } => {
+            let request = ReleaseEventRequest { id };
+            let released = client.events().release_event(request).await?.into_inner();
+            if output.is_json() {
+                return output.json(&to_json(&released));
+            }
+            output.line(&format!("{} goes out for one try", released.id))
         }
         EventsVerb::DeadLetters {
             range,

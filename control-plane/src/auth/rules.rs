@@ -115,6 +115,7 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
             ("GetEvent", EventsRead),
             ("RetryEvent", EventsExecute),
             ("CancelEvent", EventsExecute),
+            ("ReleaseEvent", EventsExecute),
             ("ListDeadLetters", EventsRead),
         ],
     ),

@@ -43,6 +43,8 @@ pub enum Action {
     Replay,
     /// A pending event was stopped.
     Cancel,
+    /// A held event was let through.
+    Release,
 }
 
 impl Action {
@@ -61,6 +63,7 @@ impl Action {
             Self::Retry => "retry",
             Self::Replay => "replay",
             Self::Cancel => "cancel",
+            Self::Release => "release",
         }
     }
 }

@@ -185,6 +185,22 @@ impl EventService for EventApi {
         Ok(Response::new(stopped))
     }
 
+    async fn release_event(&self, request: Request<v1::ReleaseEventRequest>) -> Reply<v1::Event> {
+        let caller = caller(&request)?;
+        let team = caller.team_id.clone();
+        let asked = request.into_inner();
+        let id = asked.id.clone();
+        let command = Command::ReleaseEvent(asked);
+        let named = (Kind::Event, id.as_str());
+        let released = one(&self.fleet, &team, named, command, |answer| match answer {
+            Answer::ReleaseEvent(released) => Some(released),
+            _ => None,
+        })
+        .await?;
+        record::ordered(&self.fleet, &caller, Action::Release, named, None).await?;
+        Ok(Response::new(released))
+    }
+
     async fn list_dead_letters(
         &self,
         request: Request<v1::ListDeadLettersRequest>,

@@ -13,8 +13,8 @@ use hookplane_client::v1::{
     GetRequestTraceRequest, Header, IgnoredReason, ListAttemptsRequest, ListAttemptsResponse,
     ListDeadLettersRequest, ListDeadLettersResponse, ListEventsRequest, ListEventsResponse,
     ListIgnoredEventsRequest, ListRequestEventsRequest, ListRequestsRequest, ListRequestsResponse,
-    Repeat, ReplayRequestRequest, ReplayRequestResponse, Request as Inbound, RequestData,
-    RequestStatus, RequestStored, RequestTrace, RetryEventRequest, RetryEventResponse,
+    ReleaseEventRequest, Repeat, ReplayRequestRequest, ReplayRequestResponse, Request as Inbound,
+    RequestData, RequestStatus, RequestStored, RequestTrace, RetryEventRequest, RetryEventResponse,
     TailRequestsRequest, TailRequestsResponse, TimelineEntry, UnreachableAgent,
 };
 use prost_types::Timestamp;
@@ -338,6 +338,14 @@ impl EventService for Fake {
     ) -> Result<Response<Event>, Status> {
         known(&request.into_inner().id, "evt_2")?;
         Ok(Response::new(event("evt_2", EventStatus::Cancelled)))
+    }
+
+    async fn release_event(
+        &self,
+        request: Request<ReleaseEventRequest>,
+    ) -> Result<Response<Event>, Status> {
+        known(&request.into_inner().id, "evt_2")?;
+        Ok(Response::new(event("evt_2", EventStatus::Queued)))
     }
 
     async fn list_dead_letters(
