@@ -4,6 +4,7 @@
 //! Owns the order of the stages and their bounds: requests in flight, evidence
 //! of refusals per source. Every path ends in exactly one answer.
 
+mod handlers;
 mod keep;
 mod quota;
 mod reject;
@@ -204,6 +205,18 @@ impl Acceptor {
             return self.turn_away("AGENT_NOT_READY");
         };
         let pace = self.limits.pace();
+        if handlers::is_meant(request.uri().path()) {
+            let hearing = handlers::Hearing {
+                configuration: &configuration,
+                store: &self.store,
+                now,
+                pace,
+            };
+            return match hearing.answer(request, &mut place).await {
+                Ok(answer) => answer,
+                Err(code) => self.turn_away(code),
+            };
+        }
         let received =
             ingest::receive(request, &configuration, client_ip, now, pace, &mut place).await;
         let received = match received.map_err(reject::of_ingest) {

@@ -112,6 +112,15 @@ impl Received {
     }
 }
 
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    TooLarge,
+    /// With why, in words.
+    Incomplete(&'static str),
+    NoRoom(NoRoom),
+}
+
 /// Reads one call.
 ///
 /// # Errors
@@ -147,6 +156,24 @@ pub async fn receive(
         End::TooLarge => Err(Refused::TooLarge(source, cut(call))),
         End::Incomplete(why) => Err(Refused::Incomplete(source, cut(call), why)),
         End::NoRoom(full) => Err(Refused::NoRoom(full)),
+    }
+}
+
+/// Reads a body that is no source's: of a handler, say.
+///
+/// # Errors
+/// [`Unread`] when it is too large, does not arrive in time, or there is no room.
+pub(crate) async fn read_body(
+    body: Incoming,
+    cap: usize,
+    pace: Pace,
+    place: &mut Place,
+) -> Result<Bytes, Unread> {
+    match body::read(body, cap, pace, place).await {
+        (bytes, End::Whole) => Ok(bytes),
+        (_, End::TooLarge) => Err(Unread::TooLarge),
+        (_, End::Incomplete(why)) => Err(Unread::Incomplete(why)),
+        (_, End::NoRoom(full)) => Err(Unread::NoRoom(full)),
     }
 }
 

@@ -30,7 +30,9 @@ use tokio::sync::broadcast;
 use crate::ids::IdMint;
 
 pub use feed::StoreEvent;
-pub use handler::{Deferral, EventHandler, HandlerOutcome, HandlerVerdict, StepState};
+pub use handler::{
+    Deferral, EventHandler, HandlerOutcome, HandlerReport, HandlerVerdict, Noted, StepState,
+};
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
     RepeatRecord, Replay, RequestCounts, RequestRecord, RetryKind,
@@ -337,6 +339,14 @@ pub trait Store: Send + Sync + 'static {
         detail: &str,
         now: u64,
     ) -> Result<EventRecord, CancelError>;
+    /// Keeps what a handler reported of its event's latest try, unless that is known. Reported
+    /// again it changes nothing.
+    async fn note_handler(
+        &self,
+        team_id: &str,
+        report: HandlerReport,
+        now: u64,
+    ) -> Result<Noted, StoreError>;
     /// Cancels pending events (reason OPERATOR) whose connection is gone. None of them is given as
     /// due any more; very many are changed bit by bit. Gives how many, as far as that is known.
     async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError>;

@@ -1,6 +1,6 @@
 //! A 2xx is not yet work done: what handlers say of it is seen, searched and repaired.
 
-use hookplane_tests::{Receiver, System, until};
+use hookplane_tests::{Api, Receiver, System, until};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -72,4 +72,71 @@ async fn one_by(system: &System, outcome: &str) -> Value {
         rows.pop()
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_says_what_came_of_an_event_when_the_answer_did_not() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let (source, _) = system.clerk_to(&receiver, json!([])).await;
+    let other = system.clerk("Other").await;
+    let key = async |source: &str| {
+        let wanted = json!({ "name": "users", "source_ids": [source] });
+        system.api().post("/v1/handler-keys", wanted).await
+    };
+    let (own, foreign) = (key(&source.id).await, key(&other.id).await);
+    system.settled().await;
+    let handler = |key: &Value| {
+        let key = key["key"].as_str().expect("it is shown once").to_owned();
+        Api::new(format!("http://{}", system.ingest(0)), key)
+    };
+    let (own_calls, foreign_calls) = (handler(&own), handler(&foreign));
+    let reports = |handler: Api, reports: Value| async move {
+        let body = Some(json!({ "reports": reports }));
+        handler
+            .call(Method::POST, "/handlers/v1/reports", body)
+            .await
+    };
+
+    let request = source.send(BODY).await.request_id();
+    let delivery = receiver.got(1).await.remove(0);
+    let event = delivery.header("hookplane-event-id").expect("an id");
+    let report = |event: &str| {
+        json!({
+            "id": "r-1", "source": source.id, "event_id": event, "attempt": 1,
+            "outcome": "silent_drop", "reason": "no branch for it", "sdk": "test/1",
+        })
+    };
+    let (status, refused) = reports(foreign_calls.clone(), json!([report(event)])).await;
+    assert_eq!(status, 401, "a key of another source is good: {refused}");
+    assert_eq!(refused["code"], "HANDLER_KEY_REFUSED");
+    let unknown = report("evt_00000000000000000000000000");
+    let strange = json!({ "id": "r-2", "source": source.id, "outcome": "splendid" });
+    let several = json!([report(event), unknown, strange]);
+    let (status, heard) = reports(own_calls.clone(), several).await;
+    assert_eq!(status, 202, "{heard}");
+    assert_eq!(heard["accepted"], 1, "{heard}");
+    assert_eq!(heard["refused"][0]["code"], "EVENT_UNKNOWN");
+    assert_eq!(heard["refused"][1]["code"], "REPORT_INVALID");
+    let (_, again) = reports(own_calls.clone(), json!([report(event)])).await;
+    assert_eq!(again["accepted"], 1, "it cannot be sent again: {again}");
+
+    let found = one_by(&system, "SILENT_DROP").await;
+    assert_eq!(found["request_id"], *request);
+    assert_eq!(found["status"], "SUCCESSFUL");
+    let (status, _) = own_calls
+        .call(Method::GET, "/handlers/v1/reports", None)
+        .await;
+    assert_eq!(status, 405);
+    let (status, _) = reports(own_calls.clone(), json!([])).await;
+    assert_eq!(status, 400);
+
+    let id = own["id"].as_str().expect("an id");
+    let revoke = format!("/v1/handler-keys/{id}");
+    system.api().ok(Method::DELETE, &revoke, None).await;
+    until("the agent refuses the revoked key", || async {
+        let (status, _) = reports(own_calls.clone(), json!([report(event)])).await;
+        (status == 401).then_some(())
+    })
+    .await;
 }

@@ -19,9 +19,9 @@ use hookplane_agent::ids::IdMint;
 use hookplane_agent::store::journal::JournalStore;
 use hookplane_agent::store::{
     Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
-    EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
-    RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError,
-    SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
+    EventQuery, EventRecord, EventTotals, HandlerReport, Look, NewRequest, Noted, PendingLane,
+    RequestCounts, RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals,
+    RetryError, SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
 };
 use hookplane_journal::io::simulated::SimulatedDisk;
 use rand::Rng as _;
@@ -195,6 +195,16 @@ impl Store for Stepped {
         now: u64,
     ) -> Result<EventRecord, CancelError> {
         self.write(self.inner.cancel_event(team_id, id, detail, now))
+            .await
+    }
+
+    async fn note_handler(
+        &self,
+        team_id: &str,
+        report: HandlerReport,
+        now: u64,
+    ) -> Result<Noted, StoreError> {
+        self.write(self.inner.note_handler(team_id, report, now))
             .await
     }
 

@@ -124,6 +124,29 @@ pub struct Deferral {
     pub deadline_at: u64,
 }
 
+/// What a handler reported of a try, apart from its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerReport {
+    pub source_id: String,
+    pub event_id: String,
+    /// Number of the try; 0 for the latest.
+    pub attempt: u32,
+    pub handler: EventHandler,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is kept with the event.
+    Kept,
+    /// The answer or an earlier report had said it, or a later try has begun to count.
+    Settled,
+    /// The try that it is about has not ended here.
+    UnderWay,
+    /// The source has no such event.
+    NotFound,
+}
+
 /// The same of the latest try, as kept with the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventHandler {

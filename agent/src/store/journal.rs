@@ -163,9 +163,9 @@ use tokio::sync::broadcast;
 
 use super::{
     Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
-    EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
-    RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError,
-    SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
+    EventQuery, EventRecord, EventTotals, HandlerReport, Look, NewRequest, Noted, PendingLane,
+    RequestCounts, RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals,
+    RetryError, SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
 };
 use crate::ids::IdMint;
 use follow::Order;
@@ -273,6 +273,15 @@ impl Store for JournalStore {
         now: u64,
     ) -> Result<EventRecord, CancelError> {
         self.take_event_cancel(team_id, id, detail, now).await
+    }
+
+    async fn note_handler(
+        &self,
+        team_id: &str,
+        report: HandlerReport,
+        now: u64,
+    ) -> Result<Noted, StoreError> {
+        self.take_handler_report(team_id, report, now).await
     }
 
     async fn cancel_pending(&self, connection_id: &str, detail: &str) -> Result<u64, StoreError> {

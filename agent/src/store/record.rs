@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::handler::{EventHandler, HandlerVerdict};
+use super::handler::{EventHandler, HandlerOutcome, HandlerVerdict};
 
 /// Header pairs in order of arrival; names as received, values raw.
 pub type Headers = Vec<(String, Bytes)>;
@@ -122,6 +122,15 @@ pub struct EventRecord {
     pub handler: Option<EventHandler>,
     /// The bulk operation that made it.
     pub operation_id: Option<String>,
+}
+
+impl EventRecord {
+    /// Its handler has not said yet what the latest try came to.
+    #[must_use]
+    pub fn awaits_word(&self) -> bool {
+        let said = self.handler.as_ref();
+        said.is_none_or(|said| said.outcome == HandlerOutcome::Unreported)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

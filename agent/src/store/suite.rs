@@ -1,5 +1,6 @@
 //! One suite for every implementation of the store: each test states a promise of `store`.
 
+mod handlers;
 mod lanes;
 mod pages;
 mod recovery;

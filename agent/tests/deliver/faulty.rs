@@ -8,9 +8,9 @@ use hookplane_agent::ids::IdMint;
 use hookplane_agent::store::journal::JournalStore;
 use hookplane_agent::store::{
     Appended, AttemptQuery, AttemptRecord, CancelError, Completion, DueEvent, DueQuery, EventGroup,
-    EventQuery, EventRecord, EventTotals, Look, NewRequest, PendingLane, RequestCounts,
-    RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals, RetryError,
-    SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
+    EventQuery, EventRecord, EventTotals, HandlerReport, Look, NewRequest, Noted, PendingLane,
+    RequestCounts, RequestGroup, RequestHistory, RequestQuery, RequestRecord, RequestTotals,
+    RetryError, SpooledReport, Store, StoreError, StoreEvent, Target, TargetPage,
 };
 use tokio::sync::broadcast;
 
@@ -75,6 +75,15 @@ impl Store for Faulty {
         now: u64,
     ) -> Result<EventRecord, CancelError> {
         self.inner.cancel_event(team_id, id, detail, now).await
+    }
+
+    async fn note_handler(
+        &self,
+        team_id: &str,
+        report: HandlerReport,
+        now: u64,
+    ) -> Result<Noted, StoreError> {
+        self.inner.note_handler(team_id, report, now).await
     }
 
     async fn group_events(&self, query: EventQuery) -> Result<Vec<EventGroup>, StoreError> {

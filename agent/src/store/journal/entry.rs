@@ -15,7 +15,7 @@ use hookplane_journal::Record;
 use thiserror::Error;
 
 use super::codec::{Decoder, Encoder, Malformed};
-use crate::store::{AttemptRecord, EventRecord, EventStatus, Headers, RequestRecord};
+use crate::store::{AttemptRecord, EventHandler, EventRecord, EventStatus, Headers, RequestRecord};
 
 /// How a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,17 @@ pub(super) struct Repeat {
     pub(super) requeued: Vec<EventRecord>,
 }
 
+/// What a handler came to, said by its report and not by its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HandlerNote {
+    pub(super) request_id: String,
+    pub(super) event_id: String,
+    /// Number of the try that it is about.
+    pub(super) attempt: u32,
+    pub(super) at: u64,
+    pub(super) handler: EventHandler,
+}
+
 /// Repeats that were counted only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Counted {
@@ -131,6 +142,8 @@ pub(super) enum Entry {
         at: u64,
         detail: String,
     },
+    /// A handler said afterwards what its latest try came to.
+    HandlerNote(Box<HandlerNote>),
     /// The number of the store.
     Number(u32),
     /// A report waits, new or replaced.
@@ -181,6 +194,7 @@ pub(super) mod kind {
     pub(in super::super) const KEYS: u8 = 14;
     pub(in super::super) const FACTS: u8 = 15;
     pub(in super::super) const CANCEL_EVENT: u8 = 16;
+    pub(in super::super) const HANDLER_NOTE: u8 = 17;
 }
 
 /// The records of a request: its payload, then its head.
@@ -234,7 +248,7 @@ pub(super) mod codes {
 
 pub(super) use upkeep::{
     acknowledged_record, broken_record, cancel_event_record, cancel_record, facts_record,
-    keys_record, number_record, repeat_record, report_record, tally_record,
+    handler_note_record, keys_record, number_record, repeat_record, report_record, tally_record,
 };
 
 /// The key of a message and when it expires, without reading the rest of a request's head.
@@ -288,7 +302,7 @@ fn decode<T>(
     read: impl FnOnce(&mut Decoder, Version) -> Result<T, Malformed>,
 ) -> Result<T, Undecodable> {
     let kind = record.kind;
-    if !(kind::PAYLOAD..=kind::CANCEL_EVENT).contains(&kind) {
+    if !(kind::PAYLOAD..=kind::HANDLER_NOTE).contains(&kind) {
         return Err(Undecodable::Kind(kind));
     }
     let malformed = |source| Undecodable::Malformed { kind, source };

@@ -98,6 +98,7 @@ fn encoded(entry: &Entry) -> Record {
             at,
             detail,
         } => entry::cancel_event_record(event_id, *at, detail),
+        Entry::HandlerNote(note) => entry::handler_note_record(note),
         Entry::Number(number) => entry::number_record(*number),
         Entry::Report { sequence, payload } => entry::report_record(*sequence, payload),
         Entry::Acknowledged(up_to) => entry::acknowledged_record(*up_to),

@@ -227,6 +227,7 @@ fn name(kind: u8) -> &'static str {
         kind::KEYS => "keys",
         kind::FACTS => "facts",
         kind::CANCEL_EVENT => "cancelled event",
+        kind::HANDLER_NOTE => "handler note",
         _ => "unknown",
     }
 }

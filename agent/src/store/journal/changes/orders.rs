@@ -7,14 +7,15 @@ use hookplane_journal::Position;
 use tokio::sync::oneshot;
 
 use super::super::JournalStore;
-use super::super::entry::{self, Entry};
+use super::super::entry::{self, Entry, HandlerNote};
 use super::super::follow::Order;
 use super::super::handover::Said;
 use super::super::index::{failed, read};
 use super::super::table::is_pending;
 use super::{Outcome, Settling, child, refused};
 use crate::store::{
-    CancelError, EventRecord, EventStatus, IgnoredReason, RetryError, RetryKind, StoreError,
+    CancelError, EventRecord, EventStatus, HandlerReport, IgnoredReason, Noted, RetryError,
+    RetryKind, StoreError,
 };
 
 /// How long who cancels waits for the end of it.
@@ -85,6 +86,46 @@ impl JournalStore {
             // A try that was under way ended first.
             other => Err(CancelError::Ended(other)),
         }
+    }
+
+    pub(in super::super) async fn take_handler_report(
+        &self,
+        team_id: &str,
+        report: HandlerReport,
+        now: u64,
+    ) -> Result<Noted, StoreError> {
+        let find = |team: String, id: String| self.ask(move |db, _| read::event(db, &team, &id));
+        let found = find(team_id.to_owned(), report.event_id.clone()).await?;
+        let ours = found.filter(|event| event.source_id == report.source_id);
+        let Some(event) = ours else {
+            return Ok(Noted::NotFound);
+        };
+        let attempt = match report.attempt {
+            0 => event.attempts,
+            number => number,
+        };
+        if attempt > event.attempts || attempt == 0 {
+            return Ok(Noted::UnderWay);
+        }
+        if attempt < event.attempts || !event.awaits_word() {
+            return Ok(Noted::Settled);
+        }
+        // An event that is being deleted needs no word any more.
+        let Some(hold) = self.parts().doors.hold(&event.request_id) else {
+            return Ok(Noted::NotFound);
+        };
+        let note = HandlerNote {
+            request_id: event.request_id,
+            event_id: event.id,
+            attempt,
+            at: now,
+            handler: report.handler,
+        };
+        let record = entry::handler_note_record(&note);
+        let told = move |outcome: &Outcome| hold.told(outcome);
+        let said = Said::alone(Entry::HandlerNote(Box::new(note)));
+        self.write(vec![record], false, Some(said), told).await?;
+        Ok(Noted::Kept)
     }
 
     pub(in super::super) async fn take_cancel(

@@ -3,7 +3,11 @@
 use hookplane_journal::Record;
 
 use super::super::codec::{Decoder, Malformed};
-use super::{Counted, Entry, KeyEntry, Repeat, Version, evidence, extended, extras, kind, record};
+use super::{
+    Counted, Entry, HandlerNote, KeyEntry, Repeat, Version, evidence, extended, extras, kind,
+    record,
+};
+use crate::store::EventHandler;
 
 pub(in super::super) fn repeat_record(repeat: &Repeat) -> Record {
     let version = Version::with(repeat.requeued.iter().any(extras::event_has));
@@ -53,6 +57,17 @@ pub(in super::super) fn cancel_event_record(event_id: &str, at: u64, detail: &st
         out.text(event_id);
         out.number(at);
         out.text(detail);
+    })
+}
+
+pub(in super::super) fn handler_note_record(note: &HandlerNote) -> Record {
+    record(kind::HANDLER_NOTE, 256, |out| {
+        out.text(&note.request_id);
+        out.text(&note.event_id);
+        out.number(note.attempt.into());
+        out.number(note.at);
+        out.number(extras::outcome_code(note.handler.outcome));
+        out.maybe_text(note.handler.reason.as_deref());
     })
 }
 
@@ -115,6 +130,16 @@ pub(super) fn read(kind: u8, from: &mut Decoder, version: Version) -> Result<Ent
             at: from.number()?,
             detail: from.text()?,
         },
+        kind::HANDLER_NOTE => Entry::HandlerNote(Box::new(HandlerNote {
+            request_id: from.text()?,
+            event_id: from.text()?,
+            attempt: from.small()?,
+            at: from.number()?,
+            handler: EventHandler {
+                outcome: extras::outcome_from(from.number()?)?,
+                reason: from.maybe_text()?,
+            },
+        })),
         kind::NUMBER => Entry::Number(from.small()?),
         kind::REPORT => Entry::Report {
             sequence: from.number()?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hookplane_journal::Position;
 
-use super::super::entry::{Counted, Entry, Head, Repeat};
+use super::super::entry::{Counted, Entry, HandlerNote, Head, Repeat};
 use super::super::horizon::{Place, Waiting};
 use super::super::index::read;
 use super::super::table::{AttemptRow, KeyRow, ReportChange, RequestRow, is_pending};
@@ -59,6 +59,7 @@ impl Follower {
                 self.cancelled(&event_id, detail);
                 self.parts.pending().settled(&event_id);
             }
+            Entry::HandlerNote(note) => self.noted(*note, at),
             Entry::Number(number) => {
                 self.facts.number.get_or_insert(number);
             }
@@ -298,6 +299,19 @@ impl Follower {
         now.ignored_detail = Some(detail);
         now.next_attempt_at = None;
         self.change(&event, now);
+    }
+
+    /// What the answer or an earlier report said stays, and so does what a later try came to.
+    fn noted(&mut self, note: HandlerNote, at: Position) {
+        if let Some(event) = self.event(&note.event_id)
+            && event.attempts == note.attempt
+            && event.awaits_word()
+        {
+            let mut now = EventRecord::clone(&self.as_stopped(event.clone()));
+            now.handler = Some(note.handler);
+            self.change(&event, now);
+        }
+        self.let_go(&note.request_id, at);
     }
 
     /// An event there was not before.

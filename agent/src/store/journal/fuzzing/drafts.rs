@@ -6,7 +6,7 @@
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 
-use super::super::entry::{Counted, Entry, Head, KeyEntry, Repeat};
+use super::super::entry::{Counted, Entry, HandlerNote, Head, KeyEntry, Repeat};
 use crate::store::{
     AttemptRecord, Deferral, EventHandler, EventRecord, EventStatus, HandlerOutcome,
     HandlerVerdict, Headers, IgnoredReason, Lineage, Rejection, Replay, RequestRecord, RetryKind,
@@ -33,6 +33,7 @@ pub(super) enum Draft {
     Cancel(String, String),
     Broken(String, u64, String),
     CancelEvent(String, u64, String),
+    HandlerNote([String; 2], u32, u64, (u8, Option<String>)),
     Number(u32),
     Report(u64, Vec<u8>),
     Acknowledged(u64),
@@ -177,6 +178,18 @@ impl Draft {
                 at,
                 detail,
             },
+            Self::HandlerNote([request_id, event_id], attempt, at, (code, reason)) => {
+                Entry::HandlerNote(Box::new(HandlerNote {
+                    request_id,
+                    event_id,
+                    attempt,
+                    at,
+                    handler: EventHandler {
+                        outcome: outcome(code),
+                        reason,
+                    },
+                }))
+            }
             Self::Number(number) => Entry::Number(number),
             Self::Report(sequence, payload) => Entry::Report {
                 sequence,

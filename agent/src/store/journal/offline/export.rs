@@ -81,6 +81,13 @@ fn content(entry: &Entry) -> Value {
             at,
             detail,
         } => json!({ "event_id": event_id, "at": at, "detail": detail }),
+        Entry::HandlerNote(note) => json!({
+            "event_id": note.event_id,
+            "attempt": note.attempt,
+            "at": note.at,
+            "outcome": note.handler.outcome.name(),
+            "reason": note.handler.reason,
+        }),
         Entry::Number(number) => json!({ "number": number }),
         Entry::Report { sequence, payload } => {
             json!({ "sequence": sequence, "payload": bytes(payload) })
