@@ -1,151 +1,59 @@
 /** A wrap for one Express route (4 and 5). It reads the raw body itself: put no parser before it. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 
-import { Gate, MAX_BODY, TOO_LARGE, type Answer, type Options } from "./handle.js";
-import type { Pairs } from "./headers.js";
-import type { Track } from "./track.js";
+import { Gate, type Options } from "./handle.js";
+import { begin, failed, type NodeRequest } from "./node.js";
+import type { Webhook } from "./webhook.js";
 
 export type { Options } from "./handle.js";
 export type { Track } from "./track.js";
+export type { Webhook } from "./webhook.js";
+
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace
+  namespace Express {
+    interface Request {
+      /** Behind the wrap of a webhook's route. */
+      webhook?: Webhook;
+    }
+  }
+}
 
 type Next = (error?: unknown) => void;
 
-/** On the request, as `request.webhook`. */
-export interface ExpressWebhook {
-  readonly track: Track;
-  /** The raw bytes, as received and verified. */
-  readonly raw: Uint8Array;
-  readonly verified: boolean;
-}
+const HINT = "mount it in front of parsers, or put express.raw({ type: \"*/*\" }) before it";
 
-type WebhookRequest = IncomingMessage & { body?: unknown; webhook?: ExpressWebhook };
-
-/** A middleware for the route: `app.post("/hooks", webhook({…}), handler)`. */
-export function webhook(options: Options) {
+/**
+ * For the route: `app.post("/hooks", webhook({…}), handler)`, or `webhook({…}, handler)`, which also sees what the
+ * handler throws. The handler finds its marks in `request.webhook.track`.
+ */
+export function webhook<Request extends IncomingMessage = any, Response extends ServerResponse = any>(
+  options: Options,
+  handler?: (request: Request, response: Response, next: Next) => unknown,
+) {
   const gate = new Gate(options);
-  const most = options.maxBodyBytes ?? MAX_BODY;
-  return (request: IncomingMessage, response: ServerResponse, next: Next): void => {
-    run(gate, most, request as WebhookRequest, response, next).catch(next);
+  return (request: Request, response: Response, next: Next): void => {
+    run(request, response, next).catch(next);
   };
-}
 
-async function run(gate: Gate, most: number, request: WebhookRequest, response: ServerResponse, next: Next) {
-  const raw = await rawBody(request, most);
-  if (raw === undefined) {
-    response.setHeader("connection", "close");
-    return answerWith(response, TOO_LARGE);
-  }
-  const admission = await gate.admit(pairs(request.rawHeaders), raw);
-  if ("answer" in admission) {
-    return answerWith(response, admission.answer);
-  }
-  const { work } = admission;
-  request.webhook = { track: work.track, raw, verified: work.verified };
-  request.body = parsed(request.headers["content-type"], raw);
-  whenAnswered(response, work.finish, work.crashed);
-  next();
-}
-
-function answerWith(response: ServerResponse, { status, headers, body }: Answer): void {
-  response.statusCode = status;
-  for (const [name, value] of headers) {
-    response.setHeader(name, value);
-  }
-  response.end(body);
-}
-
-/** The body's bytes; `undefined` past the bound. A body that somebody read before is named, not guessed. */
-async function rawBody(request: WebhookRequest, most: number): Promise<Uint8Array | undefined> {
-  if (Buffer.isBuffer(request.body)) {
-    return request.body.length > most ? undefined : request.body;
-  }
-  if (request.readableEnded || (request.body !== undefined && request.complete)) {
-    throw new TypeError(
-      "already_parsed: a body parser ran before this handler; mount it behind, or use express.raw({ type: \"*/*\" })",
-    );
-  }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > most) {
-      return undefined;
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function pairs(raw: readonly string[]): Pairs {
-  const all: Array<[string, string]> = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    all.push([raw[at] ?? "", raw[at + 1] ?? ""]);
-  }
-  return all;
-}
-
-function parsed(type: string | undefined, raw: Uint8Array): unknown {
-  if (!type?.toLowerCase().includes("json")) {
-    return raw;
-  }
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
-  } catch {
-    return raw;
-  }
-}
-
-type Finish = (answered: { status: number; contentType?: string; body: Uint8Array }) =>
-  Promise<ReadonlyArray<readonly [string, string]>>;
-
-/** Holds the answer's end back until the verdict is in its headers. */
-function whenAnswered(response: ServerResponse, finish: Finish, crashed: () => Promise<void>): void {
-  const chunks: Buffer[] = [];
-  const keep = (chunk: unknown, encoding: unknown) => {
-    if (chunk === undefined || chunk === null || typeof chunk === "function") {
+  async function run(request: Request, response: Response, next: Next): Promise<void> {
+    const running = await begin(gate, request as NodeRequest, response, HINT);
+    if (running === undefined) {
       return;
     }
-    chunks.push(typeof chunk === "string"
-      ? Buffer.from(chunk, typeof encoding === "string" ? encoding as BufferEncoding : "utf8")
-      : Buffer.from(chunk as Uint8Array));
-  };
-  const end = response.end.bind(response);
-  let ended = false;
-  response.write = ((chunk: unknown, encoding?: unknown, done?: unknown) => {
-    keep(chunk, encoding);
-    const call = typeof encoding === "function" ? encoding : done;
-    if (typeof call === "function") {
-      queueMicrotask(call as () => void);
+    if (handler === undefined) {
+      return next();
     }
-    return true;
-  }) as ServerResponse["write"];
-  response.end = ((chunk?: unknown, encoding?: unknown, done?: unknown) => {
-    if (ended) {
-      return response;
-    }
-    ended = true;
-    keep(chunk, encoding);
-    const call = [chunk, encoding, done].find((one) => typeof one === "function") as (() => void) | undefined;
-    const body = Buffer.concat(chunks);
-    const type = response.getHeader("content-type");
-    const answered = {
-      status: response.statusCode,
-      body,
-      ...(typeof type === "string" ? { contentType: type } : {}),
+    const gone = async (error: unknown) => {
+      await failed(running, response, error);
+      next(error);
     };
-    const judged = response.statusCode >= 500 ? crashed().then(() => finish(answered)) : finish(answered);
-    judged.catch(() => []).then((added) => {
-      for (const [name, value] of response.headersSent ? [] : added) {
-        response.setHeader(name, value);
-      }
-      end(body, call);
-    });
-    return response;
-  }) as ServerResponse["end"];
-  // The caller is gone before an answer: the work is not known to be done.
-  response.on("close", () => {
-    if (!ended) {
-      void crashed();
+    try {
+      await handler(request, response, (error) => void (error === undefined ? next() : gone(error)));
+    } catch (error) {
+      await gone(error);
     }
-  });
+  }
 }
+
+export { webhook as withWebhookMonitoring };

@@ -8,6 +8,13 @@ export type Provider =
   | "clerk" | "svix" | "standard-webhooks" | "github" | "stripe" | "shopify" | "slack"
   | "hookplane";
 
+const PROVIDERS: readonly string[] =
+  ["clerk", "svix", "standard-webhooks", "github", "stripe", "shopify", "slack", "hookplane"] satisfies Provider[];
+
+export function isProvider(name: unknown): name is Provider {
+  return typeof name === "string" && PROVIDERS.includes(name);
+}
+
 export type Reason =
   | "header_missing" | "header_duplicated" | "header_malformed" | "headers_mixed" | "id_invalid"
   | "timestamp_malformed" | "timestamp_in_milliseconds" | "timestamp_too_old"
@@ -49,7 +56,7 @@ const MILLISECONDS_FROM = 10_000_000_000;
 const utf8 = new TextEncoder();
 
 type Tags = Uint8Array[];
-type Key = { readonly bytes: Uint8Array; readonly isPublic: boolean };
+type Key = { readonly bytes: Uint8Array; readonly isPublic: boolean; imported?: CryptoKey };
 /** What the signature covers, what was given, and how it is called; throws a `Refusal`. */
 type Reading = {
   readonly signed: Uint8Array;
@@ -67,11 +74,27 @@ export class Verifier {
     secrets: string | readonly string[],
     readonly tolerance = 300,
   ) {
+    if (!isProvider(provider)) {
+      throw new InvalidSetting("provider_unsupported", `no check is known for ${JSON.stringify(provider)}`);
+    }
+    if (!(tolerance >= 0)) {
+      throw new InvalidSetting("number", "the tolerance is in seconds");
+    }
     const list = typeof secrets === "string" ? [secrets] : [...secrets];
     if (list.length === 0 || list.length > MAX_SECRETS) {
       throw new InvalidSetting("secrets", `give 1 to ${MAX_SECRETS} secrets, not ${list.length}`);
     }
     this.#keys = list.map((text) => key(provider, text));
+  }
+
+  /** Whether one of the secrets made this tag over the message. */
+  async proves(message: Uint8Array, tag: Uint8Array): Promise<boolean> {
+    for (const key of this.#keys) {
+      if (!key.isPublic && await fits(key, message, tag)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Throws a `Refusal`. `now` in Unix seconds. */
@@ -88,12 +111,9 @@ export class Verifier {
         }
       }
     }
-    const which = this.#keys.length === 1
-      ? "the secret does not match"
-      : `none of the ${this.#keys.length} secrets matches`;
     throw new Refusal(
       "signature_mismatch",
-      `${which}: another secret signed it, or the body was changed on the way`,
+      `none of ${this.#keys.length} secrets matches: another one signed it, or the body was changed on the way`,
     );
   }
 }
@@ -107,23 +127,19 @@ export async function hmac(key: Uint8Array, message: Uint8Array): Promise<Uint8A
 }
 
 async function fits(key: Key, message: Uint8Array, tag: Uint8Array): Promise<boolean> {
-  if (key.isPublic) {
-    const name = { name: "Ed25519" };
-    const imported = await crypto.subtle.importKey("raw", key.bytes as BufferSource, name, false, ["verify"]);
-    return crypto.subtle.verify(name, imported, tag as BufferSource, message as BufferSource);
-  }
-  const algorithm = { name: "HMAC", hash: "SHA-256" };
-  const imported = await crypto.subtle.importKey("raw", key.bytes as BufferSource, algorithm, false, ["verify"]);
+  const algorithm = key.isPublic ? { name: "Ed25519" } : { name: "HMAC", hash: "SHA-256" };
+  key.imported ??= await crypto.subtle.importKey("raw", key.bytes as BufferSource, algorithm, false, ["verify"]);
   // Constant in time.
-  return crypto.subtle.verify("HMAC", imported, tag as BufferSource, message as BufferSource);
+  return crypto.subtle.verify(algorithm.name, key.imported, tag as BufferSource, message as BufferSource);
 }
 
 function key(provider: Provider, text: string): Key {
-  if (text === "") {
+  if (typeof text !== "string" || text === "") {
     throw new InvalidSetting("secret_empty", "a secret is needed");
   }
-  if (text.trim() !== text) {
-    throw new InvalidSetting("secret_whitespace", "the secret has white space around it");
+  // White space inside one's own secret is legal; around it, it is a slip of the clipboard.
+  if (isStandard(provider) ? /\s/.test(text) : text.trim() !== text) {
+    throw new InvalidSetting("secret_whitespace", "the secret has white space");
   }
   if (!isStandard(provider)) {
     return { bytes: utf8.encode(text), isPublic: false };
@@ -136,14 +152,18 @@ function key(provider: Provider, text: string): Key {
     return { bytes, isPublic: true };
   }
   if (!text.startsWith("whsec_")) {
-    throw new InvalidSetting("secret_prefix", "give the endpoint's signing secret, `whsec_` and base64");
+    const found = /^[sp]k_/.test(text) ? "looks like an API key"
+      : /^whpk_/.test(text) ? "is a public key"
+      : /^whsk_/.test(text) ? "is the sender's private key"
+      : "is another text";
+    throw new InvalidSetting("secret_prefix", `give the endpoint's signing secret, \`whsec_\` and base64; this ${found}`);
   }
   const bytes = lenientBase64(text.slice(6));
   if (bytes === undefined) {
-    throw new InvalidSetting("secret_not_base64", "what follows `whsec_` is not base64; copy the whole secret");
+    throw new InvalidSetting("secret_not_base64", "after `whsec_` there is no base64");
   }
   if (bytes.length < 16 || bytes.length > 75) {
-    throw new InvalidSetting("secret_length", `the secret holds ${bytes.length} bytes; 16 to 75 are right`);
+    throw new InvalidSetting(bytes.length < 16 ? "secret_too_short" : "secret_too_long", `a secret has 16 to 75 bytes, not ${bytes.length}`);
   }
   return { bytes, isPublic: false };
 }
@@ -339,10 +359,26 @@ function single(headers: Pairs, name: string): string {
     throw new Refusal("header_duplicated", `\`${name}\` stands ${values.length} times in the request`);
   }
   const value = values[0]?.trim();
+  if (value !== undefined && !isText(value)) {
+    throw new Refusal("header_malformed", `\`${name}\` is not text`);
+  }
   if (value === undefined || value === "") {
     throw new Refusal("header_missing", `\`${name}\` is ${value === undefined ? "missing" : "empty"}`);
   }
   return value;
+}
+
+/** Headers come as Latin-1, a letter for each byte; text in them is UTF-8. */
+function isText(value: string): boolean {
+  if (!/[\x80-\uffff]/.test(value)) {
+    return true;
+  }
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(value, (letter) => letter.charCodeAt(0)));
+    return !/[\u0100-\uffff]/.test(value);
+  } catch {
+    return false;
+  }
 }
 
 /** Digits only, so that junk, fractions and signs are refused. */
@@ -374,7 +410,7 @@ function concat(head: Uint8Array, body: Uint8Array): Uint8Array {
   return whole;
 }
 
-function hex(text: string): Uint8Array | undefined {
+export function hex(text: string): Uint8Array | undefined {
   if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) {
     return undefined;
   }

@@ -1,6 +1,8 @@
 /** What a handler says about its own work, and how it travels back in the answer. */
 
-export type Outcome = "completed" | "ignored" | "failed" | "deferred" | "silent_drop";
+import { InvalidSetting } from "./signature.js";
+
+export type Outcome = "completed" | "ignored" | "failed" | "deferred" | "silent_drop" | "crashed" | "timed_out";
 export type StepState = "done" | "failed" | "missing";
 
 /** Given to the handler. The first mark counts; later ones change nothing. */
@@ -10,8 +12,11 @@ export interface Track {
   failed(reason: string, options?: { retry?: boolean }): void;
   /** Not meant for this handler. */
   ignored(reason: string): void;
-  /** The work goes on after the answer, until then at the latest. Gives the token that names it. */
-  deferred(options: { deadline: Date }): string;
+  /**
+   * The work goes on after the answer, until then at the latest: a date or Unix milliseconds, 7 days ahead at most.
+   * Gives the token that names it. Throws an `InvalidSetting` for a deadline that is none or has passed.
+   */
+  deferred(options: { deadline: Date | number }): string;
   /** A named part of the work is done, or has failed. */
   step(name: string, state?: "done" | "failed"): void;
 }
@@ -24,6 +29,7 @@ export interface Verdict {
   readonly deferral?: { readonly token: string; readonly deadline: Date };
 }
 
+const LONGEST_DEFERRAL = 7 * 24 * 3_600_000;
 const MAX_REASON = 512;
 const MAX_STEPS = 32;
 const STEP = /^[a-z0-9_.-]{1,64}$/;
@@ -32,7 +38,7 @@ export class Marks implements Track {
   #mark: Omit<Verdict, "steps"> | undefined;
   readonly #steps = new Map<string, StepState>();
 
-  constructor(declared: readonly string[] = []) {
+  constructor(declared: readonly string[] = [], private readonly now: () => number = Date.now) {
     for (const name of declared) {
       this.#set(name, "missing");
     }
@@ -50,10 +56,14 @@ export class Marks implements Track {
     this.#mark ??= { outcome: "ignored", reason };
   }
 
-  deferred({ deadline }: { deadline: Date }): string {
+  deferred({ deadline }: { deadline: Date | number }): string {
+    const [at, now] = [Number(deadline), this.now()];
+    if (!(at > now && at <= now + LONGEST_DEFERRAL)) {
+      throw new InvalidSetting("deadline", "`deadline` is a date or Unix milliseconds, ahead by 7 days at most");
+    }
     const random = crypto.getRandomValues(new Uint8Array(16));
     const token = "dfr_" + Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    this.#mark ??= { outcome: "deferred", deferral: { token, deadline } };
+    this.#mark ??= { outcome: "deferred", deferral: { token, deadline: new Date(at) } };
     return this.#mark.deferral?.token ?? token;
   }
 
@@ -70,21 +80,33 @@ export class Marks implements Track {
     }
   }
 
-  /** Once the handler has answered. `undefined`: nothing can be said. */
-  verdict(status: number, marksAreRequired: boolean): Verdict | undefined {
+  /** Whether the outcome can no longer change. */
+  get made(): boolean {
+    return this.#mark !== undefined;
+  }
+
+  /** Once the handler has thrown. */
+  crash(error: unknown): Verdict {
+    const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    return { outcome: "crashed", reason, steps: [...this.#steps] };
+  }
+
+  /** Once the handler has answered. */
+  verdict(status: number, marksAreRequired: boolean): Verdict {
     const steps = [...this.#steps];
-    if (this.#mark !== undefined) {
-      return { ...this.#mark, steps };
-    }
+    const mark = this.#mark;
     if (status < 200 || status > 299) {
-      return undefined;
+      // The sender will try again, whatever the handler said: its work must stay open to that.
+      return mark?.outcome === "failed"
+        ? { ...mark, steps }
+        : { outcome: "failed", reason: `answered ${status}${mark ? ` after ${mark.outcome}` : ""}`, retry: true, steps };
+    }
+    if (mark !== undefined) {
+      return { ...mark, steps };
     }
     const open = steps.filter(([, state]) => state !== "done").map(([name]) => name);
     if (!marksAreRequired && open.length === 0) {
       return { outcome: "completed", steps };
-    }
-    if (!marksAreRequired && steps.every(([, state]) => state === "missing")) {
-      return { outcome: "silent_drop", reason: `steps not begun: ${open.join(", ")}`, steps };
     }
     const reason = open.length > 0 ? `steps not done: ${open.join(", ")}` : undefined;
     return { outcome: "silent_drop", ...(reason === undefined ? {} : { reason }), steps };

@@ -132,7 +132,11 @@ test("marks of a handler behind the gateway end, repeat or fail its events", { s
     const url = `${ingest}/${source.id}`;
     await until("the agent has all of it", async () => (await call("GET", "/v1/configuration/wait")).applied);
     for (const id of ["msg_done", "msg_again", "msg_dropped"]) {
-      await send(url, id);
+      // An agent that is not ready yet says so with 503, and a sender tries again.
+      await until(`${id} is taken`, async () => {
+        await send(url, id);
+        return true;
+      });
     }
     const events = async (query) => (await call("GET", `/v1/events?${query}`)).models;
     const done = await until("two are done", async () => {

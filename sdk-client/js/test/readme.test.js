@@ -53,10 +53,29 @@ test("the quick start of Express", async () => {
   assert.deepEqual(made, ["user_1"]);
 });
 
-test("the quick start of web requests", async () => {
-  const block = blocks.find((one) => one.includes("@hookplane/handler/web"));
-  const { POST, made } = await run("web", block, "\nexport { made };\n");
+test("the quick start of Next.js, App Router", async () => {
+  const block = blocks.find((one) => one.includes("export const POST"));
+  const { POST, made } = await run("app", block, "\nexport { made };\n");
   const answer = await POST(new Request("http://localhost/api/hooks", await signed()));
+  assert.deepEqual(await answer.json(), { ok: true });
+  assert.equal(answer.headers.get("hookplane-outcome"), "completed");
+  assert.deepEqual(made, ["user_1"]);
+});
+
+test("the quick start of Fastify", async () => {
+  const block = blocks.find((one) => one.includes("@hookplane/handler/fastify"));
+  const { app, made } = await run("fastify", block, "\nexport { app, made };\n");
+  const { body, ...sent } = await signed();
+  const answer = await app.inject({ ...sent, payload: body, url: "/hooks/clerk" });
+  assert.deepEqual(answer.json(), { ok: true });
+  assert.equal(answer.headers["hookplane-outcome"], "completed");
+  assert.deepEqual(made, ["user_1"]);
+});
+
+test("the quick start of Hono", async () => {
+  const block = blocks.find((one) => one.includes("@hookplane/handler/hono"));
+  const { app, made } = await run("hono", block, "\nexport { app, made };\n");
+  const answer = await app.request("/hooks/clerk", await signed());
   assert.deepEqual(await answer.json(), { ok: true });
   assert.equal(answer.headers.get("hookplane-outcome"), "completed");
   assert.deepEqual(made, ["user_1"]);

@@ -28,7 +28,13 @@ test("a secret that can never work is refused when the handler is wrapped", () =
     ["clerk", " whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "secret_whitespace"],
     ["clerk", "sk_live_1", "secret_prefix"],
     ["clerk", "whsec_*", "secret_not_base64"],
-    ["clerk", "whsec_AAAA", "secret_length"],
+    ["clerk", "whsec_AAAA", "secret_too_short"],
+    ["clerk", `whsec_${"A".repeat(104)}`, "secret_too_long"],
+    ["clerk", "whsec_MfKQ9r8GKYqr TwjUPD8ILPZIo2LaLaSw", "secret_whitespace"],
+    ["clerk", "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", "secret_prefix"],
+    ["svix", "whpk_AAAA", "public_key_invalid"],
+    ["github", "secret\n", "secret_whitespace"],
+    ["paddle", "secret", "provider_unsupported"],
     ["clerk", [], "secrets"],
   ]) {
     assert.throws(() => new Verifier(provider, secret), (error) => error instanceof InvalidSetting && error.code === code);
