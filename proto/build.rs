@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/metrics.proto",
         "hookplane/v1/api_key.proto",
         "hookplane/v1/handler_key.proto",
+        "hookplane/v1/agent_access.proto",
         "hookplane/v1/audit.proto",
         "hookplane/v1/installation.proto",
         "hookplane/agent/v1/enrolment.proto",
@@ -68,6 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "hookplane.v1.ClientCertificate",
             "hookplane.v1.ApiKey",
             "hookplane.v1.HandlerKey",
+            "hookplane.v1.AgentToken",
             "hookplane.agent.v1.EnrollRequest",
         ])
         .compile_fds(set)?;

@@ -1,5 +1,6 @@
 //! `status` and `agents`: who is there, what they hold, what they do.
 
+mod access;
 mod standing;
 
 use clap::Subcommand;
@@ -7,6 +8,8 @@ use hookplane_client::Client;
 use hookplane_client::v1::{
     Agent, AgentState, ConfigState, GetAgentRequest, GetStatusRequest, ListAgentsRequest, Status,
 };
+
+pub(crate) use access::TokensVerb;
 
 use crate::failure::Failure;
 use crate::json::to_json;
@@ -31,6 +34,14 @@ pub(crate) enum AgentsVerb {
         /// `agt_…`
         id: String,
     },
+    /// End an agent for good: its streams, and its credential
+    Revoke {
+        /// `agt_…`
+        id: String,
+    },
+    /// Tokens with which one agent enrols, once
+    #[command(subcommand)]
+    Tokens(TokensVerb),
 }
 
 /// Flags of `status`.
@@ -59,6 +70,8 @@ pub(crate) async fn agents(
             output.table(&Table::of_values(values(&agent)))?;
             refusals(std::slice::from_ref(&agent), output)
         }
+        AgentsVerb::Revoke { id } => access::revoke(id, client, output).await,
+        AgentsVerb::Tokens(verb) => access::run(verb, client, output).await,
     }
 }
 
@@ -326,6 +339,7 @@ fn state(agent: &Agent) -> String {
     match agent.state() {
         AgentState::Connected => "connected",
         AgentState::Disconnected => "away",
+        AgentState::Revoked => "revoked",
         AgentState::Unspecified => "",
     }
     .to_owned()

@@ -5,7 +5,8 @@
 //! [`rules`]. Closed by default: a path that no rule names is refused.
 //!
 //! Invariant: nothing about a key is remembered from one call to the next, so a
-//! revoked one is refused at once on every replica; its streams end within a second.
+//! revoked one is refused at once on every replica; its streams end within a second. The same
+//! holds for agents.
 
 mod cap;
 mod pace;
@@ -31,18 +32,21 @@ use tonic::{Code, Status};
 use crate::clock::SharedClock;
 pub use crate::domain::Caller;
 use crate::domain::api_key::{self, CREDENTIAL_PREFIX, KEY_PREFIX, Standing};
-use crate::domain::{Agent, ApiKey, Scope};
+use crate::domain::{Agent, ApiKey, Millis, Scope};
+use crate::grpc::status::fleet::agent_revoked;
 use crate::grpc::status::{lacking, refused, slow_down};
 use crate::rest::BodyCap;
 use crate::store::{AgentStore, KeyStore, StoreError};
 use pace::Pace;
 use refusals::Refusals;
 use rules::{Demand, demand};
-use streams::Streams;
+use streams::{Open, Streams};
 use uses::Uses;
 
 /// How often the keys of open streams are looked at.
 const LOOK: Duration = Duration::from_millis(400);
+/// How far the clocks of two replicas may be apart.
+const CLOCKS_APART: Millis = 60_000;
 /// After this many looks the last uses are written.
 const LOOKS_PER_NOTE: u32 = 25;
 
@@ -52,8 +56,14 @@ const LOOKS_PER_NOTE: u32 = 25;
 pub struct AgentIdentity(pub Agent);
 
 /// With what a caller was admitted, so that it can be judged again.
+#[derive(Clone, Debug)]
+enum Ticket {
+    Key(KeyTicket),
+    Agent { id: String, admitted_at: Millis },
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Ticket {
+struct KeyTicket {
     /// Of the secret that was sent.
     hash: String,
     scope: Scope,
@@ -118,6 +128,10 @@ impl Authenticator {
             Demand::Key(scope) => self.admit_key(scope, head).await,
             Demand::Agent => {
                 let agent = self.agent(bearer(&head.headers)).await?;
+                head.extensions.insert(Ticket::Agent {
+                    id: agent.0.id.clone(),
+                    admitted_at: self.clock.now_millis(),
+                });
                 head.extensions.insert(agent);
                 Ok(())
             }
@@ -145,7 +159,8 @@ impl Authenticator {
             let cap = key.grant.max_body_bytes;
             head.extensions.insert(BodyCap(cap));
         }
-        head.extensions.insert(Ticket { hash, scope });
+        head.extensions
+            .insert(Ticket::Key(KeyTicket { hash, scope }));
         head.extensions.insert(Caller {
             team_id: key.team_id,
             key_id: key.id,
@@ -172,12 +187,14 @@ impl Authenticator {
             Some(token) => self.agents.by_credential(&api_key::hash(token)).await?,
             None => return Err(foreign("an agent's credential is needed")),
         };
-        known
-            .map(AgentIdentity)
-            .ok_or_else(|| foreign("the credential is not known"))
+        let agent = known.ok_or_else(|| foreign("the credential is not known"))?;
+        match agent.revoked_at {
+            Some(_) => Err(agent_revoked()),
+            None => Ok(AgentIdentity(agent)),
+        }
     }
 
-    /// Ends streams whose key is no longer in force and notes when keys were
+    /// Ends streams whose key is no longer in force or whose agent was revoked, and notes when keys were
     /// used, until `shutdown`.
     pub async fn attend(&self, shutdown: CancellationToken) {
         let mut looks = 0;
@@ -197,14 +214,19 @@ impl Authenticator {
     async fn end_streams(&self) {
         // Several streams of one key are one question.
         let mut verdicts: HashMap<_, bool> = HashMap::new();
-        for open in self.shared.streams.open() {
-            let in_force = match verdicts.get(&open.ticket) {
-                Some(known) => *known,
-                None => {
-                    let in_force = self.still_admits(&open.ticket).await;
-                    verdicts.insert(open.ticket.clone(), in_force);
-                    in_force
-                }
+        let open = self.shared.streams.open();
+        let revoked = self.revoked(&open).await;
+        for open in open {
+            let in_force = match &open.ticket {
+                Ticket::Agent { id, .. } => !revoked.contains(id),
+                Ticket::Key(ticket) => match verdicts.get(ticket) {
+                    Some(known) => *known,
+                    None => {
+                        let in_force = self.still_admits(ticket).await;
+                        verdicts.insert(ticket.clone(), in_force);
+                        in_force
+                    }
+                },
             };
             if !in_force {
                 open.end.cancel();
@@ -212,7 +234,22 @@ impl Authenticator {
         }
     }
 
-    async fn still_admits(&self, ticket: &Ticket) -> bool {
+    /// Agents that were revoked since the oldest of these streams was admitted: one question
+    /// for the whole fleet.
+    async fn revoked(&self, open: &[Open]) -> HashSet<String> {
+        let admitted = open.iter().filter_map(|one| match one.ticket {
+            Ticket::Agent { admitted_at, .. } => Some(admitted_at),
+            Ticket::Key(_) => None,
+        });
+        let Some(oldest) = admitted.min() else {
+            return HashSet::new();
+        };
+        let found = self.agents.revoked_since(oldest - CLOCKS_APART).await;
+        // A database that is away says nothing about an agent.
+        found.unwrap_or_default().into_iter().collect()
+    }
+
+    async fn still_admits(&self, ticket: &KeyTicket) -> bool {
         match self.key_in_force(&ticket.hash).await {
             Ok(key) => key.grant.scopes.has(ticket.scope),
             // A database that is away says nothing about a key.
@@ -284,7 +321,7 @@ fn key_text(token: Option<&str>) -> Result<&str, Status> {
 }
 
 fn foreign(message: &str) -> Status {
-    let hint = "enrol the agent with the join token; it keeps its credential in its data folder";
+    let hint = "enrol the agent with a token; it keeps its credential in its data folder";
     refused(Code::Unauthenticated, "UNAUTHENTICATED", message, hint)
 }
 
@@ -294,6 +331,9 @@ fn unauthenticated(message: &str) -> Status {
     refused(Code::Unauthenticated, "UNAUTHENTICATED", message, hint)
 }
 
-fn ended() -> Status {
-    unauthenticated("the API key is no longer in force for this stream")
+fn ended(ticket: &Ticket) -> Status {
+    match ticket {
+        Ticket::Key(_) => unauthenticated("the API key is no longer in force for this stream"),
+        Ticket::Agent { .. } => agent_revoked(),
+    }
 }

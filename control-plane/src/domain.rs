@@ -6,6 +6,7 @@
 //! here is not refused there.
 
 pub mod agent;
+pub mod agent_token;
 pub mod api_key;
 pub mod audit;
 pub mod bulk;
@@ -27,6 +28,7 @@ pub mod team;
 pub mod violation;
 
 pub use agent::{Agent, RefusedResource};
+pub use agent_token::AgentToken;
 pub use api_key::ApiKey;
 pub use caller::Caller;
 pub use certificate::ClientCertificate;
@@ -61,6 +63,7 @@ pub enum ResourceKind {
     ApiKey,
     HandlerKey,
     Agent,
+    AgentToken,
     Rollout,
     Team,
 }
@@ -72,6 +75,7 @@ impl ResourceKind {
         match self {
             Self::ApiKey => "api_key",
             Self::HandlerKey => "handler_key",
+            Self::AgentToken => "agent_token",
             other => other.noun(),
         }
     }
@@ -87,6 +91,7 @@ impl ResourceKind {
             Self::ApiKey => "API key",
             Self::HandlerKey => "handler key",
             Self::Agent => "agent",
+            Self::AgentToken => "agent token",
             Self::Rollout => "rollout",
             Self::Team => "team",
         }

@@ -3,6 +3,7 @@
 //!
 //! Owns the wire's side of the control plane. Refuses to know SQL.
 
+pub mod access;
 pub mod apply;
 pub mod attempts;
 pub mod audit;

@@ -5,6 +5,7 @@
 //! Invariants: nothing is stored that an agent would refuse; what would change
 //! nothing takes no revision; a redacted secret that comes back keeps the stored one.
 
+pub mod access;
 mod apply;
 mod call;
 mod connection;
@@ -25,6 +26,7 @@ use crate::domain::{
 };
 use crate::store::{InvalidPage, StoreError};
 
+pub use access::Access;
 pub use apply::{Applied, Conditioned, Configuration, Planned, Snapshot, Wanted, WantedConnection};
 pub use call::{Call, Repeat};
 pub use handler_keys::HandlerKeys;

@@ -6,6 +6,7 @@
 //! one transaction; no network call happens inside one; secrets are sealed
 //! before they reach a column.
 
+pub mod access;
 pub mod agents;
 mod answers;
 pub mod audit;
@@ -39,6 +40,7 @@ use std::borrow::Cow;
 use sea_orm::{DbErr, RuntimeErr};
 use thiserror::Error;
 
+pub use access::AccessStore;
 pub use agents::AgentStore;
 pub use answers::Recalled;
 pub use audit::{AuditFilter, Checked, Ledger};

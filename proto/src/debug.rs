@@ -26,5 +26,6 @@ opaque! {
     crate::v1::ClientCertificate => "ClientCertificate",
     crate::v1::ApiKey => "ApiKey",
     crate::v1::HandlerKey => "HandlerKey",
+    crate::v1::AgentToken => "AgentToken",
     crate::agent::v1::EnrollRequest => "EnrollRequest",
 }

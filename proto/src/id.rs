@@ -39,6 +39,7 @@ pub enum Kind {
     Attempt,
     Agent,
     ApiKey,
+    AgentToken,
     BulkOperation,
     HandlerKey,
 }
@@ -58,6 +59,7 @@ impl Kind {
             Self::Attempt => "att_",
             Self::Agent => "agt_",
             Self::ApiKey => "pak_",
+            Self::AgentToken => "aet_",
             Self::BulkOperation => "bch_",
             Self::HandlerKey => "phk_",
         }

@@ -1,5 +1,6 @@
 //! Promises kept by real processes over loopback.
 
+mod access;
 mod bulk;
 mod fleet;
 mod handlers;

@@ -121,7 +121,7 @@ fn refusal(status: &Status, settings: &Settings) -> Refused {
     let (code, message) = match status.code() {
         Code::Unauthenticated => (
             "join_token_refused",
-            "the control plane refused the join token; give the one it was given".to_owned(),
+            format!("the control plane refused: {}", status.message()),
         ),
         Code::AlreadyExists => (
             "name_taken",

@@ -35,6 +35,7 @@ pub struct Model {
     pub commands_replica: Option<String>,
     /// Since when it holds something else than it acknowledged.
     pub drifted_at: Option<i64>,
+    pub revoked_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -9,6 +9,7 @@ mod m0003_delivery;
 mod m0004_security;
 mod m0005_filters;
 mod m0006_replicas;
+mod m0007_access;
 mod m0008_recovery;
 mod m0009_handlers;
 
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_security::Migration),
             Box::new(m0005_filters::Migration),
             Box::new(m0006_replicas::Migration),
+            Box::new(m0007_access::Migration),
             Box::new(m0008_recovery::Migration),
             Box::new(m0009_handlers::Migration),
         ]

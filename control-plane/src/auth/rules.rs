@@ -147,6 +147,15 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
         ],
     ),
     (
+        "AgentAccessService",
+        &[
+            ("CreateAgentToken", FleetAdmin),
+            ("ListAgentTokens", FleetAdmin),
+            ("RevokeAgentToken", FleetAdmin),
+            ("RevokeAgent", FleetAdmin),
+        ],
+    ),
+    (
         "MetricsService",
         &[
             ("GetRequestMetrics", EventsRead),

@@ -1,4 +1,4 @@
-//! Streams that stay open only as long as their caller's key is in force.
+//! Streams that stay open only as long as their caller is admitted.
 //!
 //! Owns the list of open streams and how one ends. Invariant: a stream leaves
 //! the list when its body is dropped, however it ended.
@@ -36,7 +36,11 @@ impl Streams {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let end = CancellationToken::new();
         let stop = Box::pin(end.clone().cancelled_owned());
-        self.locked().insert(number, Open { ticket, end });
+        let open = Open {
+            ticket: ticket.clone(),
+            end,
+        };
+        self.locked().insert(number, open);
         let place = Place {
             streams: Arc::clone(self),
             number,
@@ -44,6 +48,7 @@ impl Streams {
         response.map(|body| {
             Body::new(Watched {
                 body: Some(body),
+                ticket,
                 stop,
                 _place: place,
             })
@@ -74,6 +79,7 @@ impl Drop for Place {
 struct Watched {
     /// None when it has ended.
     body: Option<Body>,
+    ticket: Ticket,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: Place,
 }
@@ -97,7 +103,7 @@ impl http_body::Body for Watched {
         }
         this.body = None;
         let mut trailers = HeaderMap::new();
-        let written = ended().add_header(&mut trailers);
+        let written = ended(&this.ticket).add_header(&mut trailers);
         let trailers = written.map(|()| Frame::trailers(trailers));
         Poll::Ready(Some(trailers.map_err(axum::Error::new)))
     }

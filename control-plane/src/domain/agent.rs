@@ -34,6 +34,8 @@ pub struct Agent {
     pub commands_replica: Option<String>,
     /// Since when it holds something else than it acknowledged.
     pub drifted_at: Option<Millis>,
+    /// From then on nobody gets in with its credential.
+    pub revoked_at: Option<Millis>,
 }
 
 /// A resource that an agent would not apply, and why.

@@ -1,4 +1,4 @@
-//! `hookplane.agent.v1.EnrolmentService`: the join token for an identity.
+//! `hookplane.agent.v1.EnrolmentService`: a token for an identity.
 
 use hookplane_proto::agent::v1::enrolment_service_server::EnrolmentService;
 use hookplane_proto::agent::v1::{EnrollRequest, EnrollResponse};
@@ -7,9 +7,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic::{Code, Request, Response, Status};
 
-use super::status;
+use super::{access, status};
 use crate::domain::DEFAULT_POOL;
 use crate::domain::agent::faults;
+use crate::domain::agent_token::TOKEN_PREFIX;
 use crate::fleet::Fleet;
 use crate::store::agents::Applicant;
 
@@ -40,12 +41,14 @@ impl EnrolmentService for Enrolment {
         request: Request<EnrollRequest>,
     ) -> Result<Response<EnrollResponse>, Status> {
         let asked = request.into_inner();
-        if !self.admits(&asked.join_token) {
+        let token = Some(asked.join_token.as_str()).filter(|text| text.starts_with(TOKEN_PREFIX));
+        let token = token.map(str::to_owned);
+        if token.is_none() && !self.admits(&asked.join_token) {
             return Err(status::refused(
                 Code::Unauthenticated,
                 "JOIN_TOKEN_WRONG",
                 "the join token is wrong",
-                "give the agent the control plane's join token file",
+                "give the agent the control plane's join token file, or a token of `hookplane agents tokens create`",
             ));
         }
         let pool = match asked.pool.as_str() {
@@ -68,7 +71,10 @@ impl EnrolmentService for Enrolment {
                 .contains(&asked.store)
                 .then_some(asked.store),
         };
-        let agent = self.fleet.agents().enrol(&applicant, now).await?;
+        let agent = match token {
+            Some(token) => access::of(&self.fleet).enrol(&applicant, &token).await?,
+            None => self.fleet.agents().enrol(&applicant, now).await?,
+        };
         let head = self.fleet.config().head().await?;
         tracing::info!(
             agent.id = %agent.id,

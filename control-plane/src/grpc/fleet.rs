@@ -36,7 +36,7 @@ impl FleetApi {
         Self { fleet }
     }
 
-    fn message(&self, agent: Agent, head: &Head) -> v1::Agent {
+    pub(super) fn message(&self, agent: Agent, head: &Head) -> v1::Agent {
         let connected = self.fleet.is_connected(&agent);
         let config_state = if agent.drifted_at.is_some() {
             v1::ConfigState::Drifted
@@ -49,7 +49,9 @@ impl FleetApi {
         } else {
             v1::ConfigState::Refused
         };
-        let state = if connected {
+        let state = if agent.revoked_at.is_some() {
+            v1::AgentState::Revoked
+        } else if connected {
             v1::AgentState::Connected
         } else {
             v1::AgentState::Disconnected
@@ -79,6 +81,7 @@ impl FleetApi {
             created_at: Some(timestamp(agent.created_at)),
             capabilities: agent.capabilities,
             drifted_at: agent.drifted_at.map(timestamp),
+            revoked_at: agent.revoked_at.map(timestamp),
         }
     }
 

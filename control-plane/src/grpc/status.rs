@@ -1,6 +1,6 @@
 //! Errors as gRPC statuses, in one place: code, message, reason, hint, faulty fields.
 
-pub(super) mod fleet;
+pub(crate) mod fleet;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -132,6 +132,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     use agent::v1::enrolment_service_server::EnrolmentServiceServer;
     use agent::v1::report_service_server::ReportServiceServer;
     use replica::v1::relay_service_server::RelayServiceServer;
+    use v1::agent_access_service_server::AgentAccessServiceServer;
     use v1::attempt_service_server::AttemptServiceServer;
     use v1::audit_service_server::AuditServiceServer;
     use v1::bulk_operation_service_server::BulkOperationServiceServer;
@@ -172,6 +173,9 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
         )))
         .add_service(MetricsServiceServer::new(metrics))
         .add_service(AuditServiceServer::new(audit))
+        .add_service(AgentAccessServiceServer::new(grpc::access::AccessApi::new(
+            fleet.clone(),
+        )))
         .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
 }
 

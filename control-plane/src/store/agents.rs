@@ -5,8 +5,9 @@ use hookplane_entity::installation;
 use hookplane_proto::id::MAX_STORE;
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, DatabaseTransaction,
+    EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Set,
 };
 use thiserror::Error;
 
@@ -41,6 +42,21 @@ pub struct Applicant {
     pub store: Option<u32>,
 }
 
+/// Why nobody enrols with a token.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TokenFault {
+    #[error("is not known")]
+    Unknown,
+    #[error("was used before")]
+    Used,
+    #[error("was revoked")]
+    Revoked,
+    #[error("has expired")]
+    Expired,
+    #[error("is for the pool `{0}`")]
+    Pool(String),
+}
+
 /// Why an agent was not enrolled.
 #[derive(Debug, Error)]
 pub enum EnrolError {
@@ -48,6 +64,10 @@ pub enum EnrolError {
     NameTaken,
     #[error("this credential belongs to the agent `{name}` of the pool `{pool}`")]
     CredentialTaken { name: String, pool: String },
+    #[error("the agent `{name}` was revoked")]
+    Revoked { name: String },
+    #[error("the enrolment token {0}")]
+    Token(TokenFault),
     #[error("every store number is given away")]
     NoStoreLeft,
     #[error(transparent)]
@@ -87,58 +107,21 @@ impl AgentStore {
     /// [`EnrolError`] when name or credential belong to another one.
     pub async fn enrol(&self, applicant: &Applicant, now: Millis) -> Result<Agent, EnrolError> {
         let tx = self.database.write().await?;
-        // On PostgreSQL this lock makes enrolments take turns; SQLite has one writer.
-        installation::Entity::find_by_id(INSTALLATION)
-            .lock_exclusive()
-            .one(&tx)
-            .await?;
-        let named = Entity::find().filter(Column::Name.eq(&applicant.name));
-        let holder = Entity::find().filter(Column::CredentialHash.eq(&applicant.credential_hash));
-        if let Some(known) = holder.one(&tx).await? {
-            if known.name != applicant.name || known.pool != applicant.pool {
-                return Err(EnrolError::CredentialTaken {
-                    name: known.name,
-                    pool: known.pool,
-                });
-            }
-            return Ok(domain(known)?);
-        }
-        if named.one(&tx).await?.is_some() {
-            return Err(EnrolError::NameTaken);
-        }
-        let store = match applicant.store {
-            Some(store) if is_free(&tx, store).await? => signed_store(store),
-            _ => {
-                let newest = Entity::find().order_by_desc(Column::Store).one(&tx).await?;
-                newest.map_or(1, |agent| agent.store.saturating_add(1))
-            }
-        };
-        if u32::try_from(store).map_or(true, |store| store > MAX_STORE) {
-            return Err(EnrolError::NoStoreLeft);
-        }
-        let row = ActiveModel {
-            id: Set(applicant.id.clone()),
-            name: Set(applicant.name.clone()),
-            pool: Set(applicant.pool.clone()),
-            store: Set(store),
-            credential_hash: Set(applicant.credential_hash.clone()),
-            version: Set(applicant.version.clone()),
-            created_at: Set(now),
-            epoch: Set(String::new()),
-            revision: Set(0),
-            digest: Set(String::new()),
-            refused: Set("[]".to_owned()),
-            connected_at: Set(None),
-            last_seen_at: Set(None),
-            backlog: Set(0),
-            capabilities: Set(None),
-            stream_replica: Set(None),
-            commands_replica: Set(None),
-            drifted_at: Set(None),
-        };
-        let row = row.insert(&tx).await?;
+        take_turns(&tx).await?;
+        let agent = enrol(&tx, applicant, now).await?;
         tx.commit().await?;
-        Ok(domain(row)?)
+        Ok(agent)
+    }
+
+    /// Ids of the agents that were revoked at that time or later.
+    pub async fn revoked_since(&self, at: Millis) -> Result<Vec<String>, StoreError> {
+        let select = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::RevokedAt.gte(at))
+            .order_by_desc(Column::RevokedAt)
+            .limit(MAX_FLEET);
+        Ok(select.into_tuple().all(self.database.read()).await?)
     }
 
     /// The agent whose credential has this hash.
@@ -187,28 +170,32 @@ impl AgentStore {
     pub async fn of_pools(&self, pools: &[String]) -> Result<Vec<Agent>, StoreError> {
         let select = Entity::find()
             .filter(Column::Pool.is_in(pools))
+            .filter(Column::RevokedAt.is_null())
             .order_by_asc(Column::Name)
             .limit(MAX_FLEET);
         let rows = select.all(self.database.read()).await?;
         rows.into_iter().map(domain).collect()
     }
 
-    /// Every agent that may hold evidence: those that ever connected, by store number.
+    /// Every agent that may be asked for evidence: those that ever connected and were not
+    /// revoked, by store number.
     pub async fn holders(&self) -> Result<Vec<Agent>, StoreError> {
         let select = Entity::find()
             .filter(Column::ConnectedAt.is_not_null())
+            .filter(Column::RevokedAt.is_null())
             .order_by_asc(Column::Store)
             .limit(MAX_FLEET);
         let rows = select.all(self.database.read()).await?;
         rows.into_iter().map(domain).collect()
     }
 
-    /// Ids of the agents of a pool.
+    /// Ids of the agents of a pool that were not revoked.
     pub async fn of_pool(&self, pool: &str) -> Result<Vec<String>, StoreError> {
         let select = Entity::find()
             .select_only()
             .column(Column::Id)
             .filter(Column::Pool.eq(pool))
+            .filter(Column::RevokedAt.is_null())
             .limit(MAX_FLEET);
         Ok(select.into_tuple().all(self.database.read()).await?)
     }
@@ -217,7 +204,10 @@ impl AgentStore {
     pub async fn unserved_pools(&self, team_id: &str) -> Result<Vec<String>, StoreError> {
         use hookplane_entity::source;
         let mut served = Query::select();
-        served.column(Column::Pool).from(Entity);
+        served
+            .column(Column::Pool)
+            .from(Entity)
+            .and_where(Column::RevokedAt.is_null());
         let pools = source::Entity::find()
             .select_only()
             .column(source::Column::Pool)
@@ -242,6 +232,78 @@ impl AgentStore {
     }
 }
 
+/// On PostgreSQL this lock makes enrolments take turns; SQLite has one writer.
+pub(super) async fn take_turns(tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    installation::Entity::find_by_id(INSTALLATION)
+        .lock_exclusive()
+        .one(tx)
+        .await?;
+    Ok(())
+}
+
+/// The agent with this credential, a new one if there is none. Enrolments take turns.
+pub(super) async fn enrol(
+    tx: &DatabaseTransaction,
+    applicant: &Applicant,
+    now: Millis,
+) -> Result<Agent, EnrolError> {
+    let holder = Entity::find().filter(Column::CredentialHash.eq(&applicant.credential_hash));
+    if let Some(known) = holder.one(tx).await? {
+        if known.revoked_at.is_some() {
+            return Err(EnrolError::Revoked { name: known.name });
+        }
+        if known.name != applicant.name || known.pool != applicant.pool {
+            return Err(EnrolError::CredentialTaken {
+                name: known.name,
+                pool: known.pool,
+            });
+        }
+        return Ok(domain(known)?);
+    }
+    let named = Entity::find().filter(Column::Name.eq(&applicant.name));
+    if let Some(known) = named.one(tx).await? {
+        if known.revoked_at.is_none() {
+            return Err(EnrolError::NameTaken);
+        }
+        // The host that was revoked comes back as another agent: the name is its.
+        let mut known = known.into_active_model();
+        known.name = Set(format!("{}-revoked-{}", applicant.name, known.id.as_ref()));
+        known.update(tx).await?;
+    }
+    let store = match applicant.store {
+        Some(store) if is_free(tx, store).await? => signed_store(store),
+        _ => {
+            let newest = Entity::find().order_by_desc(Column::Store).one(tx).await?;
+            newest.map_or(1, |agent| agent.store.saturating_add(1))
+        }
+    };
+    if u32::try_from(store).map_or(true, |store| store > MAX_STORE) {
+        return Err(EnrolError::NoStoreLeft);
+    }
+    let row = ActiveModel {
+        id: Set(applicant.id.clone()),
+        name: Set(applicant.name.clone()),
+        pool: Set(applicant.pool.clone()),
+        store: Set(store),
+        credential_hash: Set(applicant.credential_hash.clone()),
+        version: Set(applicant.version.clone()),
+        created_at: Set(now),
+        epoch: Set(String::new()),
+        revision: Set(0),
+        digest: Set(String::new()),
+        refused: Set("[]".to_owned()),
+        connected_at: Set(None),
+        last_seen_at: Set(None),
+        backlog: Set(0),
+        capabilities: Set(None),
+        stream_replica: Set(None),
+        commands_replica: Set(None),
+        drifted_at: Set(None),
+        revoked_at: Set(None),
+    };
+    Ok(domain(row.insert(tx).await?)?)
+}
+
 /// Whether no agent has the store number.
 async fn is_free(db: &impl ConnectionTrait, store: u32) -> Result<bool, StoreError> {
     let holder = Entity::find().filter(Column::Store.eq(signed_store(store)));
@@ -252,7 +314,7 @@ fn signed_store(store: u32) -> i32 {
     i32::try_from(store).unwrap_or(i32::MAX)
 }
 
-fn domain(row: Model) -> Result<Agent, StoreError> {
+pub(super) fn domain(row: Model) -> Result<Agent, StoreError> {
     let refused =
         serde_json::from_str(&row.refused).map_err(|fault| broken(TABLE, &row.id, fault))?;
     let store = u32::try_from(row.store).map_err(|fault| broken(TABLE, &row.id, fault))?;
@@ -277,5 +339,6 @@ fn domain(row: Model) -> Result<Agent, StoreError> {
         stream_replica: row.stream_replica,
         commands_replica: row.commands_replica,
         drifted_at: row.drifted_at,
+        revoked_at: row.revoked_at,
     })
 }

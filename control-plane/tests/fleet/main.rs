@@ -1,5 +1,6 @@
 //! The fleet over real connections: scripted agents on one side, callers on the other.
 
+mod access;
 mod agent;
 mod commands;
 mod configuration;

@@ -168,6 +168,8 @@ impl Plane {
             },
         });
         let authenticator = Authenticator::new(keys, agents, Arc::<TestClock>::clone(&clock));
+        let (attending, ended) = (authenticator.clone(), shutdown.clone());
+        tasks.spawn(async move { attending.attend(ended).await });
         let router = crate::router::router(&fleet, authenticator);
         let serving = listener::serve(
             listener,
@@ -237,6 +239,13 @@ impl Plane {
     pub(crate) fn fleet_api(&self) -> v1::fleet_service_client::FleetServiceClient<Authed> {
         let (channel, key) = self.authed();
         v1::fleet_service_client::FleetServiceClient::with_interceptor(channel, key)
+    }
+
+    pub(crate) fn access(
+        &self,
+    ) -> v1::agent_access_service_client::AgentAccessServiceClient<Authed> {
+        let (channel, key) = self.authed();
+        v1::agent_access_service_client::AgentAccessServiceClient::with_interceptor(channel, key)
     }
 
     /// How the API shows an agent.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::fleet::Fleet;
-use hookplane_control_plane::grpc::{apply, attempts, audit, commands, configuration, enrolment};
+use hookplane_control_plane::grpc::{
+    access, apply, attempts, audit, commands, configuration, enrolment,
+};
 use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
 use hookplane_control_plane::service::Configuration;
 use hookplane_proto::{agent::v1 as agent_v1, replica::v1 as replica_v1, v1};
@@ -53,6 +55,11 @@ pub(crate) fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Route
                     PATIENCE,
                 ),
             ),
+        )
+        .add_service(
+            v1::agent_access_service_server::AgentAccessServiceServer::new(access::AccessApi::new(
+                handle(),
+            )),
         )
         .add_service(v1::fleet_service_server::FleetServiceServer::new(
             fleet::FleetApi::new(handle()),

@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 
 use crate::key::BearerKey;
 use crate::settings::{InvalidSettings, Settings};
+use crate::v1::agent_access_service_client::AgentAccessServiceClient;
 use crate::v1::api_key_service_client::ApiKeyServiceClient;
 use crate::v1::attempt_service_client::AttemptServiceClient;
 use crate::v1::audit_service_client::AuditServiceClient;
@@ -70,6 +71,8 @@ services! {
     attempts: AttemptServiceClient,
     /// Agents and the state of the whole.
     fleet: FleetServiceClient,
+    /// Who may be an agent.
+    agent_access: AgentAccessServiceClient,
     /// Changes that reach a share of a pool first.
     rollouts: RolloutServiceClient,
     /// Keys of people and programs.

@@ -1,13 +1,18 @@
 //! What goes wrong between the control plane and its agents, as statuses.
 
+use std::time::Duration;
+
 use hookplane_proto::agent::v1::CommandError;
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{refused, unavailable, unavailable_for};
+use super::{DOMAIN, metadata, refused, unavailable, unavailable_for};
 use crate::domain::Agent;
 use crate::fleet::{AskError, Ending};
-use crate::store::agents::EnrolError;
+use crate::store::agents::{EnrolError, TokenFault};
 
+/// As long as agents let themselves be asked to wait.
+const AFTER_REVOCATION: Duration = Duration::from_secs(60);
 const RECONNECT: &str = "open the stream again after a short, random wait";
 
 impl From<Ending> for Status {
@@ -69,6 +74,25 @@ impl From<EnrolError> for Status {
                 message,
                 "start the agent with that name and pool, or with a data folder of its own",
             ),
+            EnrolError::Revoked { .. } => agent_revoked(),
+            EnrolError::Token(fault) => {
+                let (code, reason) = match fault {
+                    TokenFault::Unknown => (Code::Unauthenticated, "AGENT_TOKEN_UNKNOWN"),
+                    TokenFault::Used => (Code::Unauthenticated, "AGENT_TOKEN_USED"),
+                    TokenFault::Revoked => (Code::Unauthenticated, "AGENT_TOKEN_REVOKED"),
+                    TokenFault::Expired => (Code::Unauthenticated, "AGENT_TOKEN_EXPIRED"),
+                    TokenFault::Pool(_) => (Code::FailedPrecondition, "AGENT_TOKEN_OTHER_POOL"),
+                };
+                let hint = match fault {
+                    TokenFault::Pool(_) => {
+                        "start the agent in that pool, or make a token for its own one"
+                    }
+                    _ => {
+                        "make a new token with `hookplane agents tokens create`: each is for one agent"
+                    }
+                };
+                refused(code, reason, message, hint)
+            }
             EnrolError::NoStoreLeft => refused(
                 Code::ResourceExhausted,
                 "NO_STORE_LEFT",
@@ -78,6 +102,17 @@ impl From<EnrolError> for Status {
             EnrolError::Store(error) => error.into(),
         }
     }
+}
+
+/// PERMISSION_DENIED, so that the agent neither enrols again nor comes back soon.
+pub(crate) fn agent_revoked() -> Status {
+    let message = "the agent was revoked; as a new agent it needs a new data folder";
+    let mut details = ErrorDetails::new();
+    let hint = "give it a new data folder and a new enrolment token if the host shall come back";
+    details
+        .set_error_info("AGENT_REVOKED", DOMAIN, metadata(hint, &[]))
+        .set_retry_info(Some(AFTER_REVOCATION));
+    Status::with_error_details(Code::PermissionDenied, message, details)
 }
 
 /// An agent did not answer a question that only it can answer.
