@@ -273,7 +273,7 @@ fn rules(connection: &Connection) -> Vec<String> {
             Some(Rule::Retry(rule)) => retry::described(rule),
             _ => {
                 if let Some(object) = shown.as_object_mut() {
-                    object.remove("type");
+                    object.retain(|name, value| name != "type" && value != "");
                 }
                 format!("filter {shown}")
             }

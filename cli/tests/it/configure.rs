@@ -105,6 +105,22 @@ async fn a_connection_takes_names_for_its_ends_and_rules_from_flags() {
     assert_eq!(made["rules"][0]["body"]["type"]["$starts_with"], "user.");
     assert_eq!(made["rules"][1]["count"], 3);
     assert_eq!(made["rules"][1]["response_status_codes"][1], "500-599");
+    let listed = shell.run(&["connections", "list"]).await.ok();
+    assert!(listed.contains(r#"{"body":{"type""#), "{listed}");
+    assert!(
+        !listed.contains("filter_id"),
+        "what says nothing is shown: {listed}"
+    );
+
+    let paused = shell.run(&["connections", "pause", "c"]).await.ok();
+    assert!(paused.contains("paused"), "{paused}");
+    let resume = ["connections", "resume", "c", "--rate", "5"];
+    let resumed = shell.run(&resume).await.ok();
+    assert!(resumed.contains("5 per second"), "{resumed}");
+    let wrong = shell
+        .run(&["connections", "resume", "c", "--rate", "0"])
+        .await;
+    assert_eq!(wrong.code, 2, "{wrong:?}");
 }
 
 #[tokio::test]
