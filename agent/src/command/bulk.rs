@@ -84,6 +84,15 @@ pub(super) async fn step(
     let kind = Kind::BulkOperation;
     Id::parse(kind, &asked.operation_id)
         .map_err(|error| Fault::invalid(format!("`operation_id`: {error}"), "give a bch_ id"))?;
+    if asked.limit == 0 {
+        // Only counts, so it need not wait for a step.
+        let mut told = BulkStepResult {
+            after_id: asked.after_id,
+            ..BulkStepResult::default()
+        };
+        count(desk, &asked.operation_id, asked.count_all, &mut told).await?;
+        return Ok(Answer::BulkStep(told));
+    }
     let Some(turn) = desk.bulks.enter(&asked.operation_id) else {
         return Err(Fault::unavailable("a step of the operation is under way"));
     };
@@ -142,20 +151,30 @@ async fn run(desk: &Desk, team: &str, asked: BulkStepCommand) -> Result<BulkStep
             .await;
         note(&mut told, dealt)?;
     }
-    let counted = desk
-        .store
-        .count_operation(operation, asked.count_all)
-        .await?;
+    count(desk, operation, asked.count_all, &mut told).await?;
+    Ok(told)
+}
+
+/// How what the operation made stands now.
+async fn count(
+    desk: &Desk,
+    operation: &str,
+    all: bool,
+    told: &mut BulkStepResult,
+) -> Result<(), Fault> {
+    let counted = desk.store.count_operation(operation, all).await?;
     told.queued = counted.queued;
     told.scheduled = counted.scheduled;
     told.failed = counted.failed;
     told.cancelled = counted.cancelled;
-    told.events = counted.queued
-        + counted.scheduled
-        + counted.failed
-        + counted.cancelled
-        + counted.successful;
-    Ok(told)
+    if all {
+        told.events = counted.queued
+            + counted.scheduled
+            + counted.failed
+            + counted.cancelled
+            + counted.successful;
+    }
+    Ok(())
 }
 
 /// Takes note up to the first target that could not be dealt with, if there is one.

@@ -223,13 +223,19 @@ impl BulkApi {
                 skipped: operation.counts.skipped,
                 ..BulkCounts::default()
             };
+            let mut events = 0;
             for told in found.parts {
+                add(&mut events, told.events);
                 let undone = told.queued + told.scheduled + told.failed + told.cancelled;
                 add(&mut counts.queued, told.queued);
                 add(&mut counts.scheduled, told.scheduled);
                 add(&mut counts.failed, told.failed);
                 add(&mut counts.cancelled, told.cancelled);
                 add(&mut counts.done, told.events.saturating_sub(undone));
+            }
+            if operation.kind == BulkKind::Events {
+                // A step that is under way is not written down yet; each target gives one event.
+                counts.made = counts.made.max(events);
             }
             operation.counts = counts;
         }

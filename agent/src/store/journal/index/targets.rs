@@ -17,19 +17,22 @@ use crate::store::{
     Target, TargetPage,
 };
 
-/// Of the event or request of the row, made by an operation or by anybody.
-const CHILD_EVENTS: &str = "FROM event child
+/// Of the event or request of the row, made by an operation or by anybody: along the row's own
+/// children, of which there are few. The operation's may be a million.
+const CHILD_EVENTS: &str = "FROM event child INDEXED BY event_by_request
     WHERE child.request_id = event.request_id AND child.retry_parent = event.id";
-const CHILD_REQUESTS: &str = "FROM request child WHERE child.replay_parent = request.id";
+const CHILD_REQUESTS: &str = "FROM request child INDEXED BY request_by_parent
+    WHERE child.replay_parent = request.id";
 
 pub(in super::super) fn events(
     db: &Connection,
     query: &EventQuery,
     page: &TargetPage,
 ) -> Result<Vec<Target>, StoreError> {
+    let query = behind_events(query, page.after_id.as_ref());
     let mut found = Vec::new();
     // Several walks are along several connections, so they find no event twice.
-    for walk in event_walks(query, None, false) {
+    for walk in event_walks(&query, None, false) {
         found.extend(next(db, walk, Kind::Event, CHILD_EVENTS, page)?);
     }
     found.sort_unstable_by(|one, other| one.id.cmp(&other.id));
@@ -42,8 +45,27 @@ pub(in super::super) fn requests(
     query: &RequestQuery,
     page: &TargetPage,
 ) -> Result<Vec<Target>, StoreError> {
-    let walk = request_walk(query, None);
+    let walk = request_walk_behind(query, page.after_id.as_ref());
     next(db, walk, Kind::Request, CHILD_REQUESTS, page)
+}
+
+/// Where it goes on is its lower bound: of two, a walk may begin at the first.
+fn behind_events(query: &EventQuery, after: Option<&String>) -> EventQuery {
+    EventQuery {
+        from: query.from.filter(|_| after.is_none()),
+        ..query.clone()
+    }
+}
+
+fn request_walk_behind(query: &RequestQuery, after: Option<&String>) -> Walk {
+    let bounds = RequestQuery {
+        from: query.from.filter(|_| after.is_none()),
+        ..query.clone()
+    };
+    let mut walk = request_walk(&bounds, None);
+    // Ids may be later than their rows, so this one is looked at all the way.
+    walk.filter.time("ingested_at >= ?", query.from);
+    walk
 }
 
 fn next(
@@ -54,11 +76,7 @@ fn next(
     page: &TargetPage,
 ) -> Result<Vec<Target>, StoreError> {
     walk.filter.id("id > ?", kind, page.after_id.as_ref());
-    let sql = format!(
-        "SELECT id, EXISTS (SELECT 1 {children} AND child.operation = ?),
-         EXISTS (SELECT 1 {children}) FROM {} ORDER BY id LIMIT ?",
-        walk.from()
-    );
+    let sql = sql(&walk, children);
     let mut values = vec![packed(Kind::BulkOperation, &page.operation_id)];
     values.append(&mut walk.filter.values);
     values.push(Value::Integer(i64::from(page.limit)));
@@ -73,6 +91,15 @@ fn next(
             sent_again,
         })
     })
+}
+
+/// What was made of each row, along `children`.
+fn sql(walk: &Walk, children: &str) -> String {
+    format!(
+        "SELECT id, EXISTS (SELECT 1 {children} AND child.operation = ?),
+         EXISTS (SELECT 1 {children}) FROM {} ORDER BY id LIMIT ?",
+        walk.from()
+    )
 }
 
 pub(in super::super) fn operation(
@@ -127,3 +154,6 @@ pub(in super::super) fn request_groups(
 fn both(row: &Row<'_>) -> rusqlite::Result<(u64, u64)> {
     Ok((rows::unsigned(row, 0)?, rows::unsigned(row, 1)?))
 }
+
+#[cfg(test)]
+mod tests;
