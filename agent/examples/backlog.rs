@@ -143,6 +143,7 @@ fn new(at: u64, branches: u64) -> NewRequest {
         events: events.collect(),
         request,
         dedupe_window_millis: 3 * 86_400_000,
+        branch_keys: Vec::new(),
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hookplane_rules::{Delay, Filter, RetryPolicy};
+use hookplane_rules::{Deduplicate, Delay, Filter, RetryPolicy};
 use hookplane_signature::{Provider, StandardSigner, Verifier};
 use url::Url;
 use zeroize::Zeroizing;
@@ -98,6 +98,8 @@ pub struct Connection {
     pub drain: Option<Drain>,
     /// All must match.
     pub filters: Vec<Filter>,
+    /// Which of them are repeats; none when `None`.
+    pub deduplicate: Option<Deduplicate>,
     /// When its events are first sent; at once when `None`.
     pub delay: Option<Delay>,
     pub retry: RetryPolicy,

@@ -6,15 +6,19 @@
 //! no more of it is kept than the source's branches look at.
 
 use hookplane_rules::{
-    Delay, Filter, FilterInput, Projection, Verdict, headers_value, query_value,
+    Deduplicate, Delay, Filter, FilterInput, KeyInput, Projection, Verdict, headers_value,
+    query_value,
 };
 use hookplane_signature::Challenge;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::{Configuration, Connection, Source};
 use crate::ids::{IdMint, Kind};
 use crate::ingest::Call;
-use crate::store::{EventRecord, EventStatus, IgnoredReason, NewRequest, Replay, RequestRecord};
+use crate::store::{
+    BranchKey, EventRecord, EventStatus, IgnoredReason, NewRequest, Replay, RequestRecord,
+};
 use crate::verify::{Body, Verified};
 
 /// Proof that every connection was considered: the request and all its branches.
@@ -37,6 +41,8 @@ impl Routed {
             event.operation_id.clone_from(&replay.operation_id);
         }
         self.new.request.replay = Some(replay);
+        // It is wanted, whatever came before.
+        self.new.branch_keys.clear();
         self
     }
 
@@ -52,14 +58,22 @@ pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint)
     let (verified_by, message_id) = (verified.verified_by.take(), verified.message_id.take());
     let event_type = verified.event_type.take();
     let (source, call, body) = verified.into_parts();
+    let mut branch_keys = Vec::new();
     let fates: Vec<Fate> = match &challenge {
         // The sender asks whose address this is; that is no event of anybody's.
         Some(_) => Vec::new(),
         None => {
             let mut view = View::new(&call, &source, body);
-            let all = source.connections.iter();
-            all.map(|connection| decide(connection, configuration, &mut view))
-                .collect()
+            let hints = (message_id.as_deref(), event_type.as_deref());
+            let mut fates = Vec::with_capacity(source.connections.len());
+            for (event, connection) in source.connections.iter().enumerate() {
+                let fate = decide(connection, configuration, &mut view);
+                if let (Fate::Routed(_), Some(rule)) = (&fate, &connection.deduplicate) {
+                    branch_keys.extend(view.key(event, &connection.id, rule, hints));
+                }
+                fates.push(fate);
+            }
+            fates
         }
     };
     let request = RequestRecord {
@@ -92,6 +106,7 @@ pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint)
         request,
         events,
         dedupe_window_millis: u64::try_from(window).unwrap_or(u64::MAX),
+        branch_keys,
     };
     Routed { new, challenge }
 }
@@ -128,10 +143,10 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the filter looks at, or why it cannot.
-    fn input(&mut self, filter: &Filter) -> Result<FilterInput<'_>, String> {
+    /// What a rule looks at, or why it cannot.
+    fn parts(&mut self, needs: Needs) -> Result<Parts<'_>, String> {
         let call = self.call;
-        let headers = if filter.needs_headers() {
+        let headers = if needs.headers {
             self.headers.get_or_insert_with(|| {
                 let pairs = call.headers.iter();
                 headers_value(pairs.map(|(name, value)| (name.as_str(), value.as_ref())))
@@ -139,21 +154,75 @@ impl<'a> View<'a> {
         } else {
             &NOT_LOOKED_AT
         };
-        let query = if filter.needs_query() {
+        let query = if needs.query {
             self.query.get_or_insert_with(|| query_value(&call.query))
         } else {
             &NOT_LOOKED_AT
         };
-        let body = if filter.needs_body() {
+        let body = if needs.body {
             look(&mut self.body, call, self.looked_at_in_body)?
         } else {
             None
         };
-        Ok(FilterInput {
+        Ok(Parts {
             headers,
-            body,
             query,
+            body,
+        })
+    }
+
+    fn passes(&mut self, filter: &Filter) -> Result<Verdict, String> {
+        let path = self.call.path.as_str();
+        let parts = self.parts(Needs {
+            headers: filter.needs_headers(),
+            query: filter.needs_query(),
+            body: filter.needs_body(),
+        })?;
+        Ok(filter.evaluate(&FilterInput {
+            headers: parts.headers,
+            body: parts.body,
+            query: parts.query,
+            path,
+        }))
+    }
+
+    /// What makes the event a repeat; nothing when it has no key, and when the body cannot be read:
+    /// then it is delivered rather than taken for another one.
+    fn key(
+        &mut self,
+        event: usize,
+        connection_id: &str,
+        rule: &Deduplicate,
+        (message_id, event_type): (Option<&str>, Option<&str>),
+    ) -> Option<BranchKey> {
+        let call = self.call;
+        let parts = self.parts(Needs {
+            headers: rule.needs_headers(),
+            query: rule.needs_query(),
+            body: rule.needs_body(),
+        });
+        let parts = parts.ok()?;
+        let mut hash = Sha256::new();
+        hash.update((connection_id.len() as u64).to_le_bytes());
+        hash.update(connection_id);
+        let input = KeyInput {
+            message_id,
+            event_type,
             path: &call.path,
+            headers: parts.headers,
+            query: parts.query,
+            body: parts.body,
+            raw_body: &call.body,
+        };
+        let has_one = rule.key(&input, |piece| hash.update(piece));
+        has_one.then(|| {
+            let mut key = [0; 16];
+            key.copy_from_slice(&hash.finalize()[..16]);
+            BranchKey {
+                event,
+                key,
+                expires_at: call.received_at.saturating_add(rule.window_ms()),
+            }
         })
     }
 
@@ -166,6 +235,20 @@ impl<'a> View<'a> {
         let body = look(&mut self.body, self.call, self.looked_at_in_body)?;
         delay.due(now, body)
     }
+}
+
+/// What a rule looks at.
+#[derive(Clone, Copy)]
+struct Needs {
+    headers: bool,
+    query: bool,
+    body: bool,
+}
+
+struct Parts<'v> {
+    headers: &'v Value,
+    query: &'v Value,
+    body: Option<&'v Value>,
 }
 
 /// What is looked at of the body, read when that is asked for first; `None` when it is not JSON.
@@ -191,12 +274,12 @@ fn decide(connection: &Connection, configuration: &Configuration, view: &mut Vie
         return disabled("the destination is disabled");
     }
     for filter in &connection.filters {
-        let input = match view.input(filter) {
-            Ok(input) => input,
+        match view.passes(filter) {
+            Ok(Verdict::NoMatch { detail }) => {
+                return Fate::Ignored(IgnoredReason::Filtered, detail);
+            }
+            Ok(_) => {}
             Err(why) => return Fate::Undecidable("filter_failed", why),
-        };
-        if let Verdict::NoMatch { detail } = filter.evaluate(&input) {
-            return Fate::Ignored(IgnoredReason::Filtered, detail);
         }
     }
     match connection.delay.as_ref().map(|delay| view.due(delay)) {

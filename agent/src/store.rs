@@ -47,6 +47,19 @@ pub struct NewRequest {
     pub events: Vec<EventRecord>,
     /// How long a repeat of `request.message_id` counts as one; ignored without a message id.
     pub dedupe_window_millis: u64,
+    /// Of routed events that are no events when an earlier one of their connection has the same key.
+    pub branch_keys: Vec<BranchKey>,
+}
+
+/// What makes one event the repeat of another one on its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchKey {
+    /// Its place among the events of the request.
+    pub event: usize,
+    /// A hash of the connection and of what its rule looks at.
+    pub key: [u8; 16],
+    /// Until when others are repeats of it, Unix milliseconds.
+    pub expires_at: u64,
 }
 
 /// What an append came to. All of it is on stable storage.

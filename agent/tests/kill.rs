@@ -62,6 +62,7 @@ async fn victim(folder: &Path) {
         paused: false,
         drain: None,
         filters: Vec::new(),
+        deduplicate: None,
         delay: None,
         retry: RetryPolicy::default(),
     });

@@ -108,6 +108,7 @@ fn new(at: u64) -> NewRequest {
         request,
         events: vec![event],
         dedupe_window_millis: 1_000_000,
+        branch_keys: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::output::{Output, Table};
 use crate::shape;
 
 mod connections;
+mod deduplicate;
 mod delay;
 mod destination_auth;
 mod destinations;

@@ -177,8 +177,12 @@ mod tests {
         };
         let delay = v1::rule::Rule::Delay(v1::DelayRule::default());
         let delay = v1::Rule { rule: Some(delay) };
+        let deduplicate = v1::rule::Rule::Deduplicate(v1::DeduplicateRule::default());
+        let deduplicate = v1::Rule {
+            rule: Some(deduplicate),
+        };
         let connection = v1::Connection {
-            rules: vec![rule, delay],
+            rules: vec![rule, delay, deduplicate],
             ..v1::Connection::default()
         };
         let group = SourceGroup {
@@ -191,7 +195,7 @@ mod tests {
             ..Resource::default()
         };
         let found: Vec<_> = needs(&resource.encode_to_vec()).into_iter().collect();
-        assert_eq!(found, ["delay", "retry_lists"]);
+        assert_eq!(found, ["deduplicate", "delay", "retry_lists"]);
     }
 
     #[test]

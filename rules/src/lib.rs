@@ -1,7 +1,7 @@
-//! Rules on a connection: which requests pass, when their events are first sent, and when a failed
-//! delivery is tried again.
+//! Rules on a connection: which requests pass, which are repeats, when their events are first sent, and
+//! when a failed delivery is tried again.
 //!
-//! Owns the filter language, the delay and the retry policy: parse, validate, evaluate; and how much of a
+//! Owns the filter language, the key of a repeat, the delay and the retry policy: parse, validate, evaluate; and how much of a
 //! body has to be read for them.
 //! Refuses to know clocks, randomness, stores and wire types: times and draws
 //! are parameters, payloads are JSON values. The control plane validates with
@@ -10,6 +10,7 @@
 //! Invariants: evaluation is total and bounded by the size limits checked when
 //! a rule is compiled; the decision after an attempt is a pure function.
 
+mod deduplicate;
 mod delay;
 mod filter;
 mod projection;
@@ -17,6 +18,7 @@ mod retry;
 mod retry_after;
 mod values;
 
+pub use deduplicate::{Deduplicate, DeduplicateSpec, KeyInput, MAX_DEDUPLICATE_WINDOW_MS};
 pub use delay::{Delay, DelaySpec, MAX_EVENT_DELAY_MS};
 pub use filter::{Filter, FilterInput, FilterSpec, InvalidRule, MAX_FILTER_BYTES, Verdict};
 pub use projection::Projection;

@@ -15,7 +15,7 @@ mod wanted;
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
-use crate::{Delay, Filter};
+use crate::{Deduplicate, Delay, Filter};
 
 use pick::Pick;
 pub(crate) use wanted::Wanted;
@@ -37,6 +37,11 @@ impl Projection {
     /// Adds what the delay looks at.
     pub fn add_delay(&mut self, delay: &Delay) {
         delay.mark(self);
+    }
+
+    /// Adds what keys are made of.
+    pub fn add_deduplicate(&mut self, rule: &Deduplicate) {
+        rule.mark(self);
     }
 
     /// Adds the value below these keys.

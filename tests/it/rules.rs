@@ -21,6 +21,16 @@ async fn event(system: &System, request: &str, connection: &str) -> Value {
     .await
 }
 
+/// The one branch of a request that got no event.
+async fn left_out(system: &System, request: &str) -> Value {
+    let trace = format!("/v1/requests/{request}/trace");
+    until("the trace shows the branch", || async {
+        let trace = system.api().get(&trace).await;
+        trace["ignored_events"].as_array()?.first().cloned()
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_event_is_scheduled_over_a_restart_and_then_sent_while_its_sibling_goes_at_once()
 {
@@ -114,6 +124,76 @@ async fn a_time_in_the_body_delays_an_event_and_one_that_cannot_be_read_fails_it
         assert!(why.contains("time") || why.contains("30 days"), "{why}");
     }
     assert_eq!(receiver.so_far().len(), 1, "an event was sent too early");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_on_one_connection_is_left_out_over_a_restart_while_its_sibling_gets_it() {
+    let mut system = System::start().await;
+    let (once, always) = (Receiver::start().await, Receiver::start().await);
+    let source = system.clerk("Clerk").await;
+    let rule = json!(
+        {"type": "deduplicate", "window": 3_600_000, "include_fields": ["body.data.id"]}
+    );
+    let to = system.destination("once", &once).await;
+    system.connect(&source, "once", &to, json!([rule])).await;
+    let to = system.destination("always", &always).await;
+    system.connect(&source, "always", &to, json!([])).await;
+    system.settled().await;
+
+    let user = |id: &str, name: &str| {
+        json!({"type": "user.updated", "data": {"id": id, "name": name}}).to_string()
+    };
+    let first = source.send(user("user_1", "a")).await.request_id();
+    once.got(1).await;
+    let again = source.send(user("user_1", "b")).await.request_id();
+    system.kill_agent(0).await;
+    system.start_agent(0).await;
+    system.settled().await;
+    let source = source.at(&system.ingest(0));
+    let later = source.send(user("user_1", "c")).await.request_id();
+    for repeat in [&again, &later] {
+        let left_out = left_out(&system, repeat).await;
+        assert_eq!(
+            (&left_out["status"], &left_out["ignored_reason"]),
+            (&json!("CANCELLED"), &json!("DUPLICATE")),
+            "{left_out}"
+        );
+        assert!(left_out.to_string().contains(&first), "{left_out}");
+    }
+    // Another one, and what has no key at all.
+    source.send(user("user_2", "a")).await;
+    source.send(r#"{"type":"user.updated"}"#).await;
+    source.send(r#"{"type":"user.updated","data":{}}"#).await;
+    once.got(4).await;
+    always.got(6).await;
+
+    // A replay is wanted.
+    let replay = format!("/v1/requests/{later}/retry");
+    system.api().post(&replay, json!({})).await;
+    once.got(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_a_repeat_of_an_event_that_failed() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let rules = json!([
+        {"type": "deduplicate", "window": 3_600_000, "include_fields": ["path", "headers.x-key"]},
+        {"type": "retry", "count": 0},
+    ]);
+    let (source, connection) = system.clerk_to(&receiver, rules).await;
+    receiver.answers(&[400]);
+    let request = source.send(r#"{"type":"a"}"#).await.request_id();
+    until("the first one fails", || async {
+        let failed = event(&system, &request, &connection).await;
+        (failed["status"] == "FAILED").then_some(())
+    })
+    .await;
+    source.send(r#"{"type":"b"}"#).await;
+    receiver.got(2).await;
+    let third = source.send(r#"{"type":"c"}"#).await.request_id();
+    let left_out = left_out(&system, &third).await;
+    assert_eq!(left_out["ignored_reason"], "DUPLICATE", "{left_out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -159,6 +159,7 @@ impl Refusal {
             request,
             events: Vec::new(),
             dedupe_window_millis: 0,
+            branch_keys: Vec::new(),
         })
     }
 }

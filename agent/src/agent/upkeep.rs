@@ -129,6 +129,7 @@ mod tests {
             request,
             events: Vec::new(),
             dedupe_window_millis: 0,
+            branch_keys: Vec::new(),
         }
     }
 

@@ -31,6 +31,12 @@ impl Branches {
         for filter in all.iter().flat_map(|connection| &connection.filters) {
             in_body.add_filter(filter);
         }
+        for rule in all
+            .iter()
+            .filter_map(|connection| connection.deduplicate.as_ref())
+        {
+            in_body.add_deduplicate(rule);
+        }
         for delay in all
             .iter()
             .filter_map(|connection| connection.delay.as_ref())
@@ -85,6 +91,7 @@ mod tests {
             paused: false,
             drain: None,
             filters: vec![Filter::compile(&spec).unwrap()],
+            deduplicate: None,
             delay: None,
             retry: RetryPolicy::default(),
         })

@@ -123,6 +123,7 @@ mod tests {
             paused: false,
             drain: Some(Drain { before: 100, rate }),
             filters: Vec::new(),
+            deduplicate: None,
             delay: None,
             retry: RetryPolicy::default(),
         }

@@ -5,6 +5,7 @@ mod lanes;
 mod pages;
 mod recovery;
 mod repeats;
+mod same_events;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -109,6 +110,7 @@ fn new(request: &RequestRecord, events: Vec<EventRecord>) -> NewRequest {
         request: request.clone(),
         events,
         dedupe_window_millis: WINDOW,
+        branch_keys: Vec::new(),
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn connection(
         paused: false,
         drain: None,
         filters: filters.into_iter().collect(),
+        deduplicate: None,
         delay: None,
         retry: RetryPolicy::default(),
     })

@@ -59,6 +59,7 @@ pub(crate) fn configuration(
                 paused: false,
                 drain: None,
                 filters: Vec::new(),
+                deduplicate: None,
                 delay: None,
                 retry: retry.clone(),
             })
@@ -269,6 +270,7 @@ async fn put_changed(
         request,
         events: vec![event.clone()],
         dedupe_window_millis: 0,
+        branch_keys: Vec::new(),
     };
     store.append(new, IDS).await.unwrap();
     event

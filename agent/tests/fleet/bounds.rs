@@ -108,6 +108,7 @@ async fn fill(store: &JournalStore) -> (AttemptRecord, String, String) {
         request,
         events,
         dedupe_window_millis: 3_600_000,
+        branch_keys: Vec::new(),
     };
     let busy = request(now, 10);
     let branch = event(&busy);

@@ -4,6 +4,7 @@ use hookplane_client::Client;
 use hookplane_client::v1::{self, Connection, rule::Rule};
 use serde_json::{Value, json};
 
+use super::deduplicate::{self, DeduplicateFlags};
 use super::delay::{self, DelayFlags};
 use super::kind::{Kind, Switchable, calls, switchable};
 use super::paging::Page;
@@ -34,6 +35,8 @@ pub(crate) struct ConnectionFlags {
     /// Conditions as JSON: `{"body":{"type":{"$starts_with":"user."}}}`; parts are body, headers, query, path
     #[arg(long = "filter", value_name = "JSON")]
     filters: Vec<String>,
+    #[command(flatten)]
+    deduplicate: DeduplicateFlags,
     #[command(flatten)]
     delay: DelayFlags,
     #[command(flatten)]
@@ -136,6 +139,7 @@ impl ConnectionFlags {
         for text in &self.filters {
             rules.push(filter(text)?);
         }
+        rules.extend(self.deduplicate.rule());
         rules.extend(self.delay.rule());
         rules.extend(self.retry.rule());
         if !rules.is_empty() {
@@ -269,6 +273,7 @@ fn rules(connection: &Connection) -> Vec<String> {
         .iter()
         .zip(shown)
         .map(|(rule, mut shown)| match &rule.rule {
+            Some(Rule::Deduplicate(rule)) => deduplicate::described(rule),
             Some(Rule::Delay(rule)) => delay::described(rule),
             Some(Rule::Retry(rule)) => retry::described(rule),
             _ => {

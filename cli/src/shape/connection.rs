@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookplane_proto::v1::{
-    Connection, DelayRule, FilterRule, RetryRule, RetryStrategy, Rule, rule,
+    Connection, DeduplicateRule, DelayRule, FilterRule, RetryRule, RetryStrategy, Rule, rule,
 };
 use prost_types::Timestamp;
 use serde::Deserialize;
@@ -56,6 +56,11 @@ pub(crate) enum RuleShape {
         query: Option<Value>,
         path: Option<Value>,
         filter_id: Option<String>,
+    },
+    Deduplicate {
+        window: u64,
+        #[serde(default)]
+        include_fields: Vec<String>,
     },
     Delay {
         delay: Option<u64>,
@@ -161,6 +166,13 @@ impl RuleShape {
                 query: query.as_ref().map(structure::to_proto),
                 path: path.as_ref().map(structure::to_proto),
                 filter_id: filter_id.clone().unwrap_or_default(),
+            }),
+            Self::Deduplicate {
+                window,
+                include_fields,
+            } => rule::Rule::Deduplicate(DeduplicateRule {
+                window: *window,
+                include_fields: include_fields.clone(),
             }),
             Self::Delay { delay, until } => rule::Rule::Delay(DelayRule {
                 delay: *delay,

@@ -189,6 +189,10 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
             "in",
             "--destination",
             "out",
+            "--deduplicate",
+            "60000",
+            "--deduplicate-by",
+            "body.data.id",
             "--delay-until",
             "data.send_at",
             "--retry-delays",
@@ -202,15 +206,21 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
         ])
         .await
         .json();
+    let deduplicate = serde_json::json!(
+        {"type": "deduplicate", "window": 60_000, "include_fields": ["body.data.id"]}
+    );
+    assert_eq!(made["rules"][0], deduplicate);
     let delay = serde_json::json!({"type": "delay", "until": "data.send_at"});
-    assert_eq!(made["rules"][0], delay);
-    let rule = &made["rules"][1];
+    assert_eq!(made["rules"][1], delay);
+    let rule = &made["rules"][2];
     assert_eq!(rule["strategy"], "list");
     assert_eq!(rule["delays"], serde_json::json!([1_000, 60_000]));
     assert_eq!(rule["give_up_status_codes"][0], "400-404");
     assert_eq!(rule["jitter_percent"], 0);
     let shown = shell.run(&["connections", "get", "c"]).await.ok();
     assert!(shown.contains("delay until body.data.send_at"), "{shown}");
+    let told = "deduplicate by body.data.id for 60 s";
+    assert!(shown.contains(told), "{shown}");
     let both = ["--delay", "5", "--delay-until", "at"];
     let both = [&["connections", "update", "c"][..], &both].concat();
     for wrong in [

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookplane_rules::{
-    Delay, DelaySpec, Filter, FilterSpec, InvalidRule, RetryPolicy, RetrySpec, Strategy,
+    Deduplicate, DeduplicateSpec, Delay, DelaySpec, Filter, FilterSpec, InvalidRule, RetryPolicy,
+    RetrySpec, Strategy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,7 @@ pub enum Rule {
     },
     Retry(RetryRule),
     Delay(DelaySpec),
+    Deduplicate(DeduplicateSpec),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +121,7 @@ impl ConnectionSpec {
                 format!("{length} bytes as JSON; {MAX_RULES_BYTES} are possible"),
             ));
         }
-        let (mut retries, mut delays) = (0, 0);
+        let (mut retries, mut delays, mut deduplications) = (0, 0, 0);
         let mut named = BTreeSet::new();
         for (place, rule) in self.rules.iter().enumerate() {
             let fault = match rule {
@@ -141,6 +143,10 @@ impl ConnectionSpec {
                     delays += 1;
                     Delay::compile(spec).err()
                 }
+                Rule::Deduplicate(spec) => {
+                    deduplications += 1;
+                    Deduplicate::compile(spec).err()
+                }
             };
             if let Some(fault) = fault {
                 found.push(Violation::new(
@@ -149,7 +155,11 @@ impl ConnectionSpec {
                 ));
             }
         }
-        for (kind, count) in [("retry", retries), ("delay", delays)] {
+        for (kind, count) in [
+            ("retry", retries),
+            ("delay", delays),
+            ("deduplicate", deduplications),
+        ] {
             if count > 1 {
                 found.push(Violation::new(
                     "rules",
@@ -175,7 +185,7 @@ impl ConnectionSpec {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(|(place, rule)| match rule {
             Rule::FilterRef { filter_id } => Some((place, filter_id.as_str())),
-            Rule::Filter(_) | Rule::Retry(_) | Rule::Delay(_) => None,
+            Rule::Filter(_) | Rule::Retry(_) | Rule::Delay(_) | Rule::Deduplicate(_) => None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use hookplane_proto::v1;
 use hookplane_proto::v1::rule::Rule as Wire;
-use hookplane_rules::{DelaySpec, FilterSpec};
+use hookplane_rules::{DeduplicateSpec, DelaySpec, FilterSpec};
 
 use super::{Secrets, destination, source, timestamp, value};
 use crate::domain::connection::RetryStrategy;
@@ -157,10 +157,14 @@ fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Ru
             delay: delay.delay,
             until: delay.until,
         })),
+        Some(Wire::Deduplicate(rule)) => Some(Rule::Deduplicate(DeduplicateSpec {
+            window: rule.window,
+            include_fields: rule.include_fields,
+        })),
         None => {
             faults.push(Violation::new(
                 format!("rules[{place}]"),
-                "a rule is a `filter`, a `delay` or a `retry`",
+                "a rule is a `filter`, a `deduplicate`, a `delay` or a `retry`",
             ));
             None
         }
@@ -209,6 +213,10 @@ fn rule(rule: &Rule) -> v1::Rule {
         Rule::Delay(delay) => Wire::Delay(v1::DelayRule {
             delay: delay.delay,
             until: delay.until.clone(),
+        }),
+        Rule::Deduplicate(rule) => Wire::Deduplicate(v1::DeduplicateRule {
+            window: rule.window,
+            include_fields: rule.include_fields.clone(),
         }),
         Rule::Retry(retry) => Wire::Retry(v1::RetryRule {
             strategy: match retry.strategy {

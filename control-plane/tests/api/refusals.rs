@@ -195,6 +195,10 @@ async fn rules_are_refused_by_their_place_and_path() {
         Rule::Filter(bad_filter),
         Rule::Retry(bad_retry),
         Rule::Delay(bad_delay),
+        Rule::Deduplicate(v1::DeduplicateRule {
+            window: 60_000,
+            include_fields: vec!["body.id".to_owned(), "id".to_owned()],
+        }),
     ];
     let wanted = v1::Connection {
         rules: rules.map(|rule| v1::Rule { rule: Some(rule) }).into(),
@@ -212,6 +216,7 @@ async fn rules_are_refused_by_their_place_and_path() {
     assert_refuses(&refused, "rules[0].body.$regex", "regular expression");
     assert_refuses(&refused, "rules[1].count", "50");
     assert_refuses(&refused, "rules[2].until", "one of the two");
+    assert_refuses(&refused, "rules[3].include_fields[1]", "is no place");
 }
 
 /// A filter whose JSON has about this many bytes.

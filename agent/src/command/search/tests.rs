@@ -78,6 +78,7 @@ async fn store(store: &JournalStore, bodies: Vec<Bytes>) -> Vec<String> {
             request,
             events: Vec::new(),
             dedupe_window_millis: 0,
+            branch_keys: Vec::new(),
         };
         store.append(new, IDS).await.unwrap();
     }

@@ -1,7 +1,12 @@
 //! Connections and their rules.
 
-use hookplane_proto::v1::{self, DelayRule, FilterRule, RetryRule, RetryStrategy, rule::Rule};
-use hookplane_rules::{Delay, DelaySpec, Filter, FilterSpec, RetryPolicy, RetrySpec, Strategy};
+use hookplane_proto::v1::{
+    self, DeduplicateRule, DelayRule, FilterRule, RetryRule, RetryStrategy, rule::Rule,
+};
+use hookplane_rules::{
+    Deduplicate, DeduplicateSpec, Delay, DelaySpec, Filter, FilterSpec, RetryPolicy, RetrySpec,
+    Strategy,
+};
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
@@ -26,7 +31,7 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         let message = format!("{MAX_RULES} rules are the most");
         return Err(of(Unfit::new("limit_exceeded", message)));
     }
-    let (mut filters, mut delay, mut retry) = (Vec::new(), None, None);
+    let (mut filters, mut deduplicate, mut delay, mut retry) = (Vec::new(), None, None, None);
     let second = |kind: &str| {
         let message = format!("has more than one {kind} rule");
         of(Unfit::new("rule_invalid", message))
@@ -34,6 +39,12 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
     for rule in &wire.rules {
         match rule.rule.as_ref() {
             Some(Rule::Filter(rule)) => filters.push(filter(rule).map_err(of)?),
+            Some(Rule::Deduplicate(_)) if deduplicate.is_some() => {
+                return Err(second("deduplicate"));
+            }
+            Some(Rule::Deduplicate(rule)) => {
+                deduplicate = Some(self::deduplicate(rule).map_err(of)?);
+            }
             Some(Rule::Delay(_)) if delay.is_some() => return Err(second("delay")),
             Some(Rule::Delay(rule)) => delay = Some(self::delay(rule).map_err(of)?),
             Some(Rule::Retry(_)) if retry.is_some() => return Err(second("retry")),
@@ -49,6 +60,7 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         paused: wire.paused_at.is_some(),
         drain: wire.drain.as_ref().map(drain).transpose().map_err(of)?,
         filters,
+        deduplicate,
         delay,
         retry: retry.unwrap_or_default(),
     })
@@ -78,6 +90,13 @@ fn filter(rule: &FilterRule) -> Result<Filter, Unfit> {
         path: part(&rule.path)?,
     };
     Ok(Filter::compile(&spec)?)
+}
+
+fn deduplicate(rule: &DeduplicateRule) -> Result<Deduplicate, Unfit> {
+    Ok(Deduplicate::compile(&DeduplicateSpec {
+        window: rule.window,
+        include_fields: rule.include_fields.clone(),
+    })?)
 }
 
 fn delay(rule: &DelayRule) -> Result<Delay, Unfit> {

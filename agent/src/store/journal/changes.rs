@@ -3,6 +3,7 @@
 //! Invariants: an answer leaves only after the flush; what was handed in takes its effect whether
 //! or not the caller still waits for the answer.
 
+mod branches;
 mod orders;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::JournalStore;
 use super::doors::{Arrival, Claim};
-use super::entry::{self, Counted, Entry, Head, Key, Repeat};
+use super::entry::{self, Counted, Entry, Head, Key, KeyEntry, Repeat};
 use super::follow::Order;
 use super::handover::{Courier, Said};
 use super::index::{failed, read, write};
@@ -37,12 +38,12 @@ impl JournalStore {
     ) -> Result<Appended, StoreError> {
         let parts = self.parts();
         parts.admits(new.request.rejection.is_some())?;
-        let Some((key, expires_at)) = key_of(&new) else {
-            self.write_request(new, None, None).await?;
-            return Ok(Appended::New);
-        };
         let now = new.request.ingested_at;
         let deadline = tokio::time::Instant::now() + CLAIM;
+        let Some((key, expires_at)) = key_of(&new) else {
+            self.write_branches(new, None, None, deadline).await?;
+            return Ok(Appended::New);
+        };
         loop {
             let (claim, recent) = match parts.doors.arrive(key, now, expires_at) {
                 Arrival::Wait(told) => {
@@ -65,7 +66,7 @@ impl JournalStore {
                 // Into the newest generation, where it stays as long as this message counts.
                 parts.doors.lock().filter.insert(&key, expires_at);
             }
-            self.write_request(new, Some((key, expires_at)), Some(claim))
+            self.write_branches(new, Some((key, expires_at)), Some(claim), deadline)
                 .await?;
             return Ok(Appended::New);
         }
@@ -86,7 +87,8 @@ impl JournalStore {
         &self,
         new: NewRequest,
         key: Option<(Key, u64)>,
-        claim: Option<Claim>,
+        branch_keys: Vec<KeyEntry>,
+        claims: Vec<Claim>,
     ) -> Result<(), StoreError> {
         let head = Head {
             key,
@@ -94,11 +96,16 @@ impl JournalStore {
             request: new.request,
             events: new.events,
         };
-        let records = entry::request_records(&head, false);
         // Held until the fate of the records is known.
-        let told = move |_: &_| drop(claim);
-        let said = Said::request(head);
-        self.write(records.into(), false, Some(said), told).await
+        let told = move |_: &_| drop(claims);
+        let mut records = Vec::from(entry::request_records(&head, false));
+        if branch_keys.is_empty() {
+            let said = Said::request(head);
+            return self.write(records, false, Some(said), told).await;
+        }
+        // Behind the request: a key without its request would hide the next one for nothing.
+        records.push(entry::keys_record(&branch_keys));
+        self.write(records, false, None, told).await
     }
 
     /// Keeps the arrival and queues anew exactly the branches that failed for good (G4).

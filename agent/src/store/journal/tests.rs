@@ -116,6 +116,7 @@ fn new(request: &RequestRecord, events: Vec<EventRecord>) -> NewRequest {
         request: request.clone(),
         events,
         dedupe_window_millis: LONG,
+        branch_keys: Vec::new(),
     }
 }
 

@@ -46,7 +46,7 @@ fn end(object: &mut Object, name: &str, id_field: &str, at: &Path<'_>, faults: &
 }
 
 /// Members of the union, which are also what callers write as `type`.
-pub(super) const RULES: [&str; 3] = ["filter", "delay", "retry"];
+pub(super) const RULES: [&str; 4] = ["filter", "deduplicate", "delay", "retry"];
 
 pub(super) const RULE: Shape = Shape {
     message: "hookplane.v1.Rule",
@@ -65,7 +65,8 @@ pub(super) const RULE: Shape = Shape {
 };
 
 /// Fields that FastHook's rules have not, and alternatives: shown when they say something.
-const LEFT_OUT: [&str; 6] = [
+const LEFT_OUT: [&str; 7] = [
+    "include_fields",
     "delay",
     "until",
     "delays",

@@ -316,6 +316,8 @@ fn rules_are_told_apart_by_their_type() {
          "delays": [1000, 60000], "jitter_percent": 0},
         {"type": "delay", "delay": 60000},
         {"type": "delay", "until": "data.send_at"},
+        {"type": "deduplicate", "window": 60000, "include_fields": ["body.data.id", "headers.x-id"]},
+        {"type": "deduplicate", "window": 1},
     ]);
     let connection: v1::Connection = seen("Connection", json!({ "rules": rules }));
     let kinds: Vec<bool> = connection
@@ -323,7 +325,7 @@ fn rules_are_told_apart_by_their_type() {
         .iter()
         .map(|rule| matches!(rule.rule, Some(v1::rule::Rule::Filter(_))))
         .collect();
-    assert_eq!(kinds, [true, false, false, false, false]);
+    assert_eq!(kinds, [true, false, false, false, false, false, false]);
     assert_eq!(shown("Connection", &connection)["rules"], rules);
 
     for (rule, field) in [

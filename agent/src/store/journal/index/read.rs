@@ -135,6 +135,23 @@ pub(in super::super) fn dead_branches(
     whole(collect(db, &sql, &values, rows::event)?)
 }
 
+/// How the newest event of a request on a connection stands.
+pub(in super::super) fn branch(
+    db: &Connection,
+    request_id: &str,
+    connection_id: &str,
+) -> Result<Option<EventStatus>, StoreError> {
+    let sql = "SELECT status FROM event INDEXED BY event_by_request WHERE request_id = ?1
+        AND connection = (SELECT number FROM name WHERE text = ?2) ORDER BY id DESC LIMIT 1";
+    let values = [
+        packed(Kind::Request, request_id),
+        Value::Text(connection_id.to_owned()),
+    ];
+    let found = collect(db, sql, &values, |row| rows::unsigned(row, 0))?;
+    let status = found.first().map(|code| codes::status_from(*code));
+    status.transpose().map_err(failed)
+}
+
 /// Of several the one that is known for longest: it was accepted last.
 pub(super) const KNOWN: &str = "SELECT request_id FROM dedupe
     WHERE period IN (SELECT number FROM period WHERE latest_expiry > ?2)
