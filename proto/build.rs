@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/destination.proto",
         "hookplane/v1/filter.proto",
         "hookplane/v1/connection.proto",
+        "hookplane/v1/shadow.proto",
         "hookplane/v1/configuration.proto",
         "hookplane/v1/request.proto",
         "hookplane/v1/event.proto",

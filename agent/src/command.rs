@@ -12,6 +12,7 @@ mod query;
 mod render;
 mod replay;
 mod search;
+mod shadow;
 mod tail;
 mod trace;
 mod when;

@@ -6,7 +6,7 @@
 //! applies whole or stays as it was; what is acknowledged is on disk and in
 //! force; within an epoch an older revision never replaces a newer one.
 
-mod convert;
+pub(crate) mod convert;
 mod disk;
 pub(crate) mod enrol;
 pub(crate) mod holder;

@@ -24,7 +24,7 @@ mod files;
 mod reference;
 mod wait;
 
-use document::Document;
+pub(crate) use document::Document;
 
 /// Flags of `apply`.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,7 +49,8 @@ pub(crate) struct ApplyArgs {
     wait: u64,
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`.
+pub(crate) fn assignment(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .ok_or_else(|| "a variable is given as `NAME=value`".to_owned())

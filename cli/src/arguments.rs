@@ -17,6 +17,7 @@ use crate::rollouts::RolloutsVerb;
 use crate::secrets::SecretsVerb;
 use crate::send::SendArgs;
 use crate::session::SessionArgs;
+use crate::shadow::ShadowArgs;
 use crate::teams::TeamsVerb;
 
 /// Webhooks in, proven, stored, delivered, seen.
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Connections(ConnectionsVerb),
     /// Make the configuration as files say, and wait until agents have it
     Apply(ApplyArgs),
+    /// Compare what files would have made of the last requests with what is made of them today
+    Shadow(ShadowArgs),
     /// Write the configuration as a file that `apply` reads
     Export(ExportArgs),
     /// Inbound calls, accepted or rejected

@@ -30,6 +30,7 @@ pub mod samples;
 mod secrets;
 mod send;
 mod session;
+mod shadow;
 mod shape;
 mod teams;
 

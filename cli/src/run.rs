@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output::{Format, Output};
 use crate::{
     apply, audit, bulk, dev, evidence, export, fleet, handler_keys, keys, resources, rollouts,
-    secrets, send, teams,
+    secrets, send, shadow, teams,
 };
 
 /// Runs one command and tells its exit code: 0, 1 (failed) or 2 (usage).
@@ -62,6 +62,7 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
             resources::connections(verb, &session.connect()?, output).await
         }
         Command::Apply(args) => apply::run(&args, &session.connect()?, output).await,
+        Command::Shadow(args) => shadow::run(&args, &session.connect()?, output).await,
         Command::Export(args) => export::run(&args, &session.connect()?, output).await,
         Command::Requests(verb) => evidence::requests(verb, &session.connect()?, output).await,
         Command::Events(verb) => evidence::events(verb, &session.connect()?, output).await,

@@ -27,7 +27,9 @@ use crate::domain::{
 use crate::store::{InvalidPage, StoreError};
 
 pub use access::Access;
-pub use apply::{Applied, Conditioned, Configuration, Planned, Snapshot, Wanted, WantedConnection};
+pub use apply::{
+    Applied, Conditioned, Configuration, Planned, Shadowed, Snapshot, Wanted, WantedConnection,
+};
 pub use call::{Call, Repeat};
 pub use handler_keys::HandlerKeys;
 pub use keys::Keys;

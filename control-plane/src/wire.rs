@@ -11,6 +11,7 @@ pub mod bulk;
 pub mod connection;
 pub mod destination;
 pub mod filter;
+pub mod group;
 pub mod handler_key;
 pub mod mask;
 pub mod plan;

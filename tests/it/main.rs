@@ -11,6 +11,7 @@ mod recovery;
 mod refusals;
 mod replay;
 mod rules;
+mod shadow;
 mod store;
 mod story;
 mod tool;

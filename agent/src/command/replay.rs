@@ -94,7 +94,7 @@ pub(super) async fn replay(
 }
 
 /// Whether the body is all that was sent.
-fn is_whole(record: &RequestRecord) -> bool {
+pub(super) fn is_whole(record: &RequestRecord) -> bool {
     let read = record.rejection.as_ref();
     let read = read.is_none_or(|why| why.cause == Rejection::UNVERIFIED);
     read && record.body.len() as u64 == record.body_size
@@ -120,7 +120,7 @@ fn source_of<'a>(
 }
 
 /// What comes in this time.
-fn call(
+pub(super) fn call(
     record: &RequestRecord,
     changes: Option<RequestModifications>,
     now: u64,
@@ -189,7 +189,13 @@ fn call(
 }
 
 fn not_taken(why: &Refused) -> Fault {
-    let (message, hint) = match why {
+    let (message, hint) = untaken(why);
+    Fault::precondition(message, hint)
+}
+
+/// Why its source does not take it, and what to do.
+pub(super) const fn untaken(why: &Refused) -> (&'static str, &'static str) {
+    match why {
         Refused::Disabled(..) => ("its source is disabled", "enable the source first"),
         Refused::MethodNotAllowed(..) => (
             "its source does not take this method",
@@ -204,8 +210,7 @@ fn not_taken(why: &Refused) -> Fault {
         Refused::UnknownSource | Refused::Incomplete(..) | Refused::NoRoom(_) => {
             ("it is not taken", "try again later")
         }
-    };
-    Fault::precondition(message, hint)
+    }
 }
 
 #[cfg(test)]

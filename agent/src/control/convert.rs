@@ -11,7 +11,9 @@ mod source;
 
 use std::fmt;
 
-use hookplane_proto::agent::v1::{Resource, ResourceKey, ResourceKind, resource::Body};
+use hookplane_proto::agent::v1::{
+    Resource, ResourceKey, ResourceKind, SourceGroup, resource::Body,
+};
 use hookplane_rules::InvalidRule;
 use hookplane_signature::InvalidAuth;
 
@@ -145,6 +147,14 @@ pub(super) fn prepare(
             "the body is of another kind than the key",
         )),
     }
+}
+
+/// A source that is not in force, for questions about it.
+///
+/// # Errors
+/// Why this agent could not apply it.
+pub(crate) fn source(group: &SourceGroup) -> Result<Source, String> {
+    source::prepare(group, 0).map_err(|unfit| format!("{}: {}", unfit.reason, unfit.message))
 }
 
 fn named(key: &Key, id: &str) -> Result<(), Unfit> {

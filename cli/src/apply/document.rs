@@ -16,16 +16,16 @@ use crate::shape::{
 
 /// Everything the files ask for.
 #[derive(Default)]
-pub(super) struct Document {
-    pub(super) sources: Vec<Source>,
-    pub(super) destinations: Vec<Destination>,
-    pub(super) filters: Vec<Filter>,
-    pub(super) connections: Vec<Connection>,
+pub(crate) struct Document {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) destinations: Vec<Destination>,
+    pub(crate) filters: Vec<Filter>,
+    pub(crate) connections: Vec<Connection>,
 }
 
 impl Document {
     /// Reads and understands everything.
-    pub(super) fn read(path: &Path, variables: &[(String, String)]) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path, variables: &[(String, String)]) -> Result<Self, Failure> {
         let given: BTreeMap<_, _> = variables.iter().cloned().collect();
         let mut document = Self::default();
         for path in files::of(path)? {

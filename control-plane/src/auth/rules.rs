@@ -90,6 +90,8 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
         "ConfigurationService",
         &[
             ("ApplyConfiguration", ConfigWrite),
+            // A proposal may hold secrets to try.
+            ("EvaluateShadow", ConfigWrite),
             ("WaitApplied", ConfigRead),
         ],
     ),

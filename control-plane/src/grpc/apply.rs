@@ -16,11 +16,12 @@ use super::{caller, conditions, status};
 use crate::domain::Violation;
 use crate::fleet::{Condition, Fleet, Stand, Subject};
 use crate::service::{
-    Applied, Conditioned, Configuration, FilterDraft, ServiceError, Wanted, WantedConnection,
+    Applied, Call, Conditioned, Configuration, FilterDraft, ServiceError, Wanted, WantedConnection,
 };
 use crate::wire::{connection, destination, filter, plan, source};
 
 mod left;
+mod shadow;
 
 use left::LeftPools;
 
@@ -239,6 +240,16 @@ impl ConfigurationService for ConfigurationApi {
         let answer = v1::ApplyConfigurationResponse::decode(answer.as_slice());
         let answer = answer.map_err(unreadable)?;
         Ok(Response::new(self.answer(&call.team_id, answer).await?))
+    }
+
+    async fn evaluate_shadow(
+        &self,
+        request: Request<v1::EvaluateShadowRequest>,
+    ) -> Reply<v1::EvaluateShadowResponse> {
+        let call = Call::of_team(&caller(&request)?.team_id);
+        let asked = request.into_inner();
+        let found = shadow::evaluate(&self.configuration, &self.fleet, &call, asked).await?;
+        Ok(Response::new(found))
     }
 
     async fn wait_applied(

@@ -16,6 +16,9 @@ use crate::domain::{Connection, Destination, Filter, Millis, ResourceKind, Sourc
 use crate::store::{Change, ConfigStore};
 
 mod conditions;
+mod shadow;
+
+pub use shadow::Shadowed;
 
 /// More than this is no longer one change that people can read.
 const MOST: usize = 10_000;

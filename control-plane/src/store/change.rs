@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::audit::Chain;
 use super::config::{Head, new_epoch, publish};
 use super::database::INSTALLATION;
+use super::pool::{self, SourceGroup};
 use super::rollouts::Staging;
 use super::watch::{Cursor, Watched};
 use super::{
@@ -199,6 +200,18 @@ impl Change {
             cursor = last.cursor();
             found.extend(page.into_iter().filter(|one| wanted(one)));
         }
+    }
+
+    /// These sources as agents would get them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn groups(
+        &self,
+        team_id: &str,
+        ids: &[String],
+    ) -> Result<Vec<SourceGroup>, StoreError> {
+        pool::groups_by_id(&self.tx, &self.sealer, team_id, ids).await
     }
 
     /// Begins another lineage of revisions, unless the one it is to end has ended already.

@@ -16,8 +16,8 @@ use sea_orm::{
 use super::config::{Head, head};
 use super::rollouts::{self, Staged};
 use super::{
-    ConfigStore, StoreError, broken, connections, destinations, filters, handler_keys, signed,
-    sources, unsigned,
+    ConfigStore, Sealer, StoreError, broken, connections, destinations, filters, handler_keys,
+    signed, sources, unsigned,
 };
 use crate::domain::{Connection, Destination, Filter, KnownHandlerKey};
 
@@ -136,6 +136,21 @@ impl ConfigStore {
         Ok(Some(pool))
     }
 
+    /// These sources of a team as agents get them; those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn groups(
+        &self,
+        team_id: &str,
+        ids: &[String],
+    ) -> Result<Vec<SourceGroup>, StoreError> {
+        let view = self.database.snapshot().await?;
+        let found = groups_by_id(&view, &self.sealer, team_id, ids).await?;
+        view.rollback().await?;
+        Ok(found)
+    }
+
     async fn whole_pool(
         &self,
         view: &DatabaseTransaction,
@@ -161,7 +176,7 @@ impl ConfigStore {
         let keys = handler_keys::of_sources(view, sources_of_pool(name)).await?;
         Ok(PoolConfiguration {
             head,
-            sources: self.groups(rows, of_pool, (&stored, keys))?,
+            sources: groups(&self.sealer, rows, of_pool, (&stored, keys))?,
             destinations: self.receivers(receivers)?,
             deleted: deletions(view, name, 0).await?,
             staged: rollouts::staged(view, name).await?,
@@ -225,7 +240,7 @@ impl ConfigStore {
         }
         Ok(Some(PoolChanges {
             head,
-            sources: self.groups(ours, of_groups, (&stored, keys))?,
+            sources: groups(&self.sealer, ours, of_groups, (&stored, keys))?,
             gone,
             destinations: self.receivers(receivers)?,
             deleted: deletions(view, name, since).await?,
@@ -233,41 +248,64 @@ impl ConfigStore {
         }))
     }
 
-    fn groups(
-        &self,
-        rows: Vec<source::Model>,
-        of_rows: Vec<connection::Model>,
-        (stored, mut keys): (
-            &BTreeMap<String, Filter>,
-            BTreeMap<String, Vec<KnownHandlerKey>>,
-        ),
-    ) -> Result<Vec<SourceGroup>, StoreError> {
-        let mut branches: BTreeMap<String, Vec<Connection>> = BTreeMap::new();
-        for row in of_rows {
-            let mut connection = connections::domain(row)?;
-            resolve(&mut connection, stored)?;
-            let of_source = branches.entry(connection.source_id.clone()).or_default();
-            of_source.push(connection);
-        }
-        let group = |row: source::Model| {
-            let version = unsigned(row.group_revision);
-            let source = sources::domain(row, &self.sealer)?;
-            let connections = branches.remove(&source.id).unwrap_or_default();
-            let handler_keys = keys.remove(&source.id).unwrap_or_default();
-            Ok(SourceGroup {
-                source,
-                connections,
-                handler_keys,
-                version,
-            })
-        };
-        rows.into_iter().map(group).collect()
-    }
-
     fn receivers(&self, rows: Vec<destination::Model>) -> Result<Vec<Destination>, StoreError> {
         let one = |row| destinations::domain(row, &self.sealer);
         rows.into_iter().map(one).collect()
     }
+}
+
+/// These sources of a team as agents get them, sorted by id. Those that are not there are left out.
+pub(super) async fn groups_by_id(
+    view: &DatabaseTransaction,
+    sealer: &Sealer,
+    team_id: &str,
+    ids: &[String],
+) -> Result<Vec<SourceGroup>, StoreError> {
+    let rows = source::Entity::find()
+        .filter(source::Column::TeamId.eq(team_id))
+        .filter(source::Column::Id.is_in(ids.to_vec()))
+        .order_by_asc(source::Column::Id)
+        .all(view)
+        .await?;
+    let of_rows = connection::Entity::find()
+        .filter(connection::Column::SourceId.is_in(ids.to_vec()))
+        .order_by_asc(connection::Column::Id)
+        .all(view)
+        .await?;
+    let stored = filters::of_sources(view, these_sources(ids)).await?;
+    let keys = handler_keys::of_sources(view, these_sources(ids)).await?;
+    groups(sealer, rows, of_rows, (&stored, keys))
+}
+
+fn groups(
+    sealer: &Sealer,
+    rows: Vec<source::Model>,
+    of_rows: Vec<connection::Model>,
+    (stored, mut keys): (
+        &BTreeMap<String, Filter>,
+        BTreeMap<String, Vec<KnownHandlerKey>>,
+    ),
+) -> Result<Vec<SourceGroup>, StoreError> {
+    let mut branches: BTreeMap<String, Vec<Connection>> = BTreeMap::new();
+    for row in of_rows {
+        let mut connection = connections::domain(row)?;
+        resolve(&mut connection, stored)?;
+        let of_source = branches.entry(connection.source_id.clone()).or_default();
+        of_source.push(connection);
+    }
+    let group = |row: source::Model| {
+        let version = unsigned(row.group_revision);
+        let source = sources::domain(row, sealer)?;
+        let connections = branches.remove(&source.id).unwrap_or_default();
+        let handler_keys = keys.remove(&source.id).unwrap_or_default();
+        Ok(SourceGroup {
+            source,
+            connections,
+            handler_keys,
+            version,
+        })
+    };
+    rows.into_iter().map(group).collect()
 }
 
 /// Known sources that left the pool: moved, which their rows tell, or deleted,

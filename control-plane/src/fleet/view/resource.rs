@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookplane_proto::agent::v1::{Resource, ResourceKey, ResourceKind, SourceGroup, resource};
+use hookplane_proto::agent::v1::{Resource, ResourceKey, ResourceKind, resource};
 use hookplane_proto::capability;
 use prost::Message as _;
 
 use crate::domain::Destination;
 use crate::fleet::held::{Key, Kind};
 use crate::store;
-use crate::wire::{Secrets, connection, destination, handler_key, source};
+use crate::wire::{self, Secrets, destination};
 
 /// Encoded, with what others need to know of it. Has no `Debug` on purpose.
 pub(super) struct Prepared {
@@ -34,15 +34,7 @@ impl Prepared {
         let branches = group.connections.iter();
         let refers = branches.map(|one| one.destination_id.as_str().into());
         let refers = refers.collect();
-        let body = resource::Body::Source(SourceGroup {
-            source: Some(source::message(
-                &group.source,
-                ingest_base,
-                Secrets::Revealed,
-            )),
-            connections: group.connections.iter().map(connection::message).collect(),
-            handler_keys: group.handler_keys.iter().map(handler_key::known).collect(),
-        });
+        let body = resource::Body::Source(wire::group::message(group, ingest_base));
         Self::new(key, group.version, body, refers)
     }
 

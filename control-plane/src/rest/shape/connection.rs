@@ -16,7 +16,7 @@ pub(super) const CONNECTION: Shape = Shape {
     write: unchanged_out,
 };
 
-/// An embedded `{id}` names the end. All else in it is the copy that answers
+/// An embedded `{id}` names the end, or a `{name}`, which only a whole configuration can look up. All else in it is the copy that answers
 /// carry, which nobody can change from here.
 fn end(object: &mut Object, name: &str, id_field: &str, at: &Path<'_>, faults: &mut Faults) {
     let Some(embedded) = object.remove(name).filter(|value| !value.is_null()) else {
@@ -27,7 +27,13 @@ fn end(object: &mut Object, name: &str, id_field: &str, at: &Path<'_>, faults: &
         faults.expected(&place, "an object with the `id`", &embedded);
         return;
     };
+    let named = embedded.get("name").filter(|name| name.is_string());
     let Some(id) = embedded.get("id").filter(|id| id.is_string()) else {
+        if let Some(text) = named {
+            let by_name = Map::from_iter([("name".to_owned(), text.clone())]);
+            object.insert(name.to_owned(), Value::Object(by_name));
+            return;
+        }
         faults.push(
             &place.field("id"),
             format!("must name an existing {name}, or give `{id_field}` instead"),

@@ -348,8 +348,12 @@ fn the_ends_of_a_connection_may_be_named_by_an_object() {
     assert_eq!(connection.destination_id, "des_1");
     assert!(connection.source.is_none());
 
+    let named = json!({"source": {"name": "x"}, "destination_id": "des_1"});
+    let connection: v1::Connection = seen("Connection", named);
+    assert_eq!(connection.source.unwrap().name, "x");
+
     for (given, field) in [
-        (json!({"source": {"name": "x"}}), "source.id"),
+        (json!({"source": {"pool": "x"}}), "source.id"),
         (json!({"destination": "des_1"}), "destination"),
         (
             json!({"source": {"id": "src_1"}, "source_id": "src_2"}),
