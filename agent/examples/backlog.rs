@@ -203,6 +203,7 @@ fn completion(event: &EventRecord) -> Completion {
             decision: "delivered".into(),
             next_attempt_at: None,
             handler: None,
+            sent_body: None,
         },
     }
 }

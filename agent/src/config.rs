@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hookplane_rules::{Deduplicate, Delay, Filter, RetryPolicy};
+use hookplane_rules::{Deduplicate, Delay, Filter, RetryPolicy, Transform};
 use hookplane_signature::{Provider, StandardSigner, Verifier};
 use url::Url;
 use zeroize::Zeroizing;
@@ -102,6 +102,8 @@ pub struct Connection {
     pub deduplicate: Option<Deduplicate>,
     /// When its events are first sent; at once when `None`.
     pub delay: Option<Delay>,
+    /// What is sent in place of what came; all of it as it is when `None`.
+    pub transform: Option<Transform>,
     pub retry: RetryPolicy,
 }
 

@@ -21,6 +21,7 @@ mod released;
 mod schedule;
 mod send;
 mod tokens;
+pub(crate) mod transform;
 mod verdict;
 
 pub use crew::Crew;

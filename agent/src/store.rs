@@ -35,7 +35,7 @@ pub use handler::{
 };
 pub use record::{
     AttemptRecord, EventRecord, EventStatus, Headers, IgnoredReason, Lineage, Rejection,
-    RepeatRecord, Replay, RequestCounts, RequestRecord, RetryKind,
+    RepeatRecord, Replay, RequestCounts, RequestRecord, RetryKind, SentBody,
 };
 pub use under_way::UnderWay;
 

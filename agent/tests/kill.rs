@@ -64,6 +64,7 @@ async fn victim(folder: &Path) {
         filters: Vec::new(),
         deduplicate: None,
         delay: None,
+        transform: None,
         retry: RetryPolicy::default(),
     });
     let source = Source {

@@ -108,6 +108,7 @@ fn tell(told: &EvaluateShadowResponse, output: &mut Output) -> Result<(), Failur
                 ("lost", Tone::Bad, &connection.lost),
                 ("failing", Tone::Bad, &connection.failing),
                 ("moved", Tone::Waiting, &connection.moved),
+                ("changed", Tone::Waiting, &connection.changed),
             ];
             for (word, tone, part) in parts {
                 let what = format!("{} {word}", connection.name);

@@ -219,3 +219,104 @@ async fn a_second_delay_is_refused_and_rules_keep_their_order() {
     let shown = system.api().get(&format!("{path}/{made}")).await;
     assert_eq!(shown["rules"], rules, "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transformed_event_is_signed_as_sent_while_the_stored_request_and_its_sibling_stay_as_they_came()
+ {
+    let system = System::start().await;
+    let (made, plain) = (Receiver::start().await, Receiver::start().await);
+    let source = system.clerk("Clerk").await;
+    let code = "{
+        'body': {'id': body.data.id, 'kind': body.type, 'domain': body.data.email.split('@')[1]},
+        'headers': {'x-kind': body.type, 'svix-signature': null},
+        'path': '/users/' + body.data.id, 'query': {'from': 'clerk'},
+    }";
+    let secret = "a secret of at least 24 bytes";
+    let to = json!({"name": "made", "config": {
+        "url": made.url(),
+        "auth_type": "HOOKPLANE_SIGNATURE", "auth": {"secret": secret},
+    }});
+    let to = system.api().post("/v1/destinations", to).await["id"].clone();
+    let to = to.as_str().expect("an id");
+    let rules = json!([{"type": "transform", "code": code}]);
+    let connection = system.connect(&source, "made", to, rules.clone()).await;
+    let to = system.destination("plain", &plain).await;
+    system.connect(&source, "plain", &to, json!([])).await;
+    system.settled().await;
+    let shown = system
+        .api()
+        .get(&format!("/v1/connections/{connection}"))
+        .await;
+    assert_eq!(shown["rules"], rules, "{shown}");
+
+    let body = r#"{"type":"user.created","data":{"email":"a@example.com","id":"user_1"}}"#;
+    let request = source.send(body).await.request_id();
+    let sent = made.got(1).await.remove(0);
+    let wanted = r#"{"domain":"example.com","id":"user_1","kind":"user.created"}"#;
+    assert_eq!(sent.body, wanted.as_bytes());
+    assert_eq!(sent.header("x-kind"), Some("user.created"));
+    assert_eq!(sent.header("content-type"), Some("application/json"));
+    assert_eq!(sent.header("svix-signature"), None);
+    assert_eq!(sent.path_and_query, "/hooks/users/user_1?from=clerk");
+    let at: i64 = sent
+        .header("hookplane-timestamp")
+        .expect("a time")
+        .parse()
+        .expect("a time");
+    let signed = hookplane_signature::hookplane_signature(secret, at, wanted.as_bytes());
+    assert_eq!(sent.header("hookplane-signature"), Some(signed.as_str()));
+    assert_eq!(plain.got(1).await[0].body, body.as_bytes());
+
+    // Before and after stand in the evidence.
+    let attempt = until("the attempt is shown", || async {
+        let event = event(&system, &request, &connection).await;
+        let of = format!("/v1/attempts?event_id={}", event["id"].as_str()?);
+        system.api().list(&of).await.pop()
+    })
+    .await;
+    let id = attempt["id"].as_str().expect("an id");
+    let attempt = system.api().get(&format!("/v1/attempts/{id}")).await;
+    assert_eq!(attempt["sent_body"]["body_text"], wanted, "{attempt}");
+    assert_eq!(attempt["sent_body"]["size"], wanted.len(), "{attempt}");
+    let stored = system.api().get(&format!("/v1/requests/{request}")).await;
+    assert_eq!(stored["data"]["body_text"], body, "{stored}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transformation_that_fails_sends_nothing_and_a_retry_by_the_mended_rule_heals_it() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let rules = json!([{"type": "transform", "code": "{'body': body.data.missing}"}]);
+    let (source, connection) = system.clerk_to(&receiver, rules).await;
+    let request = source
+        .send(r#"{"type":"a","data":{"id":1,"secret":"s3cret"}}"#)
+        .await
+        .request_id();
+    let failed = until("the event fails", || async {
+        let failed = event(&system, &request, &connection).await;
+        (failed["status"] == "FAILED").then_some(failed)
+    })
+    .await;
+    assert_eq!(failed["error_code"], "transform_failed", "{failed}");
+    let why = failed["failure_message"].as_str().unwrap_or_default();
+    assert!(
+        why.contains("there is no `missing`") && !why.contains("s3cret"),
+        "{failed}"
+    );
+    let dead = system.api().get("/v1/events/dead_letters").await;
+    assert_eq!(dead["models"][0]["origin"], "PIPELINE", "{dead}");
+    assert!(receiver.so_far().is_empty(), "something was sent");
+
+    let mended =
+        json!({"rules": [{"type": "transform", "code": "{'body': {'id': body.data.id}}"}]});
+    let path = format!("/v1/connections/{connection}");
+    let (status, told) = system.api().call(Method::PATCH, &path, Some(mended)).await;
+    assert_eq!(status, 200, "{told}");
+    system.settled().await;
+    let id = failed["id"].as_str().expect("an id");
+    system
+        .api()
+        .post(&format!("/v1/events/{id}/retry"), json!({}))
+        .await;
+    assert_eq!(receiver.got(1).await[0].body, r#"{"id":1}"#.as_bytes());
+}

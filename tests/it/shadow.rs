@@ -56,6 +56,8 @@ async fn another_filter_tells_what_is_gained_and_lost_by_example_and_changes_not
          "rules": [{"type": "filter", "body": {"type": "b"}}]},
         {"name": "added", "source": {"name": "Clerk"}, "destination": {"name": "new"},
          "rules": [{"type": "delay", "until": "data.at"}]},
+        {"name": "all", "source": {"name": "Clerk"}, "destination": {"name": "users"},
+         "rules": [{"type": "transform", "code": "{'body': body.type == 'b' ? body.nothing : body.data}"}]},
     ], "destinations": [{"name": "new", "config": {"url": "http://127.0.0.1:9/"}}]});
     let told = shadow(&system, proposal).await;
     let source = &told["models"][0];
@@ -77,9 +79,11 @@ async fn another_filter_tells_what_is_gained_and_lost_by_example_and_changes_not
     let gained = json!([requests[3], requests[1]]);
     assert_eq!(filtered["gained"]["request_ids"], gained, "{told}");
     let all = branch(&told, "all");
+    assert_eq!(all["changed"]["count"], 3, "{told}");
+    assert_eq!(all["failing"]["count"], 2, "{told}");
     assert_eq!(
         (&all["sent_before"], &all["sent_after"]),
-        (&json!(5), &json!(5))
+        (&json!(5), &json!(3))
     );
     let added = branch(&told, "added");
     assert_eq!(added["created"], true, "{told}");

@@ -113,7 +113,7 @@ impl Fleet {
                     keep_open(&mut reports, &pass, link.redial(), settled, &stop),
                 )
             };
-            match streams.await {
+            match Box::pin(streams).await {
                 Ok(_) => return,
                 Err(UnknownAgent) => {
                     let text = "the control plane does not know this agent; it enrols again";

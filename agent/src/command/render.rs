@@ -8,7 +8,7 @@ use crate::clock::timestamp;
 use crate::ids::Kind;
 use crate::store::{
     AttemptRecord, EventGroup, EventRecord, EventStatus, HandlerOutcome, HandlerVerdict, Headers,
-    IgnoredReason, RequestCounts, RequestRecord, RetryKind, StepState,
+    IgnoredReason, RequestCounts, RequestRecord, RetryKind, SentBody, StepState,
 };
 
 /// Bytes of a body that fit an answer beside everything else.
@@ -260,6 +260,22 @@ pub(super) fn attempt(record: &AttemptRecord, share: Share) -> v1::Attempt {
         decision: record.decision.clone(),
         next_attempt_at: record.next_attempt_at.map(timestamp),
         handler: record.handler.as_ref().map(verdict),
+        sent_body: record
+            .sent_body
+            .as_ref()
+            .filter(|_| matches!(share, Share::Whole))
+            .map(sent_body),
+    }
+}
+
+fn sent_body(body: &SentBody) -> v1::SentBody {
+    v1::SentBody {
+        body: body.kept.to_vec(),
+        body_text: std::str::from_utf8(&body.kept)
+            .unwrap_or_default()
+            .to_owned(),
+        size: body.size,
+        truncated: body.size > body.kept.len() as u64,
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hookplane_proto::agent::v1::EvaluateShadowCommand;
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::v1::{ShadowConnection, ShadowDifference, ShadowSource};
+use sha2::{Digest as _, Sha256};
 
 use super::Desk;
 use super::fault::Fault;
@@ -19,10 +20,11 @@ use super::{replay, when};
 use crate::clock::{SharedClock, timestamp};
 use crate::config::{Configuration, Source};
 use crate::control::convert;
+use crate::deliver::transform::as_sent;
 use crate::ids::IdMint;
 use crate::ingest;
 use crate::route::route;
-use crate::store::{EventStatus, Look, RequestQuery, RequestRecord};
+use crate::store::{EventRecord, EventStatus, Look, RequestQuery, RequestRecord};
 use crate::verify;
 
 /// Requests between two turns of the store.
@@ -163,8 +165,8 @@ type Branches = BTreeMap<String, Branch>;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Branch {
-    /// With when it is due.
-    Sent(u64),
+    /// With when it is due, and a hash of what a transformation makes of it.
+    Sent(u64, Option<[u8; 32]>),
     Ignored(String),
     Failed(String),
 }
@@ -246,18 +248,51 @@ impl Judge {
         };
         let routed = route(verified, &self.configuration, self.ids);
         let events = routed.new_request().events.iter();
-        let branch = |event: &crate::store::EventRecord| {
+        let branch = |event: &EventRecord| {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let due = event.next_attempt_at.unwrap_or_default();
             match event.status {
                 EventStatus::Cancelled => Branch::Ignored(text(&event.ignored_detail)),
                 EventStatus::Failed => Branch::Failed(text(&event.failure_message)),
-                _ => Branch::Sent(event.next_attempt_at.unwrap_or_default()),
+                _ => match transformed(source, &event.connection_id, request) {
+                    None => Branch::Sent(due, None),
+                    Some(Ok(content)) => Branch::Sent(due, Some(content)),
+                    Some(Err(why)) => Branch::Failed(why),
+                },
             }
         };
         Ok(events
             .map(|event| (event.connection_id.clone(), branch(event)))
             .collect())
     }
+}
+
+/// A hash of what the connection sends of a request, if it does not send it as it came.
+fn transformed(
+    source: &Source,
+    connection_id: &str,
+    request: &RequestRecord,
+) -> Option<Result<[u8; 32], String>> {
+    let mut all = source.connections.iter();
+    let transform = all
+        .find(|one| one.id == connection_id)?
+        .transform
+        .as_ref()?;
+    Some(as_sent(request, transform).map(|sent| {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        part(sent.path.as_bytes());
+        part(sent.query.as_bytes());
+        part(&sent.body);
+        for (name, value) in &sent.headers {
+            part(name.as_bytes());
+            part(value);
+        }
+        hash.finalize().into()
+    }))
 }
 
 /// What all of them came to.
@@ -366,14 +401,19 @@ impl Compare for ShadowConnection {
         after: Option<&Branch>,
         else_why: &str,
     ) {
-        let sent = |branch: Option<&Branch>| matches!(branch, Some(Branch::Sent(_)));
+        let sent = |branch: Option<&Branch>| matches!(branch, Some(Branch::Sent(..)));
         let (was, is) = (sent(before), sent(after));
         self.sent_before += u64::from(was);
         self.sent_after += u64::from(is);
         match (before, after) {
-            (Some(Branch::Sent(one)), Some(Branch::Sent(other))) if one != other => {
-                let moved = self.moved.get_or_insert_default();
-                count(moved, id, &by_how_much(*one, *other));
+            (Some(Branch::Sent(due, content)), Some(Branch::Sent(then_due, then_content))) => {
+                if due != then_due {
+                    let moved = self.moved.get_or_insert_default();
+                    count(moved, id, &by_how_much(*due, *then_due));
+                }
+                if content != then_content {
+                    count(self.changed.get_or_insert_default(), id, "");
+                }
             }
             (before, Some(Branch::Failed(why))) if !matches!(before, Some(Branch::Failed(_))) => {
                 count(self.failing.get_or_insert_default(), id, why);
@@ -383,14 +423,14 @@ impl Compare for ShadowConnection {
         if was && !is {
             let why = match after {
                 Some(Branch::Ignored(why) | Branch::Failed(why)) => why.as_str(),
-                Some(Branch::Sent(_)) | None => else_why,
+                Some(Branch::Sent(..)) | None => else_why,
             };
             count(self.lost.get_or_insert_default(), id, why);
         }
         if is && !was {
             let why = match before {
                 Some(Branch::Ignored(why) | Branch::Failed(why)) => why.as_str(),
-                Some(Branch::Sent(_)) | None => "",
+                Some(Branch::Sent(..)) | None => "",
             };
             count(self.gained.get_or_insert_default(), id, why);
         }

@@ -93,6 +93,7 @@ mod tests {
             filters: vec![Filter::compile(&spec).unwrap()],
             deduplicate: None,
             delay: None,
+            transform: None,
             retry: RetryPolicy::default(),
         })
     }

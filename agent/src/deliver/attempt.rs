@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookplane_rules::{
-    Decision, DeliveryControl, History, Outcome, RetryPolicy, parse_retry_after,
-};
+use hookplane_rules::{Decision, DeliveryControl, History, Outcome, parse_retry_after};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 use url::Url;
@@ -14,10 +12,11 @@ use super::gate::{Ending, Verdict};
 use super::headers;
 use super::send::{Exchange, NoAnswer, Sender};
 use super::tokens::Tokens;
+use super::transform::transformed;
 use super::verdict;
 use crate::chance::fraction;
 use crate::clock::Clock;
-use crate::config::{Destination, DestinationAuth};
+use crate::config::{Connection, Destination, DestinationAuth};
 use crate::ids::{IdMint, Kind};
 use crate::store::{
     AttemptRecord, Completion, DueEvent, EventStatus, HandlerOutcome, HandlerVerdict, Headers,
@@ -46,7 +45,7 @@ pub(super) struct Attempted {
 pub(super) async fn attempt(
     due: &DueEvent,
     destination: &Destination,
-    policy: &RetryPolicy,
+    connection: &Connection,
     means: Means<'_>,
 ) -> Attempted {
     let Means { clock, ids, .. } = means;
@@ -57,12 +56,23 @@ pub(super) async fn attempt(
         .clone()
         .or_else(|| due.request.method.parse().ok())
         .unwrap_or(Method::POST);
+    let made = connection.transform.as_ref();
+    let (sent, failed) = match made.map(|transform| transformed(due, transform)) {
+        None => (None, None),
+        Some(Ok(sent)) => (Some(sent), None),
+        Some(Err(failed)) => (None, Some(failed)),
+    };
+    let (due, sent_body) = match &sent {
+        Some((sent, body)) => (sent, body.clone()),
+        None => (due, None),
+    };
     let url = target(due, destination);
     let trace = headers::trace(ids.draw());
     let mut outbound = headers::outbound(due, number, &destination.auth, started_at, trace);
 
     let began = Instant::now();
-    let mut result = match address(&url, destination) {
+    let address = failed.map_or_else(|| address(&url, destination), Err);
+    let mut result = match address {
         Ok(uri) => {
             let body = due.request.body.clone();
             let limit = destination.timeout;
@@ -91,7 +101,9 @@ pub(super) async fn attempt(
         attempts_made: number,
         retries_allowed_override: None,
     };
-    let decision = policy.decide(&history, &outcome, fraction(ids.draw()));
+    let decision = connection
+        .retry
+        .decide(&history, &outcome, fraction(ids.draw()));
     let (status, decision, next) = match decision {
         Decision::Succeeded => (EventStatus::Successful, "delivered".to_owned(), None),
         Decision::GiveUp { reason } => (EventStatus::Failed, reason, None),
@@ -125,6 +137,7 @@ pub(super) async fn attempt(
         decision,
         next_attempt_at: next,
         handler,
+        sent_body,
     };
     match result {
         Ok(exchange) => answered(&mut record, exchange, now, destination),

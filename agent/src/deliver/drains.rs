@@ -125,6 +125,7 @@ mod tests {
             filters: Vec::new(),
             deduplicate: None,
             delay: None,
+            transform: None,
             retry: RetryPolicy::default(),
         }
     }

@@ -400,7 +400,7 @@ impl Deliverer {
             clock: parts.clock.as_ref(),
             ids: parts.ids,
         };
-        let ended = attempt(due, to, &connection.retry, means).await;
+        let ended = attempt(due, to, connection, means).await;
         let made = &ended.completion.attempt;
         let due_at = due.event.next_attempt_at.unwrap_or(due.event.created_at);
         let delivered = made.successful.then(|| parts.clock.now_millis());

@@ -172,6 +172,17 @@ pub struct AttemptRecord {
     pub next_attempt_at: Option<u64>,
     /// What the handler said about its work.
     pub handler: Option<HandlerVerdict>,
+    /// The body that was sent, where a transformation made it.
+    pub sent_body: Option<SentBody>,
+}
+
+/// A body that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentBody {
+    /// Up to the cap.
+    pub kept: Bytes,
+    /// Bytes of the whole.
+    pub size: u64,
 }
 
 /// A later arrival of a message already accepted (G4).

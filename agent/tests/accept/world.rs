@@ -85,6 +85,7 @@ pub(crate) fn connection(
         filters: filters.into_iter().collect(),
         deduplicate: None,
         delay: None,
+        transform: None,
         retry: RetryPolicy::default(),
     })
 }

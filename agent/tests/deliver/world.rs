@@ -61,6 +61,7 @@ pub(crate) fn configuration(
                 filters: Vec::new(),
                 deduplicate: None,
                 delay: None,
+                transform: None,
                 retry: retry.clone(),
             })
         })

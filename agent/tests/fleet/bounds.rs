@@ -96,6 +96,7 @@ fn attempt(of: &EventRecord, number: u32) -> Completion {
             decision: "again".into(),
             next_attempt_at: None,
             handler: None,
+            sent_body: None,
         },
     }
 }

@@ -148,6 +148,13 @@ async fn get(id: String, client: &Client, output: &mut Output) -> Result<(), Fai
         attempt.http_method, attempt.requested_url
     ))?;
     headers('>', &attempt.request_headers, output)?;
+    if let Some(sent) = &attempt.sent_body {
+        output.line("")?;
+        output.untrusted_text(&sent.body_text)?;
+        if sent.truncated {
+            output.note(&format!("of {} bytes that were sent", sent.size));
+        }
+    }
     if attempt.response_status != 0 {
         output.line("")?;
         output.line(&format!("< {}", attempt.response_status))?;

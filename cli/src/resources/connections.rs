@@ -39,6 +39,9 @@ pub(crate) struct ConnectionFlags {
     deduplicate: DeduplicateFlags,
     #[command(flatten)]
     delay: DelayFlags,
+    /// What is sent in place of what came, as an expression (CEL): `{'body': body.data}`; `@file` reads it from a file
+    #[arg(long, value_name = "CEL")]
+    transform: Option<String>,
     #[command(flatten)]
     retry: RetryFlags,
     #[arg(long)]
@@ -141,12 +144,22 @@ impl ConnectionFlags {
         }
         rules.extend(self.deduplicate.rule());
         rules.extend(self.delay.rule());
+        rules.extend(self.transform.as_deref().map(transform).transpose()?);
         rules.extend(self.retry.rule());
         if !rules.is_empty() {
             shape.rules = Some(rules);
         }
         Ok(())
     }
+}
+
+fn transform(text: &str) -> Result<RuleShape, Failure> {
+    let code = match text.strip_prefix('@') {
+        None => text.to_owned(),
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| Failure::file(std::path::Path::new(file), &error))?,
+    };
+    Ok(RuleShape::Transform { code })
 }
 
 fn filter(text: &str) -> Result<RuleShape, Failure> {
@@ -274,6 +287,10 @@ fn rules(connection: &Connection) -> Vec<String> {
         .zip(shown)
         .map(|(rule, mut shown)| match &rule.rule {
             Some(Rule::Deduplicate(rule)) => deduplicate::described(rule),
+            Some(Rule::Transform(rule)) => {
+                let code: Vec<&str> = rule.code.split_whitespace().collect();
+                format!("transform {}", code.join(" "))
+            }
             Some(Rule::Delay(rule)) => delay::described(rule),
             Some(Rule::Retry(rule)) => retry::described(rule),
             _ => {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookplane_proto::v1::{
-    Connection, DeduplicateRule, DelayRule, FilterRule, RetryRule, RetryStrategy, Rule, rule,
+    Connection, DeduplicateRule, DelayRule, FilterRule, RetryRule, RetryStrategy, Rule,
+    TransformRule, rule,
 };
 use prost_types::Timestamp;
 use serde::Deserialize;
@@ -61,6 +62,9 @@ pub(crate) enum RuleShape {
         window: u64,
         #[serde(default)]
         include_fields: Vec<String>,
+    },
+    Transform {
+        code: String,
     },
     Delay {
         delay: Option<u64>,
@@ -174,6 +178,7 @@ impl RuleShape {
                 window: *window,
                 include_fields: include_fields.clone(),
             }),
+            Self::Transform { code } => rule::Rule::Transform(TransformRule { code: code.clone() }),
             Self::Delay { delay, until } => rule::Rule::Delay(DelayRule {
                 delay: *delay,
                 until: until.clone(),

@@ -195,6 +195,8 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
             "body.data.id",
             "--delay-until",
             "data.send_at",
+            "--transform",
+            "{'body': body.data}",
             "--retry-delays",
             "1000,60000",
             "--give-up-on",
@@ -212,7 +214,9 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
     assert_eq!(made["rules"][0], deduplicate);
     let delay = serde_json::json!({"type": "delay", "until": "data.send_at"});
     assert_eq!(made["rules"][1], delay);
-    let rule = &made["rules"][2];
+    let transform = serde_json::json!({"type": "transform", "code": "{'body': body.data}"});
+    assert_eq!(made["rules"][2], transform);
+    let rule = &made["rules"][3];
     assert_eq!(rule["strategy"], "list");
     assert_eq!(rule["delays"], serde_json::json!([1_000, 60_000]));
     assert_eq!(rule["give_up_status_codes"][0], "400-404");
@@ -221,6 +225,7 @@ async fn limits_delays_and_proofs_are_said_by_flags() {
     assert!(shown.contains("delay until body.data.send_at"), "{shown}");
     let told = "deduplicate by body.data.id for 60 s";
     assert!(shown.contains(told), "{shown}");
+    assert!(shown.contains("transform {'body': body.data}"), "{shown}");
     let both = ["--delay", "5", "--delay-until", "at"];
     let both = [&["connections", "update", "c"][..], &both].concat();
     for wrong in [

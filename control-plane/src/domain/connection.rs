@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookplane_rules::{
     Deduplicate, DeduplicateSpec, Delay, DelaySpec, Filter, FilterSpec, InvalidRule, RetryPolicy,
-    RetrySpec, Strategy,
+    RetrySpec, Strategy, Transform, TransformSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,7 @@ pub enum Rule {
     Retry(RetryRule),
     Delay(DelaySpec),
     Deduplicate(DeduplicateSpec),
+    Transform(TransformSpec),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,7 @@ impl ConnectionSpec {
             ));
         }
         let (mut retries, mut delays, mut deduplications) = (0, 0, 0);
+        let mut transforms = 0;
         let mut named = BTreeSet::new();
         for (place, rule) in self.rules.iter().enumerate() {
             let fault = match rule {
@@ -143,6 +145,10 @@ impl ConnectionSpec {
                     delays += 1;
                     Delay::compile(spec).err()
                 }
+                Rule::Transform(spec) => {
+                    transforms += 1;
+                    Transform::compile(spec).err()
+                }
                 Rule::Deduplicate(spec) => {
                     deduplications += 1;
                     Deduplicate::compile(spec).err()
@@ -159,6 +165,7 @@ impl ConnectionSpec {
             ("retry", retries),
             ("delay", delays),
             ("deduplicate", deduplications),
+            ("transform", transforms),
         ] {
             if count > 1 {
                 found.push(Violation::new(
@@ -185,7 +192,7 @@ impl ConnectionSpec {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(|(place, rule)| match rule {
             Rule::FilterRef { filter_id } => Some((place, filter_id.as_str())),
-            Rule::Filter(_) | Rule::Retry(_) | Rule::Delay(_) | Rule::Deduplicate(_) => None,
+            _ => None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use hookplane_proto::v1;
 use hookplane_proto::v1::rule::Rule as Wire;
-use hookplane_rules::{DeduplicateSpec, DelaySpec, FilterSpec};
+use hookplane_rules::{DeduplicateSpec, DelaySpec, FilterSpec, TransformSpec};
 
 use super::{Secrets, destination, source, timestamp, value};
 use crate::domain::connection::RetryStrategy;
@@ -157,6 +157,7 @@ fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Ru
             delay: delay.delay,
             until: delay.until,
         })),
+        Some(Wire::Transform(rule)) => Some(Rule::Transform(TransformSpec { code: rule.code })),
         Some(Wire::Deduplicate(rule)) => Some(Rule::Deduplicate(DeduplicateSpec {
             window: rule.window,
             include_fields: rule.include_fields,
@@ -164,7 +165,7 @@ fn parse(place: usize, wire: v1::Rule, faults: &mut Vec<Violation>) -> Option<Ru
         None => {
             faults.push(Violation::new(
                 format!("rules[{place}]"),
-                "a rule is a `filter`, a `deduplicate`, a `delay` or a `retry`",
+                "a rule is a `filter`, a `deduplicate`, a `delay`, a `transform` or a `retry`",
             ));
             None
         }
@@ -213,6 +214,9 @@ fn rule(rule: &Rule) -> v1::Rule {
         Rule::Delay(delay) => Wire::Delay(v1::DelayRule {
             delay: delay.delay,
             until: delay.until.clone(),
+        }),
+        Rule::Transform(rule) => Wire::Transform(v1::TransformRule {
+            code: rule.code.clone(),
         }),
         Rule::Deduplicate(rule) => Wire::Deduplicate(v1::DeduplicateRule {
             window: rule.window,

@@ -195,6 +195,9 @@ async fn rules_are_refused_by_their_place_and_path() {
         Rule::Filter(bad_filter),
         Rule::Retry(bad_retry),
         Rule::Delay(bad_delay),
+        Rule::Transform(v1::TransformRule {
+            code: "{'body': request}".to_owned(),
+        }),
         Rule::Deduplicate(v1::DeduplicateRule {
             window: 60_000,
             include_fields: vec!["body.id".to_owned(), "id".to_owned()],
@@ -216,7 +219,8 @@ async fn rules_are_refused_by_their_place_and_path() {
     assert_refuses(&refused, "rules[0].body.$regex", "regular expression");
     assert_refuses(&refused, "rules[1].count", "50");
     assert_refuses(&refused, "rules[2].until", "one of the two");
-    assert_refuses(&refused, "rules[3].include_fields[1]", "is no place");
+    assert_refuses(&refused, "rules[3].code", "does not know `request`");
+    assert_refuses(&refused, "rules[4].include_fields[1]", "is no place");
 }
 
 /// A filter whose JSON has about this many bytes.

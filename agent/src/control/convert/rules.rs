@@ -1,11 +1,12 @@
 //! Connections and their rules.
 
 use hookplane_proto::v1::{
-    self, DeduplicateRule, DelayRule, FilterRule, RetryRule, RetryStrategy, rule::Rule,
+    self, DeduplicateRule, DelayRule, FilterRule, RetryRule, RetryStrategy, TransformRule,
+    rule::Rule,
 };
 use hookplane_rules::{
     Deduplicate, DeduplicateSpec, Delay, DelaySpec, Filter, FilterSpec, RetryPolicy, RetrySpec,
-    Strategy,
+    Strategy, Transform, TransformSpec,
 };
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
@@ -31,7 +32,8 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         let message = format!("{MAX_RULES} rules are the most");
         return Err(of(Unfit::new("limit_exceeded", message)));
     }
-    let (mut filters, mut deduplicate, mut delay, mut retry) = (Vec::new(), None, None, None);
+    let (mut filters, mut deduplicate, mut delay) = (Vec::new(), None, None);
+    let (mut transform, mut retry) = (None, None);
     let second = |kind: &str| {
         let message = format!("has more than one {kind} rule");
         of(Unfit::new("rule_invalid", message))
@@ -39,6 +41,8 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
     for rule in &wire.rules {
         match rule.rule.as_ref() {
             Some(Rule::Filter(rule)) => filters.push(filter(rule).map_err(of)?),
+            Some(Rule::Transform(_)) if transform.is_some() => return Err(second("transform")),
+            Some(Rule::Transform(rule)) => transform = Some(self::transform(rule).map_err(of)?),
             Some(Rule::Deduplicate(_)) if deduplicate.is_some() => {
                 return Err(second("deduplicate"));
             }
@@ -62,6 +66,7 @@ pub(super) fn connection(wire: &v1::Connection, source_id: &str) -> Result<Conne
         filters,
         deduplicate,
         delay,
+        transform,
         retry: retry.unwrap_or_default(),
     })
 }
@@ -90,6 +95,11 @@ fn filter(rule: &FilterRule) -> Result<Filter, Unfit> {
         path: part(&rule.path)?,
     };
     Ok(Filter::compile(&spec)?)
+}
+
+fn transform(rule: &TransformRule) -> Result<Transform, Unfit> {
+    let code = rule.code.clone();
+    Ok(Transform::compile(&TransformSpec { code })?)
 }
 
 fn deduplicate(rule: &DeduplicateRule) -> Result<Deduplicate, Unfit> {

@@ -150,6 +150,7 @@ fn completion(event: &EventRecord, status: EventStatus, next: Option<u64>) -> Co
             decision: "as told".into(),
             next_attempt_at: next,
             handler: None,
+            sent_body: None,
         },
     }
 }

@@ -120,6 +120,7 @@ fn merged(parts: Vec<v1::ShadowSource>) -> v1::ShadowSource {
                     join(&mut known.lost, one.lost);
                     join(&mut known.failing, one.failing);
                     join(&mut known.moved, one.moved);
+                    join(&mut known.changed, one.changed);
                 }
             }
         }
@@ -127,10 +128,16 @@ fn merged(parts: Vec<v1::ShadowSource>) -> v1::ShadowSource {
     whole.connections = connections.into_values().collect();
     let changes = |one: &v1::ShadowConnection| {
         let count = |part: &Option<v1::ShadowDifference>| part.as_ref().map_or(0, |it| it.count);
-        [&one.gained, &one.lost, &one.failing, &one.moved]
-            .into_iter()
-            .map(count)
-            .fold(0, u64::saturating_add)
+        [
+            &one.gained,
+            &one.lost,
+            &one.failing,
+            &one.moved,
+            &one.changed,
+        ]
+        .into_iter()
+        .map(count)
+        .fold(0, u64::saturating_add)
     };
     whole.connections.sort_by(|one, other| {
         let by_changes = changes(other).cmp(&changes(one));

@@ -66,6 +66,10 @@ fn advice(group: &DeadLetterGroup) -> (FailureOrigin, &'static str) {
             Pipeline,
             "the body has no time to deliver at: mend the rule or the body, then replay the request",
         ),
+        "transform_failed" => (
+            Pipeline,
+            "the transformation failed, and nothing was sent: mend the rule, then retry the event",
+        ),
         "store_unreadable" => (
             Pipeline,
             "the stored request cannot be read: run `hookplane-agent store verify`, and ask the provider to send it again",
@@ -166,6 +170,7 @@ mod tests {
         let origin = |answer, code| advice(&group("web_1", answer, code, 1, "evt_1")).0;
         assert_eq!(origin(0, "filter_failed"), FailureOrigin::Pipeline);
         assert_eq!(origin(0, "delay_failed"), FailureOrigin::Pipeline);
+        assert_eq!(origin(0, "transform_failed"), FailureOrigin::Pipeline);
         // The answer is that of the try before.
         assert_eq!(origin(500, "store_unreadable"), FailureOrigin::Pipeline);
         assert_eq!(origin(0, "connect_refused"), FailureOrigin::Network);

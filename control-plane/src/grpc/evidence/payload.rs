@@ -69,11 +69,18 @@ impl Payload for v1::Attempt {
         self.response_headers.clear();
         self.response_body.clear();
         self.body.clear();
+        // Its size says no more than that of the request.
+        if let Some(sent) = &mut self.sent_body {
+            sent.body.clear();
+            sent.body_text.clear();
+        }
     }
 
     fn has_payload(&self) -> bool {
         let headers = !self.request_headers.is_empty() || !self.response_headers.is_empty();
-        headers || !self.response_body.is_empty() || !self.body.is_empty()
+        let made = self.sent_body.as_ref();
+        let sent = made.is_some_and(|sent| !sent.body.is_empty());
+        headers || sent || !self.response_body.is_empty() || !self.body.is_empty()
     }
 }
 

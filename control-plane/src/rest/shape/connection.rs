@@ -52,7 +52,7 @@ fn end(object: &mut Object, name: &str, id_field: &str, at: &Path<'_>, faults: &
 }
 
 /// Members of the union, which are also what callers write as `type`.
-pub(super) const RULES: [&str; 4] = ["filter", "deduplicate", "delay", "retry"];
+pub(super) const RULES: [&str; 5] = ["filter", "deduplicate", "delay", "transform", "retry"];
 
 pub(super) const RULE: Shape = Shape {
     message: "hookplane.v1.Rule",

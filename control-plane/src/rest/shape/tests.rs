@@ -318,6 +318,7 @@ fn rules_are_told_apart_by_their_type() {
         {"type": "delay", "until": "data.send_at"},
         {"type": "deduplicate", "window": 60000, "include_fields": ["body.data.id", "headers.x-id"]},
         {"type": "deduplicate", "window": 1},
+        {"type": "transform", "code": "{'body': body.data}"},
     ]);
     let connection: v1::Connection = seen("Connection", json!({ "rules": rules }));
     let kinds: Vec<bool> = connection
@@ -325,11 +326,14 @@ fn rules_are_told_apart_by_their_type() {
         .iter()
         .map(|rule| matches!(rule.rule, Some(v1::rule::Rule::Filter(_))))
         .collect();
-    assert_eq!(kinds, [true, false, false, false, false, false, false]);
+    assert_eq!(
+        kinds,
+        [true, false, false, false, false, false, false, false]
+    );
     assert_eq!(shown("Connection", &connection)["rules"], rules);
 
     for (rule, field) in [
-        (json!({"type": "transform"}), "rules[0].type"),
+        (json!({"type": "order"}), "rules[0].type"),
         (json!({"body": {}}), "rules[0].type"),
         (json!({"type": "retry", "count": "many"}), "rules[0].count"),
         (json!({"type": "retry", "tries": 1}), "rules[0].tries"),

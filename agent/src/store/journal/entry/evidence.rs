@@ -335,6 +335,7 @@ pub(super) fn read_attempt(
         decision: from.text()?,
         next_attempt_at: from.maybe_number()?,
         handler: None,
+        sent_body: None,
     };
     if version == Version::Extended {
         extras::read_attempt(from, &mut attempt)?;

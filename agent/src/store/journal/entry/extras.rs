@@ -6,7 +6,7 @@
 use super::super::codec::{Decoder, Encoder, Malformed};
 use crate::store::{
     AttemptRecord, Deferral, EventHandler, EventRecord, HandlerOutcome, HandlerVerdict, Replay,
-    RequestRecord, StepState,
+    RequestRecord, SentBody, StepState,
 };
 
 mod of_event {
@@ -22,6 +22,7 @@ mod of_request {
 
 mod of_attempt {
     pub(super) const HANDLER: u64 = 1;
+    pub(super) const SENT_BODY: u64 = 2;
 }
 
 pub(super) const fn event_has(event: &EventRecord) -> bool {
@@ -102,13 +103,19 @@ pub(super) fn read_request(
 }
 
 pub(super) const fn attempt_has(attempt: &AttemptRecord) -> bool {
-    attempt.handler.is_some()
+    attempt.handler.is_some() || attempt.sent_body.is_some()
 }
 
 pub(super) fn attempt(out: &mut Encoder, attempt: &AttemptRecord) {
     let mut parts = Parts::default();
     if let Some(verdict) = &attempt.handler {
         parts.add(of_attempt::HANDLER, |out| handler(out, verdict));
+    }
+    if let Some(body) = &attempt.sent_body {
+        parts.add(of_attempt::SENT_BODY, |out| {
+            out.number(body.size);
+            out.bytes(&body.kept);
+        });
     }
     parts.write(out);
 }
@@ -120,6 +127,12 @@ pub(super) fn read_attempt(
     each(from, "a part of an attempt", |number, part| {
         match number {
             of_attempt::HANDLER => attempt.handler = Some(read_handler(part)?),
+            of_attempt::SENT_BODY => {
+                attempt.sent_body = Some(SentBody {
+                    size: part.number()?,
+                    kept: part.bytes()?,
+                });
+            }
             _ => return Ok(false),
         }
         Ok(true)

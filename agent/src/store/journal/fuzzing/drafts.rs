@@ -10,7 +10,7 @@ use super::super::entry::{Counted, Entry, HandlerNote, Head, KeyEntry, Repeat};
 use crate::store::{
     AttemptRecord, Deferral, EventHandler, EventRecord, EventStatus, HandlerOutcome,
     HandlerVerdict, Headers, IgnoredReason, Lineage, Rejection, Replay, RequestRecord, RetryKind,
-    StepState,
+    SentBody, StepState,
 };
 
 type Pairs = Vec<(String, Vec<u8>)>;
@@ -117,6 +117,7 @@ pub(super) struct Attempt {
     times: [u64; 2],
     later: [Option<u64>; 2],
     handler: Option<Verdict>,
+    sent: Option<(Vec<u8>, u64)>,
 }
 
 impl Draft {
@@ -402,6 +403,10 @@ impl Attempt {
             decision,
             next_attempt_at: self.later[1],
             handler: self.handler.map(Verdict::record),
+            sent_body: self.sent.map(|(kept, size)| SentBody {
+                kept: kept.into(),
+                size,
+            }),
         }
     }
 }
