@@ -172,7 +172,8 @@ impl<'a> View<'a> {
     }
 
     fn passes(&mut self, filter: &Filter) -> Result<Verdict, String> {
-        let path = self.call.path.as_str();
+        let call = self.call;
+        let path = call.path.as_str();
         let parts = self.parts(Needs {
             headers: filter.needs_headers(),
             query: filter.needs_query(),
@@ -183,6 +184,7 @@ impl<'a> View<'a> {
             body: parts.body,
             query: parts.query,
             path,
+            raw_body: &call.body,
         }))
     }
 
@@ -278,8 +280,10 @@ fn decide(connection: &Connection, configuration: &Configuration, view: &mut Vie
             Ok(Verdict::NoMatch { detail }) => {
                 return Fate::Ignored(IgnoredReason::Filtered, detail);
             }
-            Ok(_) => {}
-            Err(why) => return Fate::Undecidable("filter_failed", why),
+            Ok(Verdict::Match) => {}
+            Ok(Verdict::Undecidable { detail: why }) | Err(why) => {
+                return Fate::Undecidable("filter_failed", why);
+            }
         }
     }
     match connection.delay.as_ref().map(|delay| view.due(delay)) {

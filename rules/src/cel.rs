@@ -68,6 +68,9 @@ pub struct CelInput<'a> {
 pub(crate) enum CelFault {
     #[error("{0}")]
     Error(String),
+    /// A field, key or element that is asked for is not there.
+    #[error("{0}")]
+    Missing(String),
     /// Nothing in the expression can make up for it.
     #[error("{0}")]
     Limit(&'static str),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::cel::{CelFault, CelInput, Looks, Program, Val};
 use compile::Condition;
 
 /// Longest text of a filter as JSON, in bytes. Configuration travels to agents in
@@ -33,6 +34,9 @@ pub struct FilterSpec {
     /// A text or operators on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Value>,
+    /// An expression in the Common Expression Language that is true for what passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cel: Option<String>,
 }
 
 /// A compiled filter.
@@ -42,6 +46,7 @@ pub struct Filter {
     body: Option<Condition>,
     query: Option<Condition>,
     path: Option<Condition>,
+    cel: Option<Program>,
 }
 
 /// Why a rule cannot be used.
@@ -65,6 +70,8 @@ pub struct FilterInput<'a> {
     /// As made by [`crate::query_value`]; any value for a filter that needs none.
     pub query: &'a Value,
     pub path: &'a str,
+    /// As it came; what expressions look at where it is not JSON.
+    pub raw_body: &'a [u8],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +79,11 @@ pub enum Verdict {
     Match,
     NoMatch {
         /// The condition that failed first, `body.type`; never a value of the payload.
+        detail: String,
+    },
+    /// An expression has neither answer.
+    Undecidable {
+        /// Why, without a value of the payload.
         detail: String,
     },
 }
@@ -96,11 +108,13 @@ impl Filter {
             body,
             query,
             path,
+            cel,
         } = spec;
-        if headers.is_none() && body.is_none() && query.is_none() && path.is_none() {
+        let none = headers.is_none() && body.is_none() && query.is_none() && path.is_none();
+        if none && cel.is_none() {
             return Err(InvalidRule::new(
                 "filter",
-                "has no condition; give at least one of headers, body, query and path",
+                "has no condition; give at least one of headers, body, query, path and cel",
             ));
         }
         let length = serde_json::to_vec(spec).map_or(usize::MAX, |text| text.len());
@@ -116,25 +130,36 @@ impl Filter {
             body: compiler.part("body", body.as_ref(), false)?,
             query: compiler.part("query", query.as_ref(), false)?,
             path: compiler.part("path", path.as_ref(), false)?,
+            cel: cel
+                .as_deref()
+                .map(|text| Program::compile("cel", text))
+                .transpose()?,
         })
     }
 
     /// Whether the body has to be parsed to evaluate it.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        self.body.is_some()
+        self.body.is_some() || self.looks().body
     }
 
     /// Whether it looks at headers.
     #[must_use]
     pub fn needs_headers(&self) -> bool {
-        self.headers.is_some()
+        self.headers.is_some() || self.looks().headers
     }
 
     /// Whether it looks at the query.
     #[must_use]
     pub fn needs_query(&self) -> bool {
-        self.query.is_some()
+        self.query.is_some() || self.looks().query
+    }
+
+    /// What its expression looks at.
+    pub(crate) fn looks(&self) -> Looks {
+        self.cel
+            .as_ref()
+            .map_or_else(Looks::default, Program::looks)
     }
 
     pub(crate) fn body(&self) -> Option<&Condition> {
@@ -170,8 +195,36 @@ impl Filter {
                 return Verdict::NoMatch { detail };
             }
         }
-        Verdict::Match
+        match &self.cel {
+            None => Verdict::Match,
+            Some(program) => by_expression(program, input),
+        }
     }
+}
+
+/// What is not there matches nothing, as in conditions; any other fault is nobody's answer.
+fn by_expression(program: &Program, input: &FilterInput<'_>) -> Verdict {
+    let given = program.evaluate(&CelInput {
+        body: input.body,
+        raw_body: input.raw_body,
+        headers: input.headers,
+        query: input.query,
+        path: input.path,
+    });
+    let detail = match given {
+        Ok(Val::Bool(true)) => return Verdict::Match,
+        Ok(Val::Bool(false)) => "cel".to_owned(),
+        Err(CelFault::Missing(what)) => format!("cel: {what}"),
+        Ok(_) => {
+            let detail = "cel: gives neither true nor false".to_owned();
+            return Verdict::Undecidable { detail };
+        }
+        Err(fault) => {
+            let detail = format!("cel: {fault}");
+            return Verdict::Undecidable { detail };
+        }
+    };
+    Verdict::NoMatch { detail }
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ impl Projection {
         if let Some(condition) = filter.body() {
             condition.mark(self.root.get_or_insert_default());
         }
+        if filter.looks().body {
+            self.add_value(&[]);
+        }
     }
 
     /// Adds what the delay looks at.

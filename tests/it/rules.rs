@@ -283,6 +283,33 @@ async fn a_transformed_event_is_signed_as_sent_while_the_stored_request_and_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_expression_lets_through_what_it_is_true_for_and_what_it_cannot_decide_fails() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let cel = "body.amount > 100 && headers['svix-id'].startsWith('msg_')";
+    let rules = json!([{"type": "filter", "cel": cel}]);
+    let (source, connection) = system.clerk_to(&receiver, rules).await;
+    source.send(r#"{"amount":101}"#).await;
+    receiver.got(1).await;
+    for without in [r#"{"amount":100}"#, r#"{"other":1}"#] {
+        let request = source.send(without).await.request_id();
+        let branch = left_out(&system, &request).await;
+        assert_eq!(branch["ignored_reason"], "FILTERED", "{branch}");
+    }
+    let request = source.send(r#"{"amount":"many"}"#).await.request_id();
+    let failed = event(&system, &request, &connection).await;
+    assert_eq!(
+        (&failed["status"], &failed["error_code"]),
+        (&json!("FAILED"), &json!("filter_failed")),
+        "{failed}"
+    );
+    assert_eq!(receiver.so_far().len(), 1);
+    let test = json!({"filter": {"cel": "body.n == 1"}, "input": {"body": {"n": 1}}});
+    let told = system.api().post("/v1/filters/test", test).await;
+    assert_eq!(told["matched"], true, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transformation_that_fails_sends_nothing_and_a_retry_by_the_mended_rule_heals_it() {
     let system = System::start().await;
     let receiver = Receiver::start().await;

@@ -295,7 +295,7 @@ fn rules(connection: &Connection) -> Vec<String> {
             Some(Rule::Retry(rule)) => retry::described(rule),
             _ => {
                 if let Some(object) = shown.as_object_mut() {
-                    object.retain(|name, value| name != "type" && value != "");
+                    object.retain(|name, value| name != "type" && value != "" && !value.is_null());
                 }
                 format!("filter {shown}")
             }

@@ -56,6 +56,7 @@ pub(crate) enum RuleShape {
         body: Option<Value>,
         query: Option<Value>,
         path: Option<Value>,
+        cel: Option<String>,
         filter_id: Option<String>,
     },
     Deduplicate {
@@ -163,12 +164,14 @@ impl RuleShape {
                 body,
                 query,
                 path,
+                cel,
                 filter_id,
             } => rule::Rule::Filter(FilterRule {
                 headers: headers.as_ref().map(structure::to_proto),
                 body: body.as_ref().map(structure::to_proto),
                 query: query.as_ref().map(structure::to_proto),
                 path: path.as_ref().map(structure::to_proto),
+                cel: cel.clone(),
                 filter_id: filter_id.clone().unwrap_or_default(),
             }),
             Self::Deduplicate {

@@ -25,6 +25,7 @@ struct ConditionsShape {
     body: Option<Value>,
     query: Option<Value>,
     path: Option<Value>,
+    cel: Option<String>,
 }
 
 impl Shape for FilterShape {
@@ -54,6 +55,7 @@ impl FilterShape {
                 body: part(conditions.body),
                 query: part(conditions.query),
                 path: part(conditions.path),
+                cel: conditions.cel,
             }),
             labels: self.labels.clone().unwrap_or_default(),
             ..Filter::default()

@@ -171,16 +171,19 @@ impl FilterService for FilterApi {
             body: input.body.as_ref(),
             query: &input.query,
             path: &input.path,
+            raw_body: b"",
         });
         Ok(Response::new(match verdict {
             Verdict::Match => v1::TestFilterResponse {
                 matched: true,
                 condition: String::new(),
             },
-            Verdict::NoMatch { detail } => v1::TestFilterResponse {
-                matched: false,
-                condition: detail,
-            },
+            Verdict::NoMatch { detail } | Verdict::Undecidable { detail } => {
+                v1::TestFilterResponse {
+                    matched: false,
+                    condition: detail,
+                }
+            }
         }))
     }
 

@@ -179,6 +179,7 @@ fn filter_rule(place: usize, rule: v1::FilterRule, faults: &mut Vec<Violation>) 
         body: rule.body.map(value::json),
         query: rule.query.map(value::json),
         path: rule.path.map(value::json),
+        cel: rule.cel,
     };
     if rule.filter_id.is_empty() {
         return Some(Rule::Filter(spec));
@@ -208,6 +209,7 @@ fn rule(rule: &Rule) -> v1::Rule {
                 body: part(&filter.body),
                 query: part(&filter.query),
                 path: part(&filter.path),
+                cel: filter.cel.clone(),
                 filter_id: String::new(),
             })
         }

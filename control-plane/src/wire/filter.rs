@@ -51,6 +51,7 @@ pub fn spec(conditions: v1::FilterConditions) -> FilterSpec {
         body: conditions.body.map(value::json),
         query: conditions.query.map(value::json),
         path: conditions.path.map(value::json),
+        cel: conditions.cel,
     }
 }
 
@@ -61,6 +62,7 @@ fn conditions(spec: &FilterSpec) -> v1::FilterConditions {
         body: part(&spec.body),
         query: part(&spec.query),
         path: part(&spec.path),
+        cel: spec.cel.clone(),
     }
 }
 

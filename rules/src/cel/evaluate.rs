@@ -76,6 +76,10 @@ fn error<T>(message: impl Into<String>) -> Result<T, CelFault> {
     Err(CelFault::Error(message.into()))
 }
 
+fn missing<T>(message: impl Into<String>) -> Result<T, CelFault> {
+    Err(CelFault::Missing(message.into()))
+}
+
 impl<'a> Evaluation<'a> {
     fn value(&mut self, node: &'a Node) -> Result<Val<'a>, CelFault> {
         self.meter.step()?;
@@ -90,7 +94,7 @@ impl<'a> Evaluation<'a> {
                 let of = self.value(of)?;
                 match of.field(field) {
                     Some(value) => Ok(value),
-                    None if of.kind() == "map" => error(format!("there is no `{field}`")),
+                    None if of.kind() == "map" => missing(format!("there is no `{field}`")),
                     None => error(format!("`{field}` is asked of {}", of.kind())),
                 }
             }
@@ -154,7 +158,7 @@ impl<'a> Evaluation<'a> {
             Node::NotStrictlyFalse(of) => match self.value(of) {
                 Ok(Val::Bool(false)) => Ok(Val::Bool(false)),
                 Err(fault @ CelFault::Limit(_)) => Err(fault),
-                Ok(_) | Err(CelFault::Error(_)) => Ok(Val::Bool(true)),
+                Ok(_) | Err(CelFault::Error(_) | CelFault::Missing(_)) => Ok(Val::Bool(true)),
             },
             Node::Fold(fold) => self.fold(fold),
         }
@@ -214,8 +218,8 @@ impl<'a> Evaluation<'a> {
         };
         match found {
             Some(value) => Ok(value),
-            None if of.kind() == "list" => error("a list has fewer elements"),
-            None => error("a map has no such key"),
+            None if of.kind() == "list" => missing("a list has fewer elements"),
+            None => missing("a map has no such key"),
         }
     }
 

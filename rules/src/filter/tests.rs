@@ -18,6 +18,7 @@ fn matches_body(condition: Value, body: &Value) -> bool {
         body: Some(body),
         query: &none,
         path: "/",
+        raw_body: b"",
     };
     body_filter(condition).evaluate(&input) == Verdict::Match
 }
@@ -79,12 +80,64 @@ fn each_operator_passes_what_it_names_and_stops_the_rest() {
 }
 
 #[test]
+fn an_expression_passes_what_it_is_true_for_and_what_it_cannot_decide_is_told_apart() {
+    let (headers, query) = (json!({"x-a": "1"}), json!({}));
+    let verdict = |cel: &str, body: Option<&Value>| {
+        let spec = FilterSpec {
+            cel: Some(cel.to_owned()),
+            ..FilterSpec::default()
+        };
+        Filter::compile(&spec).unwrap().evaluate(&FilterInput {
+            headers: &headers,
+            body,
+            query: &query,
+            path: "/in",
+            raw_body: b"plain text",
+        })
+    };
+    let body = json!({"n": 5, "tags": ["a"]});
+    let no = |detail: &str| Verdict::NoMatch {
+        detail: detail.to_owned(),
+    };
+    for (cel, wanted) in [
+        ("body.n > 4 && headers['x-a'] == '1'", Verdict::Match),
+        (
+            "body.tags.exists(t, t == 'a') && path.startsWith('/')",
+            Verdict::Match,
+        ),
+        ("body.n > 5", no("cel")),
+        ("body.missing == 1", no("cel: there is no `missing`")),
+        ("body.tags[3] == 'a'", no("cel: a list has fewer elements")),
+        ("has(body.missing) || body.n == 5", Verdict::Match),
+    ] {
+        assert_eq!(verdict(cel, Some(&body)), wanted, "{cel}");
+    }
+    for (cel, told) in [
+        ("body.n", "neither true nor false"),
+        ("body.n + 'x' == 'y'", "`+` does not take"),
+        ("body.n.size() > 1", "`size` does not take int"),
+    ] {
+        let Verdict::Undecidable { detail } = verdict(cel, Some(&body)) else {
+            panic!("{cel} has an answer");
+        };
+        assert!(detail.contains(told), "{cel}: {detail}");
+    }
+    assert_eq!(verdict("body.contains('text')", None), Verdict::Match);
+    let bad = FilterSpec {
+        cel: Some("now()".to_owned()),
+        ..FilterSpec::default()
+    };
+    assert_eq!(Filter::compile(&bad).unwrap_err().path, "cel");
+}
+
+#[test]
 fn all_parts_given_have_to_match_and_the_first_failure_is_named() {
     let spec = FilterSpec {
         headers: Some(json!({"$or": [{"X-Kind": {"$starts_with": "a"}}]})),
         query: Some(json!({"env": "prod"})),
         path: Some(json!("/in/clerk")),
         body: Some(json!({"data": {"id": {"$exists": true}}})),
+        cel: None,
     };
     let filter = Filter::compile(&spec).unwrap();
     let (headers, query) = (json!({"x-kind": ["z", "abc"]}), json!({"env": "prod"}));
@@ -94,6 +147,7 @@ fn all_parts_given_have_to_match_and_the_first_failure_is_named() {
         body,
         query: &query,
         path,
+        raw_body: b"",
     };
     assert_eq!(
         filter.evaluate(&input(Some(&body), "/in/clerk")),
@@ -101,7 +155,7 @@ fn all_parts_given_have_to_match_and_the_first_failure_is_named() {
     );
     let detail = |input| match filter.evaluate(&input) {
         Verdict::NoMatch { detail } => detail,
-        Verdict::Match => panic!("{input:?} should not match"),
+        other => panic!("{input:?} should not match: {other:?}"),
     };
     let other = json!({"data": {}});
     assert_eq!(detail(input(Some(&other), "/in/clerk")), "body.data.id");

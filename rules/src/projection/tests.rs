@@ -26,6 +26,7 @@ fn verdict(filter: &Filter, body: &Value) -> Verdict {
         body: Some(body),
         query: &Value::Null,
         path: "/",
+        raw_body: b"",
     })
 }
 

@@ -93,6 +93,7 @@ fn filter(rule: &FilterRule) -> Result<Filter, Unfit> {
         body: part(&rule.body)?,
         query: part(&rule.query)?,
         path: part(&rule.path)?,
+        cel: rule.cel.clone(),
     };
     Ok(Filter::compile(&spec)?)
 }

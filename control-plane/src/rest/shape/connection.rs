@@ -71,7 +71,8 @@ pub(super) const RULE: Shape = Shape {
 };
 
 /// Fields that FastHook's rules have not, and alternatives: shown when they say something.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
+    "cel",
     "include_fields",
     "delay",
     "until",

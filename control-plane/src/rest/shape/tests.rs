@@ -319,6 +319,7 @@ fn rules_are_told_apart_by_their_type() {
         {"type": "deduplicate", "window": 60000, "include_fields": ["body.data.id", "headers.x-id"]},
         {"type": "deduplicate", "window": 1},
         {"type": "transform", "code": "{'body': body.data}"},
+        {"type": "filter", "cel": "body.n > 1"},
     ]);
     let connection: v1::Connection = seen("Connection", json!({ "rules": rules }));
     let kinds: Vec<bool> = connection
@@ -328,7 +329,7 @@ fn rules_are_told_apart_by_their_type() {
         .collect();
     assert_eq!(
         kinds,
-        [true, false, false, false, false, false, false, false]
+        [true, false, false, false, false, false, false, false, true]
     );
     assert_eq!(shown("Connection", &connection)["rules"], rules);
 
