@@ -6,6 +6,7 @@
 
 mod answer;
 mod bulk;
+mod diagnose;
 mod fault;
 mod held;
 mod query;
@@ -39,6 +40,7 @@ use crate::link::{Link, Pass, SessionEnd, Stream};
 use crate::meter::Meter;
 use crate::store::Store;
 pub(crate) use bulk::Bulks;
+pub(crate) use diagnose::Diagnoses;
 use fault::Fault;
 
 /// Commands at once, tails not counted.
@@ -70,6 +72,7 @@ pub(crate) struct Desk {
     pub(crate) config: CurrentConfiguration,
     pub(crate) meter: Arc<Meter>,
     pub(crate) bulks: Bulks,
+    pub(crate) diagnoses: Arc<Diagnoses>,
     pub(crate) gates: Arc<Gates>,
     /// What goes on when nobody waits for it any more.
     pub(crate) tasks: TaskTracker,

@@ -6,7 +6,7 @@ use crate::apply::ApplyArgs;
 use crate::audit::AuditVerb;
 use crate::bulk::{BulkVerb, ReplayArgs};
 use crate::dev::DevArgs;
-use crate::evidence::{AttemptsVerb, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
+use crate::evidence::{AttemptsVerb, DiagnoseArgs, EventsVerb, RequestsVerb, TailArgs, TraceArgs};
 use crate::export::ExportArgs;
 use crate::fleet::{AgentsVerb, StatusArgs};
 use crate::handler_keys::HandlerKeysVerb;
@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Attempts(AttemptsVerb),
     /// One request with all that came of it
     Trace(TraceArgs),
+    /// Why a request was refused, with what proves it and what to do
+    Diagnose(DiagnoseArgs),
     /// Requests and attempts as they happen
     Tail(TailArgs),
     /// Agents, revisions, throughput, backlog

@@ -4,6 +4,7 @@
 //! agent says so on standard error, with the agent's name.
 
 mod attempts;
+mod diagnose;
 mod events;
 mod names;
 mod requests;
@@ -13,6 +14,7 @@ mod tree;
 mod words;
 
 pub(crate) use attempts::{AttemptsVerb, run as attempts};
+pub(crate) use diagnose::{DiagnoseArgs, diagnose};
 pub(crate) use events::{EventsVerb, run as events};
 pub(crate) use names::Names;
 pub(crate) use requests::{RequestsVerb, run as requests};

@@ -34,7 +34,7 @@ shown! {
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
     ListDeadLettersResponse, ReplayRequestResponse, BulkOperation, BulkPreview,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
-    HandlerKey, AgentToken, EvaluateShadowResponse,
+    HandlerKey, AgentToken, EvaluateShadowResponse, RequestDiagnosis,
     Rollout, RolloutPolicy,
     AuditEntry, VerifyAuditResponse, Team, CreateTeamResponse, GetSecretKeysResponse,
 }

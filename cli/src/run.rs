@@ -70,6 +70,7 @@ async fn dispatch(arguments: Arguments, program: &str, output: &mut Output) -> R
         Command::Bulk(verb) => bulk::bulk(verb, &session.connect()?, output).await,
         Command::Attempts(verb) => evidence::attempts(verb, &session.connect()?, output).await,
         Command::Trace(args) => evidence::trace(args, &session.connect()?, output).await,
+        Command::Diagnose(args) => evidence::diagnose(args, &session.connect()?, output).await,
         Command::Tail(args) => evidence::tail(args, &session.connect()?, output).await,
         Command::Status(args) => fleet::status(args, &session.connect()?, output).await,
         Command::Agents(verb) => fleet::agents(verb, &session.connect()?, output).await,

@@ -14,6 +14,10 @@ pub struct Term {
 }
 
 impl Term {
+    pub(crate) fn is_always(&self) -> bool {
+        self.not_before.is_none() && self.expires_at.is_none()
+    }
+
     #[must_use]
     pub fn holds(&self, now_seconds: i64) -> bool {
         let begun = self.not_before.is_none_or(|from| from <= now_seconds);

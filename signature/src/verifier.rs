@@ -23,6 +23,16 @@ pub struct Verifier {
     provider: Provider,
     scheme: Arc<Scheme>,
     tolerance_seconds: u32,
+    suspects: Arc<Suspects>,
+}
+
+/// Keys that nothing is believed by: a diagnosis tests them.
+#[derive(Default)]
+struct Suspects {
+    /// The same without terms, where there are some.
+    timeless: Option<Arc<Scheme>>,
+    /// Of the texts of secrets that stand for other bytes.
+    undecoded: Option<Arc<Scheme>>,
 }
 
 /// The parts of a request that a signature covers.
@@ -92,11 +102,40 @@ impl Verifier {
         terms: &[Term],
     ) -> Result<Self, InvalidAuth> {
         let mut scheme = prepare(provider, &auth)?;
+        let has_terms = terms.iter().any(|term| !term.is_always());
+        let timeless = has_terms.then(|| prepare(provider, &auth)).transpose()?;
+        let undecoded = undecoded(&scheme, &auth);
         scheme.set_terms(terms);
         Ok(Self {
             provider,
             scheme: Arc::new(scheme),
             tolerance_seconds,
+            suspects: Arc::new(Suspects {
+                timeless: timeless.map(Arc::new),
+                undecoded: undecoded.map(Arc::new),
+            }),
+        })
+    }
+
+    /// Whether everybody is believed.
+    pub(crate) fn demands_nothing(&self) -> bool {
+        matches!(*self.scheme, Scheme::Open)
+    }
+
+    /// One that believes every secret, also one that is not in force. For diagnoses.
+    pub(crate) fn without_terms(&self) -> Option<Self> {
+        self.with(self.suspects.timeless.as_ref())
+    }
+
+    /// One that takes the text of a secret for its bytes. For diagnoses.
+    pub(crate) fn with_undecoded_secrets(&self) -> Option<Self> {
+        self.with(self.suspects.undecoded.as_ref())
+    }
+
+    fn with(&self, scheme: Option<&Arc<Scheme>>) -> Option<Self> {
+        scheme.map(|scheme| Self {
+            scheme: Arc::clone(scheme),
+            ..self.clone()
         })
     }
 
@@ -265,6 +304,21 @@ fn prepare(provider: Provider, auth: &AuthSpec) -> Result<Scheme, InvalidAuth> {
         AuthSpec::Hmac(spec) => own_hmac(spec),
         AuthSpec::Provider { secrets } => of_provider(provider, secrets),
     }
+}
+
+/// Keys of a sender that forgot to decode the secret, with and without its prefix.
+fn undecoded(scheme: &Scheme, auth: &AuthSpec) -> Option<Scheme> {
+    let (Scheme::Standard(_), AuthSpec::Provider { secrets }) = (scheme, auth) else {
+        return None;
+    };
+    let texts = secrets.iter().flat_map(|text| {
+        let rest = text.strip_prefix("whsec_");
+        [Some(text.as_str()), rest].into_iter().flatten()
+    });
+    let key = |text: &str| standard::Key::V1(Box::new(HmacKey::sha256(text.as_bytes())));
+    Some(Scheme::Standard(
+        texts.map(|text| Timed::always(key(text))).collect(),
+    ))
 }
 
 fn own_hmac(spec: &HmacSpec) -> Result<Scheme, InvalidAuth> {

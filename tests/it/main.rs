@@ -2,6 +2,7 @@
 
 mod access;
 mod bulk;
+mod diagnosing;
 mod fleet;
 mod handlers;
 mod main_path;

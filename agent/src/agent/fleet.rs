@@ -55,6 +55,7 @@ impl Fleet {
             spool: self.spool,
         };
         let mut wait = self.link.redial();
+        let diagnoses = Arc::default();
         let bulks = Bulks::default();
         let mut known = identity.enrolled().cloned();
         loop {
@@ -99,6 +100,7 @@ impl Fleet {
                 config: Arc::clone(&self.config),
                 meter: Arc::clone(&self.meter),
                 bulks: bulks.clone(),
+                diagnoses: Arc::clone(&diagnoses),
                 gates: Arc::clone(&self.gates),
                 tasks: self.commands.clone(),
             };

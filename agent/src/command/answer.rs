@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::held::Held;
 use super::render::Share;
 use super::search::{self, Needle};
-use super::{Desk, bulk, query, render, replay, shadow, trace};
+use super::{Desk, bulk, diagnose, query, render, replay, shadow, trace};
 use crate::clock::timestamp;
 use crate::ids::Kind;
 
@@ -86,6 +86,7 @@ pub(super) async fn answer(
         Command::ReplayRequest(asked) => replay::replay(desk, team, asked, None).await,
         Command::PreviewBulk(asked) => bulk::preview(desk, team, asked).await,
         Command::BulkStep(asked) => bulk::step(desk, team, asked).await,
+        Command::DiagnoseRequest(asked) => diagnose::request(desk, team, asked.id).await,
         Command::EvaluateShadow(asked) => shadow::evaluate(desk, team, asked).await,
         Command::ListDeadLetters(asked) => {
             let asked_for = query::dead_letters(team, &asked, desk.clock.now_millis())?;

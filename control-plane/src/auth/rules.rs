@@ -106,6 +106,7 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
             ("ListRequestEvents", EventsRead),
             ("ListIgnoredEvents", EventsRead),
             ("GetRequestTrace", EventsRead),
+            ("DiagnoseRequest", EventsRead),
             ("ReplayRequest", EventsExecute),
         ],
     ),

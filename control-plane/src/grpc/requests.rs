@@ -246,6 +246,22 @@ impl RequestService for RequestApi {
         )))
     }
 
+    async fn diagnose_request(
+        &self,
+        request: Request<v1::DiagnoseRequestRequest>,
+    ) -> Reply<v1::RequestDiagnosis> {
+        let team = caller(&request)?.team_id;
+        let asked = request.into_inner();
+        let id = asked.id.clone();
+        let command = Command::DiagnoseRequest(asked);
+        let named = (Kind::Request, id.as_str());
+        let found = one(&self.fleet, &team, named, command, |answer| match answer {
+            Answer::DiagnoseRequest(found) => Some(found),
+            _ => None,
+        });
+        Ok(Response::new(found.await?))
+    }
+
     async fn get_request_trace(
         &self,
         request: Request<v1::GetRequestTraceRequest>,

@@ -363,6 +363,14 @@ impl RequestService for Echo {
         self.take(r).await?;
         Ok(Response::new(v1::ListEventsResponse::default()))
     }
+    async fn diagnose_request(
+        &self,
+        r: Request<v1::DiagnoseRequestRequest>,
+    ) -> Answer<v1::RequestDiagnosis> {
+        self.take(r).await?;
+        Ok(Response::new(v1::RequestDiagnosis::default()))
+    }
+
     async fn get_request_trace(
         &self,
         r: Request<v1::GetRequestTraceRequest>,

@@ -260,6 +260,13 @@ impl RequestService for Fake {
         }))
     }
 
+    async fn diagnose_request(
+        &self,
+        _: Request<hookplane_proto::v1::DiagnoseRequestRequest>,
+    ) -> Result<Response<hookplane_proto::v1::RequestDiagnosis>, Status> {
+        Err(Status::unimplemented("nothing is refused here"))
+    }
+
     async fn get_request_trace(
         &self,
         request: Request<GetRequestTraceRequest>,
