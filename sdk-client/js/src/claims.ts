@@ -52,7 +52,7 @@ export async function claim(settled: Settled, key: string): Promise<Claimed> {
     void ask(settled, "renew", () => store.renew(token, leaseMs)).then((kept) => {
       if (kept === false) {
         clearInterval(renewal);
-        settled.log("a claim was lost while its handler ran", { key });
+        settled.log("a claim was lost", { key });
       }
     });
   }, leaseMs / 3);

@@ -6,6 +6,7 @@ import { claim, type Held, keyOf } from "./claims.js";
 import type { Recorded } from "./dedupe.js";
 import { first, type Pairs, view } from "./headers.js";
 import { Message } from "./identify.js";
+import { tell } from "./observe.js";
 import { type Options, type Settled, settle } from "./options.js";
 import { InvalidSetting, Refusal, hex, type Provider } from "./signature.js";
 import { Marks, toHeaders, type Track, type Verdict } from "./track.js";
@@ -81,25 +82,27 @@ export class Gate {
     // Forged requests must not take the place of real ones.
     const claimed = refusal === undefined ? await this.#claim(arrival, message) : {};
     return claimed.answer === undefined
-      ? { work: this.#work(arrival, refusal === undefined, claimed.held) }
+      ? { work: this.#work(arrival, message, refusal === undefined, claimed.held) }
       : { answer: claimed.answer };
   }
 
   /** A body that a parser took, for the log; gives what to throw. */
   alreadyParsed(hint: string): Error {
-    const error = new InvalidSetting("already_parsed", `already_parsed: the body was read before its signature was checked; ${hint}`);
+    const error = new InvalidSetting("already_parsed", `already_parsed: something read the body first; ${hint}`);
     this.settled.log("a request was refused", { provider: this.settled.given.provider, reason: error.code, detail: hint });
     return error;
   }
 
-  #work({ headers }: Arrival, verified: boolean, held: Held | undefined): Work {
+  #work({ headers, path }: Arrival, message: Message, verified: boolean, held: Held | undefined): Work {
     const { given, now } = this.settled;
+    const at = now();
     const marks = new Marks(given.steps, now);
     const required = given.requireProcessingMark ?? false;
     // Never shown to a provider.
     const shown = (verdict: Verdict) => isBehindGateway(headers) ? toHeaders(verdict) : [];
     let ended: Promise<HeaderList> | undefined;
     const end = async (verdict: Verdict, answered?: Answered): Promise<HeaderList> => {
+      tell(this.settled, path, message, verdict, answered, at);
       if (verdict.deferral !== undefined) {
         await held?.keep(verdict.deferral.deadline.getTime() - now());
       } else if (answered !== undefined && isDone(verdict)) {

@@ -75,13 +75,10 @@ export function settle(given: Options): Settled {
   const trusted = given.gatewaySecret ?? environment("HOOKPLANE_GATEWAY_SECRET");
   const secret = given.signatureSecret ?? environment("HOOKPLANE_SIGNATURE_SECRET");
   if (!own && !isProvider(given.provider)) {
-    throw new InvalidSetting(
-      "provider_unsupported",
-      `no check is known for ${JSON.stringify(given.provider)}; give a \`signatureVerifier\``,
-    );
+    throw new InvalidSetting("provider_unsupported", `no check is known for ${JSON.stringify(given.provider)}`);
   }
   if (!own && secret === undefined && trusted === undefined) {
-    throw new InvalidSetting("secret_missing", "give `signatureSecret`, `gatewaySecret` or a `signatureVerifier`");
+    throw new InvalidSetting("secret_missing", "give a `signatureSecret`, a `gatewaySecret` or a `signatureVerifier`");
   }
   // Declared names are checked now, not in the first request.
   new Marks(given.steps);
@@ -106,7 +103,7 @@ export function settle(given: Options): Settled {
 export function number(name: string, value: number | undefined, usual: number, least: number, most: number): number {
   const chosen = value ?? usual;
   if (!(chosen >= least && chosen <= most)) {
-    throw new InvalidSetting("number", `\`${name}\` is a number from ${least} to ${most}, not ${String(value)}`);
+    throw new InvalidSetting("number", `\`${name}\` is a number from ${least} to ${most}`);
   }
   return chosen;
 }

@@ -49,17 +49,17 @@ export class Marks implements Track {
   }
 
   failed(reason: string, { retry = false }: { retry?: boolean } = {}): void {
-    this.#mark ??= { outcome: "failed", reason, retry };
+    this.#mark ??= { outcome: "failed", reason: String(reason), retry };
   }
 
   ignored(reason: string): void {
-    this.#mark ??= { outcome: "ignored", reason };
+    this.#mark ??= { outcome: "ignored", reason: String(reason) };
   }
 
   deferred({ deadline }: { deadline: Date | number }): string {
     const [at, now] = [Number(deadline), this.now()];
     if (!(at > now && at <= now + LONGEST_DEFERRAL)) {
-      throw new InvalidSetting("deadline", "`deadline` is a date or Unix milliseconds, ahead by 7 days at most");
+      throw new InvalidSetting("deadline", "`deadline` lies ahead, by 7 days at most");
     }
     const random = crypto.getRandomValues(new Uint8Array(16));
     const token = "dfr_" + Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");

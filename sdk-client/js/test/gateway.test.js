@@ -13,6 +13,7 @@ import { test } from "node:test";
 import express from "express5";
 import { hmac, MemoryStore } from "@hookplane/handler";
 import { webhook } from "@hookplane/handler/express";
+import { init } from "@hookplane/handler/telemetry";
 
 const binary = process.env.HOOKPLANE;
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -153,6 +154,68 @@ test("marks of a handler behind the gateway end, repeat or fail its events", { s
     assert.equal(dropped.handler_reason, "steps not done: profile");
     assert.deepEqual([...runs].sort(), [["msg_again", 2], ["msg_done", 1], ["msg_dropped", 1]]);
   } finally {
+    child.kill("SIGTERM");
+    await once(child, "exit");
+    receiver.closeAllConnections();
+    receiver.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("a verdict that a proxy takes out of the answer reaches the agent by a report", { skip: binary ? false : "HOOKPLANE names no binary" }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "reports-"));
+  const app = express();
+  const receiver = createServer(app).listen(0, "127.0.0.1");
+  await once(receiver, "listening");
+  const { call, ingest, child } = await gateway(folder);
+  let telemetry;
+  try {
+    const source = await call("POST", "/v1/sources", {
+      name: "Clerk",
+      type: "CLERK",
+      config: { auth_type: "PROVIDER_SIGNATURE", auth: { provider: "CLERK", webhook_signing_secret: SECRET } },
+    });
+    const { key } = await call("POST", "/v1/handler-keys", { name: "users", source_ids: [source.id] });
+    const destination = await call("POST", "/v1/destinations", {
+      name: "profiles",
+      type: "HTTP",
+      config: {
+        url: `http://127.0.0.1:${receiver.address().port}/hooks`,
+        path_forwarding_disabled: true,
+        auth_type: "HOOKPLANE_SIGNATURE",
+        auth: { secret: DELIVERY },
+      },
+    });
+    await call("POST", "/v1/connections", { name: "all", source_id: source.id, destination_id: destination.id, rules: [] });
+    telemetry = init({ apiKey: key, endpoint: ingest, flushIntervalMs: 20 });
+    const proxy = (request, response, next) => {
+      const end = response.end.bind(response);
+      response.end = (...given) => {
+        for (const name of response.getHeaderNames().filter((name) => name.startsWith("hookplane-"))) {
+          response.removeHeader(name);
+        }
+        return end(...given);
+      };
+      next();
+    };
+    const options = { provider: "hookplane", signatureSecret: DELIVERY, source: source.id };
+    app.post("/hooks", proxy, webhook(options), (request, response) => {
+      request.webhook.track.ignored("nobody subscribed");
+      response.json({});
+    });
+    await until("the agent has all of it", async () => (await call("GET", "/v1/configuration/wait")).applied);
+    await until("it is taken", async () => {
+      await send(`${ingest}/${source.id}`, "msg_1");
+      return true;
+    });
+    const event = await until("the agent has the word of the handler", async () => {
+      const found = (await call("GET", "/v1/events?handler_outcome=IGNORED")).models;
+      return found[0];
+    });
+    assert.equal(event.handler_reason, "nobody subscribed");
+    await until("it is counted", async () => telemetry.counts.sent === 1);
+  } finally {
+    await telemetry?.close();
     child.kill("SIGTERM");
     await once(child, "exit");
     receiver.closeAllConnections();
