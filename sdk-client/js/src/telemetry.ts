@@ -110,7 +110,7 @@ const LATER = "EVENT_UNDER_WAY";
 /** Begins to report. Throws an `InvalidSetting` for what can never work; after that nothing of it throws. */
 export function init(options: TelemetryOptions = {}): Telemetry {
   const queue = new Queue(options);
-  listen((settled, path, message, verdict, answered, at) => queue.take({ settled, path, message, verdict, answered, at }));
+  listen((settled, path, message, verdict, answered, at) => queue.hear({ settled, path, message, verdict, answered, at }));
   // A process that ends by itself says what it has to say first.
   const last = () => void queue.flush();
   const node = typeof process !== "undefined" && typeof process.on === "function";
