@@ -1,5 +1,6 @@
 /** How one wrap uses its store: within bounds of time, and so that no claim is left behind. */
-import type { Claim, Recorded } from "./dedupe.js";
+import { toHex } from "./bytes.js";
+import type { Claim, Recorded, Store } from "./dedupe.js";
 import type { Settled } from "./options.js";
 
 /** A message that this process works on. */
@@ -13,7 +14,7 @@ export interface Held {
 export type Claimed =
   | { readonly state: "held"; readonly held: Held }
   | Exclude<Claim, { state: "new" }>
-  /** The store failed, or there is none. */
+  /** The store failed. */
   | { readonly state: "unknown" };
 
 /** A third of the lease apart: ten minutes with the usual lease, and a handler that hangs holds no message for ever. */
@@ -26,16 +27,12 @@ export async function keyOf(...parts: string[]): Promise<string> {
   if (key.length <= LONGEST_KEY) {
     return key;
   }
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key)));
-  return "sha256/" + Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
+  return "sha256/" + toHex(new Uint8Array(digest));
 }
 
-export async function claim(settled: Settled, key: string): Promise<Claimed> {
+export async function claim(settled: Settled, store: Store, key: string): Promise<Claimed> {
   const { leaseMs, ttlS } = settled;
-  const { store } = settled.given;
-  if (store === undefined) {
-    return { state: "unknown" };
-  }
   // Granted when nobody waits any more: given back, or the message would be locked until the lease ends.
   const late = (claim: Claim) => claim.state === "new" ? store.release(claim.token) : undefined;
   const answer = await ask(settled, "claim", () => store.claim(key, leaseMs, ttlS), late);

@@ -3,9 +3,9 @@
 /** What a repeat is answered with. */
 export interface Recorded {
   readonly outcome: "completed" | "ignored";
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   readonly status: number;
-  readonly contentType?: string;
+  readonly contentType?: string | undefined;
   /** `undefined` for a body that was too large to keep. */
   readonly body: Uint8Array | undefined;
 }

@@ -2,7 +2,7 @@
 import { Readable } from "node:stream";
 
 import { type Answer, type Answered, Gate, MAX_RECORDED, type Options, TOO_LARGE, type Work } from "./handle.js";
-import type { Pairs } from "./headers.js";
+import { pairs } from "./headers.js";
 import { concat, parsed, pathOf, type Webhook, webhookOf } from "./webhook.js";
 
 export type { Options } from "./handle.js";
@@ -133,8 +133,4 @@ function read(payload: Readable, most: number): Promise<Uint8Array | undefined> 
     payload.on("error", reject);
     payload.on("close", () => reject(new Error("the sender went away before its body was whole")));
   });
-}
-
-function pairs(raw: readonly string[]): Pairs {
-  return raw.flatMap((name, at) => at % 2 === 0 ? [[name, raw[at + 1] ?? ""] as [string, string]] : []);
 }

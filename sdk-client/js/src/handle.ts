@@ -79,6 +79,10 @@ export class Gate {
     if (refusal !== undefined && given.rejectInvalidSignatures !== false) {
       return { answer: json(401, { error: "unauthorized", code: "SIGNATURE_INVALID" }) };
     }
+    const text = refusal === undefined && given.provider === "slack" ? challengeOf(message) : undefined;
+    if (text !== undefined) {
+      return { answer: { status: 200, headers: [["content-type", "text/plain"]], body: utf8.encode(text) } };
+    }
     // Forged requests must not take the place of real ones.
     const claimed = refusal === undefined ? await this.#claim(arrival, message) : {};
     return claimed.answer === undefined
@@ -153,7 +157,7 @@ export class Gate {
       return {};
     }
     const key = await keyOf(source, given.endpointName ?? arrival.path, id);
-    const claimed = await claim(this.settled, key);
+    const claimed = await claim(this.settled, given.store, key);
     switch (claimed.state) {
       case "held":
         return { held: claimed.held };
@@ -175,12 +179,16 @@ export class Gate {
     const { gateway, now } = this.settled;
     const [, at, tag] = /^t=([0-9]{1,12}),v1=([0-9a-f]{64})$/.exec(first(headers, "hookplane-force") ?? "") ?? [];
     const [event, attempt] = [first(headers, "hookplane-event-id"), first(headers, "hookplane-attempt")];
-    if (gateway === undefined || at === undefined || tag === undefined || event === undefined || attempt === undefined) {
-      return false;
-    }
-    const fresh = Math.abs(now() / 1000 - Number(at)) <= gateway.tolerance;
-    return fresh && gateway.proves(utf8.encode(`force.${event}.${attempt}.${at}`), hex(tag) ?? new Uint8Array());
+    return gateway !== undefined && tag !== undefined && Math.abs(now() / 1000 - Number(at)) <= gateway.tolerance
+      && gateway.proves(utf8.encode(`force.${event}.${attempt}.${at}`), hex(tag) ?? new Uint8Array());
   }
+}
+
+/** Slack's check of the address, which the handler need not know. */
+function challengeOf({ json }: Message): string | undefined {
+  const { type, challenge } = (json ?? {}) as Record<string, unknown>;
+  const fits = type === "url_verification" && typeof challenge === "string" && challenge !== "" && challenge.length <= 512;
+  return fits ? challenge : undefined;
 }
 
 function isBehindGateway(headers: Pairs): boolean {
@@ -194,9 +202,9 @@ function isDone({ outcome }: Verdict): boolean {
 function record({ outcome, reason }: Verdict, { status, contentType, body }: Answered): Recorded {
   return {
     outcome: outcome === "ignored" ? outcome : "completed",
-    ...(reason === undefined ? {} : { reason }),
+    reason,
     status,
-    ...(contentType === undefined ? {} : { contentType }),
+    contentType,
     body: body !== undefined && body.length <= MAX_RECORDED ? body : undefined,
   };
 }
@@ -204,8 +212,7 @@ function record({ outcome, reason }: Verdict, { status, contentType, body }: Ans
 /** The recorded answer; of one whose body was not kept, its status. */
 function again({ outcome, reason, status, contentType, body }: Recorded, headers: Pairs): Answer {
   const type: HeaderList = contentType === undefined || body === undefined ? [] : [["content-type", contentType]];
-  const verdict = { outcome, ...(reason === undefined ? {} : { reason }), steps: [] };
-  const told: HeaderList = isBehindGateway(headers) ? [["hookplane-duplicate", "true"], ...toHeaders(verdict)] : [];
+  const told: HeaderList = isBehindGateway(headers) ? [["hookplane-duplicate", "true"], ...toHeaders({ outcome, reason, steps: [] })] : [];
   return { status, headers: [...type, ...told], body: body ?? new Uint8Array() };
 }
 

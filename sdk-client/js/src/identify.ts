@@ -1,4 +1,5 @@
 /** Which message it is, and of what type: read from where each provider tells it. Hints, never errors. */
+import { json } from "./bytes.js";
 import { first, type Pairs } from "./headers.js";
 import type { Provider } from "./signature.js";
 
@@ -34,13 +35,7 @@ export class Message {
   /** The body's JSON; `undefined` when it holds none. */
   get json(): unknown {
     if (this.#json === undefined) {
-      let value: unknown;
-      try {
-        value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(this.body));
-      } catch {
-        value = undefined;
-      }
-      this.#json = { value };
+      this.#json = { value: json(this.body) };
     }
     return this.#json.value;
   }

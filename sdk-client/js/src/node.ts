@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { type Answer, type Gate, MAX_RECORDED, TOO_LARGE, type Work } from "./handle.js";
-import type { Pairs } from "./headers.js";
+import { pairs } from "./headers.js";
 import { parsed, pathOf, type Webhook, webhookOf } from "./webhook.js";
 
 export type NodeRequest = IncomingMessage & {
@@ -88,14 +88,6 @@ async function rawBody(request: NodeRequest, most: number): Promise<Uint8Array |
   });
 }
 
-function pairs(raw: readonly string[]): Pairs {
-  const all: Array<[string, string]> = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) {
-    all.push([raw[at] ?? "", raw[at + 1] ?? ""]);
-  }
-  return all;
-}
-
 function answerWith(response: ServerResponse, { status, headers, body }: Answer): void {
   response.statusCode = status;
   set(response, headers);
@@ -128,9 +120,8 @@ function hold(response: ServerResponse, work: Work): Promise<void> {
     set(response, added);
   };
   const keep = (chunk: Chunk, encoding: unknown) => {
-    const bytes = typeof chunk === "string"
-      ? Buffer.from(chunk, typeof encoding === "string" ? encoding as BufferEncoding : "utf8")
-      : Buffer.from(chunk);
+    // Of bytes an encoding is ignored.
+    const bytes = Buffer.from(chunk as string, typeof encoding === "string" ? encoding as BufferEncoding : "utf8");
     size += bytes.length;
     chunks.push(bytes);
   };
@@ -160,7 +151,7 @@ function hold(response: ServerResponse, work: Work): Promise<void> {
     }
     letGo(work.early(response.statusCode));
     const whole = Buffer.concat(chunks.splice(0));
-    return Reflect.apply(write, response, call === undefined ? [whole] : [whole, call]);
+    return Reflect.apply(write, response, [whole, call]);
   }) as ServerResponse["write"];
   response.end = ((...rest: unknown[]) => {
     if (ended) {
@@ -197,5 +188,5 @@ function listed(headers: unknown): Array<[string, string | string[]]> {
   if (Array.isArray(headers[0])) {
     return headers as Array<[string, string]>;
   }
-  return headers.flatMap((name, at) => at % 2 === 0 ? [[name, headers[at + 1]] as [string, string]] : []);
+  return pairs(headers);
 }

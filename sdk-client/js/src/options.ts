@@ -1,7 +1,7 @@
 /** What a wrap is told, checked once when the handler is wrapped. */
 import type { Store } from "./dedupe.js";
 import type { HeaderView } from "./headers.js";
-import { InvalidSetting, isProvider, type Provider, Verifier } from "./signature.js";
+import { InvalidSetting, known, type Provider, Verifier } from "./signature.js";
 import { Marks } from "./track.js";
 
 type Text = string | readonly string[];
@@ -74,8 +74,8 @@ export function settle(given: Options): Settled {
   const own = given.signatureVerifier !== undefined;
   const trusted = given.gatewaySecret ?? environment("HOOKPLANE_GATEWAY_SECRET");
   const secret = given.signatureSecret ?? environment("HOOKPLANE_SIGNATURE_SECRET");
-  if (!own && !isProvider(given.provider)) {
-    throw new InvalidSetting("provider_unsupported", `no check is known for ${JSON.stringify(given.provider)}`);
+  if (!own) {
+    known(given.provider);
   }
   if (!own && secret === undefined && trusted === undefined) {
     throw new InvalidSetting("secret_missing", "give a `signatureSecret`, a `gatewaySecret` or a `signatureVerifier`");

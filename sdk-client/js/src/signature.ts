@@ -2,6 +2,7 @@
  * Whether a request comes from who it says. Pure over bytes; the same verdicts and reasons as
  * the gateway's own (one set of vectors is run against both).
  */
+import { text as utf8Text } from "./bytes.js";
 import { all, type Pairs } from "./headers.js";
 
 export type Provider =
@@ -11,8 +12,11 @@ export type Provider =
 const PROVIDERS: readonly string[] =
   ["clerk", "svix", "standard-webhooks", "github", "stripe", "shopify", "slack", "hookplane"] satisfies Provider[];
 
-export function isProvider(name: unknown): name is Provider {
-  return typeof name === "string" && PROVIDERS.includes(name);
+/** Throws an `InvalidSetting` for another. */
+export function known(name: string): void {
+  if (!PROVIDERS.includes(name)) {
+    throw new InvalidSetting("provider_unsupported", `no check is known for ${JSON.stringify(name)}`);
+  }
 }
 
 export type Reason =
@@ -74,9 +78,7 @@ export class Verifier {
     secrets: string | readonly string[],
     readonly tolerance = 300,
   ) {
-    if (!isProvider(provider)) {
-      throw new InvalidSetting("provider_unsupported", `no check is known for ${JSON.stringify(provider)}`);
-    }
+    known(provider);
     if (!(tolerance >= 0)) {
       throw new InvalidSetting("number", "the tolerance is in seconds");
     }
@@ -181,9 +183,10 @@ function read(provider: Provider, inbound: Inbound): Reading {
     case "stripe":
       return stripe(inbound);
     case "slack":
-      return slack(inbound);
+      return stamped(inbound, "slack", "x-slack-request-timestamp", "x-slack-signature", "v0", "v0:", ":");
     case "hookplane":
-      return gateway(inbound);
+      // The gateway's own signature of a delivery: services behind it hold no provider's secret.
+      return stamped(inbound, "hookplane", "hookplane-timestamp", "hookplane-signature", "v1", "", ".");
     default:
       return standard(provider, inbound);
   }
@@ -292,29 +295,17 @@ function stripe({ headers, body }: Inbound): Reading {
   };
 }
 
-function slack({ headers, body }: Inbound): Reading {
-  const [stamp, name] = ["x-slack-request-timestamp", "x-slack-signature"];
+/** A tag in one header over the time in another and the body. */
+function stamped(
+  { headers, body }: Inbound, by: string, stamp: string, name: string, version: string, before: string, after: string,
+): Reading {
   const sentAt = single(headers, stamp);
   const seconds = timestamp(stamp, sentAt);
-  const tag = versioned(name, single(headers, name), "v0");
+  const tag = versioned(name, single(headers, name), version);
   return {
-    signed: concat(utf8.encode(`v0:${sentAt}:`), body),
-    entries: [{ version: "v0", tag }],
-    label: () => "slack v0",
-    sentAt: seconds,
-  };
-}
-
-/** The gateway's own signature of a delivery: services behind it hold no provider's secret. */
-function gateway({ headers, body }: Inbound): Reading {
-  const [stamp, name] = ["hookplane-timestamp", "hookplane-signature"];
-  const sentAt = single(headers, stamp);
-  const seconds = timestamp(stamp, sentAt);
-  const tag = versioned(name, single(headers, name), "v1");
-  return {
-    signed: concat(utf8.encode(`${sentAt}.`), body),
-    entries: [{ version: "v1", tag }],
-    label: () => "hookplane v1",
+    signed: concat(utf8.encode(before + sentAt + after), body),
+    entries: [{ version, tag }],
+    label: () => `${by} ${version}`,
     sentAt: seconds,
   };
 }
@@ -374,7 +365,7 @@ function isText(value: string): boolean {
     return true;
   }
   try {
-    new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(value, (letter) => letter.charCodeAt(0)));
+    utf8Text(Uint8Array.from(value, (letter) => letter.charCodeAt(0)));
     return !/[\u0100-\uffff]/.test(value);
   } catch {
     return false;

@@ -5,6 +5,7 @@
  * never sees it fail; the queue has a bound, and what was dropped is counted; failures are never sampled
  * away and are the last to be dropped; bodies and header values are not sent.
  */
+import { random } from "./bytes.js";
 import { first } from "./headers.js";
 import { listen, type Observer } from "./observe.js";
 import { environment, number } from "./options.js";
@@ -216,9 +217,8 @@ class Queue {
     const messageId = message.id(provider);
     const eventType = message.type(provider, given.eventTypeHeader, given.eventTypeField);
     const traceparent = first(message.headers, "traceparent");
-    const random = crypto.getRandomValues(new Uint8Array(12));
     return {
-      id: Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join(""),
+      id: random(12),
       source: settled.source,
       event_id: eventId,
       ...(attempt >= 1 ? { attempt } : {}),

@@ -1,5 +1,6 @@
 /** What a handler says about its own work, and how it travels back in the answer. */
 
+import { random } from "./bytes.js";
 import { InvalidSetting } from "./signature.js";
 
 export type Outcome = "completed" | "ignored" | "failed" | "deferred" | "silent_drop" | "crashed" | "timed_out";
@@ -23,7 +24,7 @@ export interface Track {
 
 export interface Verdict {
   readonly outcome: Outcome;
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   readonly retry?: boolean;
   readonly steps: ReadonlyArray<readonly [string, StepState]>;
   readonly deferral?: { readonly token: string; readonly deadline: Date };
@@ -61,8 +62,7 @@ export class Marks implements Track {
     if (!(at > now && at <= now + LONGEST_DEFERRAL)) {
       throw new InvalidSetting("deadline", "`deadline` lies ahead, by 7 days at most");
     }
-    const random = crypto.getRandomValues(new Uint8Array(16));
-    const token = "dfr_" + Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const token = "dfr_" + random(16);
     this.#mark ??= { outcome: "deferred", deferral: { token, deadline: new Date(at) } };
     return this.#mark.deferral?.token ?? token;
   }
@@ -109,14 +109,14 @@ export class Marks implements Track {
       return { outcome: "completed", steps };
     }
     const reason = open.length > 0 ? `steps not done: ${open.join(", ")}` : undefined;
-    return { outcome: "silent_drop", ...(reason === undefined ? {} : { reason }), steps };
+    return { outcome: "silent_drop", reason, steps };
   }
 }
 
 /** The headers by which the gateway hears it; it takes them out of the exchange. */
 export function toHeaders(verdict: Verdict): Array<[string, string]> {
   const headers: Array<[string, string]> = [["hookplane-outcome", verdict.outcome]];
-  if (verdict.reason !== undefined && verdict.reason !== "") {
+  if (verdict.reason) {
     headers.push(["hookplane-outcome-reason", encoded(verdict.reason)]);
   }
   if (verdict.outcome === "failed") {

@@ -1,4 +1,5 @@
 /** What a wrapped handler gets, and small things that every adapter needs. */
+import { json } from "./bytes.js";
 import type { Work } from "./handle.js";
 import type { Track } from "./track.js";
 
@@ -25,11 +26,8 @@ export function parsed(type: unknown, raw: Uint8Array): unknown {
   if (typeof type !== "string" || !/json/i.test(type)) {
     return raw;
   }
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(raw));
-  } catch {
-    return raw;
-  }
+  const value = json(raw);
+  return value === undefined ? raw : value;
 }
 
 export function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {

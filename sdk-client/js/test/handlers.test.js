@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { MemoryStore } from "@hookplane/handler";
 
 import { adapters } from "./support/adapters.js";
-import { BEHIND, DELIVERY, delivered, forced, options, signed } from "./support/signed.js";
+import { BEHIND, DELIVERY, delivered, forced, options, signed, signedBySlack } from "./support/signed.js";
 
 /** Those that see what their handler throws. */
 const SEE_CRASHES = ["express 5, wrapped", "fastify", "fastify, plugin", "hono", "next.js page"];
@@ -72,6 +72,17 @@ for (const [name, start] of Object.entries(adapters)) {
     async ({ call }) => {
       const answer = await call(await signed("msg_1", "{}", BEHIND));
       assert.equal(answer.headers.get("hookplane-outcome"), "silent_drop");
+    });
+
+  scenario("Slack's check of the address is answered when Slack signed it, and is no work",
+    { provider: "slack", signatureSecret: "slack", store: new MemoryStore() },
+    () => assert.fail("it ran"),
+    async ({ call }) => {
+      const body = JSON.stringify({ token: "t", type: "url_verification", challenge: "3eZbrw1aB" });
+      const answer = await call(await signedBySlack(body, "slack"));
+      assert.deepEqual([answer.status, await answer.text()], [200, "3eZbrw1aB"]);
+      assert.match(answer.headers.get("content-type"), /^text\/plain/);
+      assert.equal((await call(await signedBySlack(body, "another"))).status, 401);
     });
 
   test(`${name}: a repeat of done work gets the recorded answer, and the work is done once`, async () => {

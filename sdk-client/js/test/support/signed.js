@@ -44,3 +44,14 @@ export async function forced(event, attempt, secret = DELIVERY, at = seconds()) 
   const tag = await hmac(Buffer.from(secret), Buffer.from(`force.${event}.${attempt}.${at}`));
   return { "hookplane-force": `t=${at},v1=${Buffer.from(tag).toString("hex")}` };
 }
+
+export async function signedBySlack(body, secret) {
+  const at = seconds();
+  const tag = await hmac(Buffer.from(secret), Buffer.from(`v0:${at}:${body}`));
+  const headers = {
+    "content-type": "application/json",
+    "x-slack-request-timestamp": at,
+    "x-slack-signature": `v0=${Buffer.from(tag).toString("hex")}`,
+  };
+  return { method: "POST", headers, body };
+}
