@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "hookplane/v1/audit.proto",
         "hookplane/v1/installation.proto",
         "hookplane/agent/v1/enrolment.proto",
+        "hookplane/agent/v1/certificate.proto",
         "hookplane/agent/v1/configuration.proto",
         "hookplane/agent/v1/commands.proto",
         "hookplane/agent/v1/reports.proto",

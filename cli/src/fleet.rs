@@ -1,6 +1,7 @@
 //! `status` and `agents`: who is there, what they hold, what they do.
 
 mod access;
+mod authorities;
 mod standing;
 
 use clap::Subcommand;
@@ -10,6 +11,7 @@ use hookplane_client::v1::{
 };
 
 pub(crate) use access::TokensVerb;
+pub(crate) use authorities::AuthoritiesVerb;
 
 use crate::failure::Failure;
 use crate::json::to_json;
@@ -42,6 +44,9 @@ pub(crate) enum AgentsVerb {
     /// Tokens with which one agent enrols, once
     #[command(subcommand)]
     Tokens(TokensVerb),
+    /// Who signs the certificates of agents
+    #[command(subcommand)]
+    Authorities(AuthoritiesVerb),
 }
 
 /// Flags of `status`.
@@ -72,6 +77,7 @@ pub(crate) async fn agents(
         }
         AgentsVerb::Revoke { id } => access::revoke(id, client, output).await,
         AgentsVerb::Tokens(verb) => access::run(verb, client, output).await,
+        AgentsVerb::Authorities(verb) => authorities::run(verb, client, output).await,
     }
 }
 
@@ -306,6 +312,13 @@ fn values(agent: &Agent) -> Vec<(&'static str, String)> {
         ("connected", day_time(agent.connected_at.as_ref())),
         ("last seen", day_time(agent.last_seen_at.as_ref())),
         ("enrolled", day_time(agent.created_at.as_ref())),
+        (
+            "certificate",
+            match &agent.certificate_expires_at {
+                Some(end) => format!("until {}", day_time(Some(end))),
+                None => "none".to_owned(),
+            },
+        ),
     ]
 }
 

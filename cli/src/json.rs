@@ -34,7 +34,7 @@ shown! {
     CountRequestsResponse, CountEventsResponse, RetryEventResponse,
     ListDeadLettersResponse, ReplayRequestResponse, BulkOperation, BulkPreview,
     TailRequestsResponse, Agent, ListAgentsResponse, Status, ApiKey, ListApiKeysResponse,
-    HandlerKey, AgentToken, EvaluateShadowResponse, RequestDiagnosis,
+    HandlerKey, AgentToken, AgentAuthority, EvaluateShadowResponse, RequestDiagnosis,
     Rollout, RolloutPolicy,
     AuditEntry, VerifyAuditResponse, Team, CreateTeamResponse, GetSecretKeysResponse,
 }

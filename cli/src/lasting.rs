@@ -16,6 +16,11 @@ impl Span {
             nanos: 0,
         }
     }
+
+    /// Its length; past what 32 bits hold, the longest that they do.
+    pub(crate) fn seconds(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
 }
 
 impl std::str::FromStr for Span {

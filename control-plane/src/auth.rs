@@ -9,6 +9,7 @@
 //! holds for agents.
 
 mod cap;
+mod certified;
 mod pace;
 mod refusals;
 pub mod rules;
@@ -35,7 +36,9 @@ use crate::domain::api_key::{self, CREDENTIAL_PREFIX, KEY_PREFIX, Standing};
 use crate::domain::{Agent, ApiKey, Millis, Scope};
 use crate::grpc::status::fleet::agent_revoked;
 use crate::grpc::status::{lacking, refused, slow_down};
+use crate::listener::PeerCertificate;
 use crate::rest::BodyCap;
+use crate::service::Certificates;
 use crate::store::{AgentStore, KeyStore, StoreError};
 use pace::Pace;
 use refusals::Refusals;
@@ -59,7 +62,32 @@ pub struct AgentIdentity(pub Agent);
 #[derive(Clone, Debug)]
 enum Ticket {
     Key(KeyTicket),
-    Agent { id: String, admitted_at: Millis },
+    Agent {
+        id: String,
+        admitted_at: Millis,
+        /// End of the certificate it showed.
+        until: Option<Millis>,
+    },
+}
+
+/// Why a stream is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The key is no longer in force for it.
+    Key,
+    Revoked,
+    /// The agent's certificate has expired.
+    Certificate,
+}
+
+impl Why {
+    fn status(self) -> Status {
+        match self {
+            Self::Key => unauthenticated("the API key is no longer in force for this stream"),
+            Self::Revoked => agent_revoked(),
+            Self::Certificate => certified::expired(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +102,7 @@ struct KeyTicket {
 pub struct Authenticator {
     keys: KeyStore,
     agents: AgentStore,
+    certificates: Certificates,
     clock: SharedClock,
     shared: Arc<Shared>,
 }
@@ -89,7 +118,12 @@ struct Shared {
 
 impl Authenticator {
     #[must_use]
-    pub fn new(keys: KeyStore, agents: AgentStore, clock: SharedClock) -> Self {
+    pub fn new(
+        keys: KeyStore,
+        agents: AgentStore,
+        certificates: Certificates,
+        clock: SharedClock,
+    ) -> Self {
         let shared = Shared {
             refusals: Refusals::default(),
             pace: Pace::default(),
@@ -100,6 +134,7 @@ impl Authenticator {
         Self {
             keys,
             agents,
+            certificates,
             clock,
             shared: Arc::new(shared),
         }
@@ -127,11 +162,14 @@ impl Authenticator {
             Demand::Key(_) if head.extensions.get::<Caller>().is_some() => Ok(()),
             Demand::Key(scope) => self.admit_key(scope, head).await,
             Demand::Agent => {
-                let agent = self.agent(bearer(&head.headers)).await?;
-                head.extensions.insert(Ticket::Agent {
-                    id: agent.0.id.clone(),
-                    admitted_at: self.clock.now_millis(),
-                });
+                let peer = head.extensions.get::<PeerCertificate>();
+                let (agent, ticket) = self.agent(bearer(&head.headers), peer).await?;
+                head.extensions.insert(ticket);
+                head.extensions.insert(agent);
+                Ok(())
+            }
+            Demand::Credential => {
+                let agent = self.credential(bearer(&head.headers)).await?;
                 head.extensions.insert(agent);
                 Ok(())
             }
@@ -182,19 +220,8 @@ impl Authenticator {
         }
     }
 
-    async fn agent(&self, token: Option<&str>) -> Result<AgentIdentity, Status> {
-        let known = match token.filter(|token| token.starts_with(CREDENTIAL_PREFIX)) {
-            Some(token) => self.agents.by_credential(&api_key::hash(token)).await?,
-            None => return Err(foreign("an agent's credential is needed")),
-        };
-        let agent = known.ok_or_else(|| foreign("the credential is not known"))?;
-        match agent.revoked_at {
-            Some(_) => Err(agent_revoked()),
-            None => Ok(AgentIdentity(agent)),
-        }
-    }
-
-    /// Ends streams whose key is no longer in force or whose agent was revoked, and notes when keys were
+    /// Ends streams whose key is no longer in force, whose agent was revoked or whose certificate
+    /// has expired, and notes when keys were
     /// used, until `shutdown`.
     pub async fn attend(&self, shutdown: CancellationToken) {
         let mut looks = 0;
@@ -216,20 +243,27 @@ impl Authenticator {
         let mut verdicts: HashMap<_, bool> = HashMap::new();
         let open = self.shared.streams.open();
         let revoked = self.revoked(&open).await;
+        let now = self.clock.now_millis();
         for open in open {
-            let in_force = match &open.ticket {
-                Ticket::Agent { id, .. } => !revoked.contains(id),
-                Ticket::Key(ticket) => match verdicts.get(ticket) {
-                    Some(known) => *known,
-                    None => {
-                        let in_force = self.still_admits(ticket).await;
-                        verdicts.insert(ticket.clone(), in_force);
-                        in_force
-                    }
-                },
+            let why = match &open.ticket {
+                Ticket::Agent { id, .. } if revoked.contains(id) => Some(Why::Revoked),
+                Ticket::Agent { until, .. } => until
+                    .is_some_and(|until| until <= now)
+                    .then_some(Why::Certificate),
+                Ticket::Key(ticket) => {
+                    let in_force = match verdicts.get(ticket) {
+                        Some(known) => *known,
+                        None => {
+                            let in_force = self.still_admits(ticket).await;
+                            verdicts.insert(ticket.clone(), in_force);
+                            in_force
+                        }
+                    };
+                    (!in_force).then_some(Why::Key)
+                }
             };
-            if !in_force {
-                open.end.cancel();
+            if let Some(why) = why {
+                open.stop(why);
             }
         }
     }
@@ -320,20 +354,8 @@ fn key_text(token: Option<&str>) -> Result<&str, Status> {
     Ok(token)
 }
 
-fn foreign(message: &str) -> Status {
-    let hint = "enrol the agent with a token; it keeps its credential in its data folder";
-    refused(Code::Unauthenticated, "UNAUTHENTICATED", message, hint)
-}
-
 fn unauthenticated(message: &str) -> Status {
     let hint =
         "send `Authorization: Bearer hpk_…`; the first key is in the file that the start names";
     refused(Code::Unauthenticated, "UNAUTHENTICATED", message, hint)
-}
-
-fn ended(ticket: &Ticket) -> Status {
-    match ticket {
-        Ticket::Key(_) => unauthenticated("the API key is no longer in force for this stream"),
-        Ticket::Agent { .. } => agent_revoked(),
-    }
 }

@@ -6,6 +6,7 @@
 //! here is not refused there.
 
 pub mod agent;
+pub mod agent_authority;
 pub mod agent_token;
 pub mod api_key;
 pub mod audit;
@@ -28,6 +29,7 @@ pub mod team;
 pub mod violation;
 
 pub use agent::{Agent, RefusedResource};
+pub use agent_authority::AgentAuthority;
 pub use agent_token::AgentToken;
 pub use api_key::ApiKey;
 pub use caller::Caller;
@@ -64,6 +66,7 @@ pub enum ResourceKind {
     HandlerKey,
     Agent,
     AgentToken,
+    AgentAuthority,
     Rollout,
     Team,
 }
@@ -76,6 +79,7 @@ impl ResourceKind {
             Self::ApiKey => "api_key",
             Self::HandlerKey => "handler_key",
             Self::AgentToken => "agent_token",
+            Self::AgentAuthority => "agent_authority",
             other => other.noun(),
         }
     }
@@ -92,6 +96,7 @@ impl ResourceKind {
             Self::HandlerKey => "handler key",
             Self::Agent => "agent",
             Self::AgentToken => "agent token",
+            Self::AgentAuthority => "agent authority",
             Self::Rollout => "rollout",
             Self::Team => "team",
         }

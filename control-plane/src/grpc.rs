@@ -8,6 +8,7 @@ pub mod apply;
 pub mod attempts;
 pub mod audit;
 pub mod bulk;
+pub mod certificates;
 mod changing;
 pub mod commands;
 mod conditions;

@@ -4,12 +4,14 @@
 //! Invariant: a connection that says nothing, or not enough, ends by itself.
 
 mod first_bytes;
+mod peer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -24,9 +26,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
+use crate::domain::agent_authority::pki;
 use crate::settings::TlsFiles;
 use first_bytes::FirstBytes;
+use peer::Asking;
+pub use peer::PeerCertificate;
 
 const HEAD: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -67,13 +73,15 @@ pub enum InvalidTls {
     },
     #[error("the certificate and its key do not work together")]
     Mismatch(#[from] rustls::Error),
+    #[error("agents cannot be asked for certificates")]
+    Asking(#[from] pki::CannotSign),
 }
 
-/// Reads certificate and key.
+/// Reads certificate and key. Callers may show a certificate of theirs if `asking`.
 ///
 /// # Errors
 /// [`InvalidTls`] names the file.
-pub fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, InvalidTls> {
+pub fn tls(files: &TlsFiles, asking: bool) -> Result<Arc<ServerConfig>, InvalidTls> {
     let pem = |path: &Path, what, source| InvalidTls::Pem {
         path: path.to_owned(),
         what,
@@ -84,9 +92,13 @@ pub fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, InvalidTls> {
         .map_err(|source| pem(&files.cert, "certificate", source))?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|source| pem(&files.key, "private key", source))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder();
+    let builder = if asking {
+        builder.with_client_cert_verifier(Arc::new(Asking::new(pki::hint()?)))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -148,10 +160,13 @@ impl Serving {
             tracing::debug!(error = %error, "no delay could not be set");
         }
         let Some(acceptor) = acceptor else {
-            return self.speak(stream).await;
+            return self.speak(stream, None).await;
         };
         match self.handshake(acceptor, stream).await {
-            Ok(stream) => self.speak(stream).await,
+            Ok(stream) => {
+                let peer = PeerCertificate::of(&stream);
+                self.speak(stream, peer).await;
+            }
             Err(error) => tracing::debug!(error = %error, "a TLS handshake failed"),
         }
     }
@@ -168,12 +183,20 @@ impl Serving {
         }
     }
 
-    async fn speak<S>(self, stream: S)
+    async fn speak<S>(self, stream: S, peer: Option<PeerCertificate>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = TokioIo::new(FirstBytes::new(stream, self.bounds.first_bytes));
-        let service = TowerToHyperService::new(self.router);
+        let service = self
+            .router
+            .map_request(move |mut request: hyper::Request<Incoming>| {
+                if let Some(peer) = &peer {
+                    request.extensions_mut().insert(peer.clone());
+                }
+                request
+            });
+        let service = TowerToHyperService::new(service);
         let builder = builder();
         let serving = builder.serve_connection(stream, service);
         tokio::pin!(serving);

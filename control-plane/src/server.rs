@@ -24,19 +24,22 @@ use zeroize::Zeroizing;
 
 use crate::auth::Authenticator;
 use crate::clock::SharedClock;
-use crate::domain::Caller;
 use crate::domain::api_key::Grant;
+use crate::domain::{Caller, Millis};
 use crate::fleet::relay::InvalidAuthority;
 use crate::fleet::{self, Fleet, Neighbours};
 use crate::keyfile::{self, InvalidKeyFile};
 use crate::listener::{self, InvalidTls};
 use crate::rest::InvalidRules;
 use crate::secret_keys::InvalidSecretKeys;
-use crate::service::{Keys, ServiceError};
+use crate::service::certificates::Policy;
+use crate::service::{Certificates, Keys, ServiceError};
 use crate::settings::Settings;
 use crate::store::database::Birth;
 use crate::store::reach;
-use crate::store::{AgentStore, ConfigStore, Database, KeyStore, ReportStore, StoreError};
+use crate::store::{
+    AgentStore, AuthorityStore, ConfigStore, Database, KeyStore, ReportStore, StoreError,
+};
 use runtime::{FolderLock, RuntimeFile};
 
 const FIRST_KEY_NAME: &str = "first key";
@@ -116,7 +119,7 @@ impl ControlPlane {
         let join_token = keyfile::join_token(&settings.join_token_file)?;
         if let Some(files) = &settings.tls {
             // Read again when serving; here only to fail early.
-            listener::tls(files)?;
+            listener::tls(files, settings.certificates() != Policy::Off)?;
         }
         reach::prepare(&settings.database).await?;
         let database = Database::open(&settings.database, &birth(&clock)).await?;
@@ -164,12 +167,27 @@ impl ControlPlane {
     /// # Errors
     /// [`RunError`] when a part ended by itself or the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let tls = self.settings.tls.as_ref().map(listener::tls).transpose()?;
+        let policy = self.settings.certificates();
+        let tls = self.settings.tls.as_ref();
+        let tls = tls.map(|files| listener::tls(files, policy != Policy::Off));
+        let tls = tls.transpose()?;
         let tasks = TaskTracker::new();
         let fleet = self.fleet(&tasks, &shutdown)?;
         let agents = AgentStore::new(self.database.clone());
-        let clock = Arc::clone(&self.clock);
-        let authenticator = Authenticator::new(self.keys.clone(), agents, clock);
+        let life = self.settings.agent_certificate_life.as_millis();
+        let certificates = Certificates::new(
+            AuthorityStore::of(&self.config),
+            Arc::clone(&self.clock),
+            policy,
+            Millis::try_from(life).unwrap_or(Millis::MAX),
+        );
+        let authenticator = Authenticator::new(
+            self.keys.clone(),
+            agents,
+            certificates.clone(),
+            Arc::clone(&self.clock),
+        );
+        let fleet = (fleet, certificates);
         let router = router::assemble(&self, fleet, authenticator.clone(), &shutdown)?;
         let attending = shutdown.clone();
         tasks.spawn(async move { authenticator.attend(attending).await });

@@ -8,6 +8,7 @@
 pub mod access;
 mod apply;
 mod call;
+pub mod certificates;
 mod connection;
 mod destination;
 mod filter;
@@ -31,6 +32,7 @@ pub use apply::{
     Applied, Conditioned, Configuration, Planned, Shadowed, Snapshot, Wanted, WantedConnection,
 };
 pub use call::{Call, Repeat};
+pub use certificates::Certificates;
 pub use handler_keys::HandlerKeys;
 pub use keys::Keys;
 pub(crate) use resource::mint;

@@ -14,10 +14,14 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::secret_keys::SecretKeys;
+use crate::service::certificates::Policy;
 
 const DEFAULT_DATA_DIR: &str = ".hookplane/control-plane";
 const DEFAULT_DRAIN_SECONDS: u64 = 30;
 const MAX_DRAIN_SECONDS: u64 = 3_600;
+const HOUR: u64 = 3_600;
+const DEFAULT_CERTIFICATE_HOURS: u64 = 24;
+const MAX_CERTIFICATE_HOURS: u64 = 720;
 const DEFAULT_LOG: &str = "info";
 /// The fixed port of the API.
 pub const DEFAULT_API: SocketAddr =
@@ -80,6 +84,12 @@ pub struct Options {
     /// Serve plain text on an address that is not loopback
     #[arg(long, env = "HOOKPLANE_INSECURE_API", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_api: Option<bool>,
+    /// Whether agents have certificates: `off`, `given` (who asks gets one and has to show it from then on) or `required` [default: given with TLS, off without]
+    #[arg(long, env = "HOOKPLANE_AGENT_CERTIFICATES")]
+    pub agent_certificates: Option<AgentCertificates>,
+    /// Hours that a certificate of an agent is valid, 1 to 720 [default: 24]
+    #[arg(long, env = "HOOKPLANE_AGENT_CERTIFICATE_HOURS")]
+    pub agent_certificate_hours: Option<u32>,
     /// Where other replicas on the same database reach this one's API [default: the address of the API, unless it is 0.0.0.0 or [::]]
     #[arg(long, env = "HOOKPLANE_REPLICA_URL")]
     pub replica_url: Option<Url>,
@@ -105,6 +115,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether agents have certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentCertificates {
+    Off,
+    Given,
+    Required,
+}
+
 /// Settings as they are meant.
 #[derive(Clone)]
 pub struct Settings {
@@ -117,6 +136,9 @@ pub struct Settings {
     pub join_token_file: PathBuf,
     pub admin_key_file: PathBuf,
     pub tls: Option<TlsFiles>,
+    /// `None`: given with TLS, off without.
+    pub agent_certificates: Option<AgentCertificates>,
+    pub agent_certificate_life: Duration,
     /// Where other replicas reach this one; `None` for the address it has.
     pub replica_url: Option<Url>,
     pub replica_ca: Option<PathBuf>,
@@ -160,12 +182,24 @@ impl Settings {
             join_token_file: data_dir.join("join.token"),
             admin_key_file: data_dir.join("admin.key"),
             tls: None,
+            agent_certificates: None,
+            agent_certificate_life: Duration::from_secs(DEFAULT_CERTIFICATE_HOURS * HOUR),
             replica_url: None,
             replica_ca: None,
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,
             drain: Duration::from_secs(DEFAULT_DRAIN_SECONDS),
             data_dir: data_dir.to_owned(),
+        }
+    }
+
+    /// Whether agents have certificates, as it follows from what was said.
+    #[must_use]
+    pub fn certificates(&self) -> Policy {
+        match (self.agent_certificates, &self.tls) {
+            (Some(AgentCertificates::Off), _) | (None, None) => Policy::Off,
+            (Some(AgentCertificates::Given), _) | (None, Some(_)) => Policy::Given,
+            (Some(AgentCertificates::Required), _) => Policy::Required,
         }
     }
 
@@ -198,6 +232,18 @@ impl Settings {
                 "api",
                 "an address that is not loopback needs tls_cert and tls_key, or insecure_api when something in front speaks TLS",
             ));
+        }
+        let shown = options.agent_certificates;
+        if tls.is_none() && shown.is_some_and(|shown| shown != AgentCertificates::Off) {
+            return Err(value(
+                "agent_certificates",
+                "agents show certificates to an API that speaks TLS: give tls_cert and tls_key",
+            ));
+        }
+        let hours = options.agent_certificate_hours.map(u64::from);
+        let hours = hours.unwrap_or(DEFAULT_CERTIFICATE_HOURS);
+        if !(1..=MAX_CERTIFICATE_HOURS).contains(&hours) {
+            return Err(value("agent_certificate_hours", "1 to 720 are possible"));
         }
         let ingest_url = options.ingest_url.unwrap_or(defaults.ingest_url);
         if !matches!(ingest_url.scheme(), "http" | "https") || ingest_url.query().is_some() {
@@ -238,6 +284,8 @@ impl Settings {
             join_token_file: options.join_token_file.unwrap_or(defaults.join_token_file),
             admin_key_file: options.admin_key_file.unwrap_or(defaults.admin_key_file),
             tls,
+            agent_certificates: shown,
+            agent_certificate_life: Duration::from_secs(hours * HOUR),
             replica_url: options.replica_url,
             replica_ca: options.replica_ca,
             log: options.log.unwrap_or(defaults.log),
@@ -264,6 +312,10 @@ impl Options {
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             insecure_api: self.insecure_api.or(below.insecure_api),
+            agent_certificates: self.agent_certificates.or(below.agent_certificates),
+            agent_certificate_hours: self
+                .agent_certificate_hours
+                .or(below.agent_certificate_hours),
             replica_url: self.replica_url.or(below.replica_url),
             replica_ca: self.replica_ca.or(below.replica_ca),
             log: self.log.or(below.log),
@@ -370,6 +422,31 @@ mod tests {
             ..open()
         };
         assert!(Settings::resolve(insecure).is_ok());
+    }
+
+    #[test]
+    fn agents_have_certificates_where_there_is_tls_and_nowhere_else() {
+        let tls = "tls_cert = \"a.pem\"\ntls_key = \"b.pem\"\n";
+        let policy = |text: &str| {
+            let settings = Settings::resolve(written(text)).expect("they are right");
+            settings.certificates()
+        };
+        assert_eq!(policy(""), Policy::Off);
+        assert_eq!(policy(tls), Policy::Given);
+        let required = "agent_certificates = \"required\"";
+        assert_eq!(policy(&format!("{tls}{required}")), Policy::Required);
+        assert_eq!(
+            policy(&format!("{tls}agent_certificates = \"off\"")),
+            Policy::Off
+        );
+        let refused = Settings::resolve(written(required)).expect_err("no TLS");
+        assert!(
+            refused.to_string().starts_with("agent_certificates:"),
+            "{refused}"
+        );
+        let long = Settings::resolve(written("agent_certificate_hours = 721"));
+        let long = long.expect_err("too long").to_string();
+        assert!(long.starts_with("agent_certificate_hours:"), "{long}");
     }
 
     #[test]

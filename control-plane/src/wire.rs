@@ -4,6 +4,7 @@
 //! Refuses to know what is admissible beyond shape: an unknown enum value is a
 //! fault of the message, a bad name is the domain's to find.
 
+pub mod agent_authority;
 pub mod agent_token;
 pub mod api_key;
 pub mod audit;

@@ -40,6 +40,7 @@ pub enum Kind {
     Agent,
     ApiKey,
     AgentToken,
+    AgentAuthority,
     BulkOperation,
     HandlerKey,
 }
@@ -60,6 +61,7 @@ impl Kind {
             Self::Agent => "agt_",
             Self::ApiKey => "pak_",
             Self::AgentToken => "aet_",
+            Self::AgentAuthority => "aca_",
             Self::BulkOperation => "bch_",
             Self::HandlerKey => "phk_",
         }

@@ -40,6 +40,10 @@ impl Plane {
         }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A terminal that has address and key in its environment.
     pub(crate) fn shell(&self) -> Shell {
         Shell::bare()

@@ -36,6 +36,10 @@ pub struct Model {
     /// Since when it holds something else than it acknowledged.
     pub drifted_at: Option<i64>,
     pub revoked_at: Option<i64>,
+    /// SHA-256 of the public key that its certificates are for, hex.
+    pub certificate_key: Option<String>,
+    /// End of its newest certificate.
+    pub certificate_expires_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

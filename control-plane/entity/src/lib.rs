@@ -5,6 +5,7 @@
 //! columns, because text times do not sort the same on every database.
 
 pub mod agent;
+pub mod agent_authority;
 pub mod agent_token;
 pub mod api_key;
 pub mod audit_entry;

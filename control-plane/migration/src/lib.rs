@@ -12,6 +12,7 @@ mod m0006_replicas;
 mod m0007_access;
 mod m0008_recovery;
 mod m0009_handlers;
+mod m0011_certificates;
 
 /// All migrations, oldest first.
 pub struct Migrator;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_access::Migration),
             Box::new(m0008_recovery::Migration),
             Box::new(m0009_handlers::Migration),
+            Box::new(m0011_certificates::Migration),
         ]
     }
 }

@@ -13,8 +13,10 @@ use crate::domain::Scope::{
 pub enum Demand {
     /// An API key with this scope.
     Key(Scope),
-    /// An agent's credential.
+    /// An agent's credential, and the certificate that it has.
     Agent,
+    /// An agent's credential.
+    Credential,
     Nothing,
     /// A key, which learns that there is no such method, or none with a rule.
     Unruled,
@@ -156,6 +158,8 @@ const TABLE: &[(&str, &[(&str, Scope)])] = &[
             ("ListAgentTokens", FleetAdmin),
             ("RevokeAgentToken", FleetAdmin),
             ("RevokeAgent", FleetAdmin),
+            ("ListAgentAuthorities", FleetAdmin),
+            ("RotateAgentAuthority", FleetAdmin),
         ],
     ),
     (
@@ -228,6 +232,8 @@ pub fn demand(path: &str) -> Demand {
         | "grpc.health.v1.Health"
         | "grpc.reflection.v1.ServerReflection"
         | "grpc.reflection.v1alpha.ServerReflection" => Demand::Nothing,
+        // Who has no certificate (any more) gets one here.
+        "hookplane.agent.v1.CertificateService" => Demand::Credential,
         agent if agent.starts_with("hookplane.agent.v1.") => Demand::Agent,
         api => match api.strip_prefix("hookplane.v1.") {
             Some(service) => scope(service, method).map_or(Demand::Unruled, Demand::Key),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -16,7 +16,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{Ticket, ended};
+use super::{Ticket, Why};
 
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -27,7 +27,16 @@ pub(super) struct Streams {
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) ticket: Ticket,
-    pub(super) end: CancellationToken,
+    end: CancellationToken,
+    why: Arc<OnceLock<Why>>,
+}
+
+impl Open {
+    pub(super) fn stop(&self, why: Why) {
+        // The first reason stands.
+        self.why.get_or_init(|| why);
+        self.end.cancel();
+    }
 }
 
 impl Streams {
@@ -36,9 +45,11 @@ impl Streams {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let end = CancellationToken::new();
         let stop = Box::pin(end.clone().cancelled_owned());
+        let why = Arc::new(OnceLock::new());
         let open = Open {
-            ticket: ticket.clone(),
+            ticket,
             end,
+            why: Arc::clone(&why),
         };
         self.locked().insert(number, open);
         let place = Place {
@@ -48,7 +59,7 @@ impl Streams {
         response.map(|body| {
             Body::new(Watched {
                 body: Some(body),
-                ticket,
+                why,
                 stop,
                 _place: place,
             })
@@ -79,7 +90,7 @@ impl Drop for Place {
 struct Watched {
     /// None when it has ended.
     body: Option<Body>,
-    ticket: Ticket,
+    why: Arc<OnceLock<Why>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: Place,
 }
@@ -103,7 +114,8 @@ impl http_body::Body for Watched {
         }
         this.body = None;
         let mut trailers = HeaderMap::new();
-        let written = ended(&this.ticket).add_header(&mut trailers);
+        let why = this.why.get().copied().unwrap_or(Why::Key);
+        let written = why.status().add_header(&mut trailers);
         let trailers = written.map(|()| Frame::trailers(trailers));
         Poll::Ready(Some(trailers.map_err(axum::Error::new)))
     }

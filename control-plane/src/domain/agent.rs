@@ -36,6 +36,10 @@ pub struct Agent {
     pub drifted_at: Option<Millis>,
     /// From then on nobody gets in with its credential.
     pub revoked_at: Option<Millis>,
+    /// SHA-256 of the public key that its certificates are for, hex; `None` before the first.
+    pub certificate_key: Option<String>,
+    /// End of its newest certificate.
+    pub certificate_expires_at: Option<Millis>,
 }
 
 /// A resource that an agent would not apply, and why.

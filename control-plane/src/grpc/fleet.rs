@@ -82,6 +82,7 @@ impl FleetApi {
             capabilities: agent.capabilities,
             drifted_at: agent.drifted_at.map(timestamp),
             revoked_at: agent.revoked_at.map(timestamp),
+            certificate_expires_at: agent.certificate_expires_at.map(timestamp),
         }
     }
 

@@ -19,7 +19,8 @@ use crate::grpc::watch::Watches;
 use crate::metrics::{self, Metrics};
 use crate::rest::{self, InvalidRules};
 use crate::service::{
-    Configuration, Connections, Destinations, Filters, HandlerKeys, Keys, Secrets, Sources, Teams,
+    Certificates, Configuration, Connections, Destinations, Filters, HandlerKeys, Keys, Secrets,
+    Sources, Teams,
 };
 use crate::store::TeamStore;
 
@@ -28,7 +29,7 @@ const OPEN_MESSAGE: usize = 16 * 1_024;
 
 pub(super) fn assemble(
     plane: &ControlPlane,
-    fleet: Fleet,
+    (fleet, certificates): (Fleet, Certificates),
     authenticator: Authenticator,
     shutdown: &CancellationToken,
 ) -> Result<axum::Router, InvalidRules> {
@@ -42,7 +43,7 @@ pub(super) fn assemble(
         shutdown.clone(),
     );
     let routes = with_configuration(plane, (fleet.clone(), watches), Routes::default());
-    let routes = with_standard_services(with_fleet(fleet, routes));
+    let routes = with_standard_services(with_fleet(fleet, certificates, routes));
     let grpc = routes
         .into_axum_router()
         .layer(axum::middleware::from_fn_with_state(
@@ -127,7 +128,8 @@ fn with_configuration(
 }
 
 /// What agents open, and what people ask about them and of them.
-fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
+fn with_fleet(fleet: Fleet, certificates: Certificates, routes: Routes) -> Routes {
+    use agent::v1::certificate_service_server::CertificateServiceServer;
     use agent::v1::command_service_server::CommandServiceServer;
     use agent::v1::enrolment_service_server::EnrolmentServiceServer;
     use agent::v1::report_service_server::ReportServiceServer;
@@ -153,6 +155,12 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
     let audit = grpc::audit::AuditApi::new(fleet.clone());
     routes
         .add_service(EnrolmentServiceServer::new(enrolment).max_decoding_message_size(OPEN_MESSAGE))
+        .add_service(
+            CertificateServiceServer::new(grpc::certificates::CertificateApi::new(
+                certificates.clone(),
+            ))
+            .max_decoding_message_size(OPEN_MESSAGE),
+        )
         .add_service(configuration)
         .add_service(CommandServiceServer::new(commands))
         .add_service(ReportServiceServer::new(reports))
@@ -175,6 +183,7 @@ fn with_fleet(fleet: Fleet, routes: Routes) -> Routes {
         .add_service(AuditServiceServer::new(audit))
         .add_service(AgentAccessServiceServer::new(grpc::access::AccessApi::new(
             fleet.clone(),
+            certificates,
         )))
         .add_service(FleetServiceServer::new(grpc::fleet::FleetApi::new(fleet)))
 }

@@ -7,7 +7,7 @@ use crate::clock::SharedClock;
 use crate::domain::audit::{Act, Action};
 use crate::domain::{Caller, Violation};
 use crate::store::ConfigStore;
-use crate::store::rekey::{KeyUses, Layer, RekeyPlace, RekeyStep};
+use crate::store::rekey::{KeyUses, LAST_TABLE, Layer, RekeyPlace, RekeyStep};
 use crate::store::seal::KeyId;
 
 /// Operations on stored secrets. Cheap to clone.
@@ -69,7 +69,10 @@ fn place(token: &str) -> Result<RekeyPlace, ServiceError> {
     }
     let read = token.split_once(':').and_then(|(table, after)| {
         let printable = !after.chars().any(char::is_control);
-        let table = table.parse().ok().filter(|table| (1..=3).contains(table))?;
+        let table = table
+            .parse()
+            .ok()
+            .filter(|table| (1..=LAST_TABLE).contains(table))?;
         let after = after.to_owned();
         printable.then_some(RekeyPlace { table, after })
     });

@@ -300,6 +300,8 @@ pub(super) async fn enrol(
         commands_replica: Set(None),
         drifted_at: Set(None),
         revoked_at: Set(None),
+        certificate_key: Set(None),
+        certificate_expires_at: Set(None),
     };
     Ok(domain(row.insert(tx).await?)?)
 }
@@ -340,5 +342,7 @@ pub(super) fn domain(row: Model) -> Result<Agent, StoreError> {
         commands_replica: row.commands_replica,
         drifted_at: row.drifted_at,
         revoked_at: row.revoked_at,
+        certificate_key: row.certificate_key,
+        certificate_expires_at: row.certificate_expires_at,
     })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use hookplane_entity::{destination, installation, remembered_answer, source};
+use hookplane_entity::{agent_authority, destination, installation, remembered_answer, source};
 use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait,
@@ -16,6 +16,7 @@ use sea_orm::{
 
 use super::answers;
 use super::audit;
+use super::authorities;
 use super::config::ConfigStore;
 use super::database::INSTALLATION;
 use super::seal::{DIRECT, ENVELOPE, HEAD, KeyId, Under};
@@ -25,6 +26,8 @@ use crate::domain::audit::{Act, Actor};
 
 const SOURCES: &str = "sources";
 const DESTINATIONS: &str = "destinations";
+/// Number of the table that is exchanged last.
+pub const LAST_TABLE: usize = 4;
 /// Rows of one transaction.
 const BATCH: u64 = 200;
 
@@ -105,6 +108,11 @@ impl ConfigStore {
                 let columns = (Column::Id, Column::Auth);
                 rows::<Entity>(&tx, sealer, layer, DESTINATIONS, columns, place).await?
             }
+            3 => {
+                use agent_authority::{Column, Entity};
+                let columns = (Column::Id, Column::PrivateKey);
+                rows::<Entity>(&tx, sealer, layer, authorities::TABLE, columns, place).await?
+            }
             _ => answers(&tx, sealer).await?,
         };
         tx.commit().await?;
@@ -153,6 +161,8 @@ async fn uses(db: &impl ConnectionTrait) -> Result<KeyUses, StoreError> {
     let mut uses = KeyUses::default();
     count::<source::Entity>(db, source::Column::Auth, &mut uses).await?;
     count::<destination::Entity>(db, destination::Column::Auth, &mut uses).await?;
+    let key = agent_authority::Column::PrivateKey;
+    count::<agent_authority::Entity>(db, key, &mut uses).await?;
     let answer = remembered_answer::Column::Answer;
     count::<remembered_answer::Entity>(db, answer, &mut uses).await?;
     Ok(uses)
@@ -285,7 +295,7 @@ async fn answers(tx: &DatabaseTransaction, sealer: &Sealer) -> Result<RekeyStep,
         }
     }
     let again = RekeyPlace {
-        table: 3,
+        table: LAST_TABLE,
         after: String::new(),
     };
     Ok(RekeyStep {

@@ -2,6 +2,7 @@
 
 mod access;
 mod agent;
+mod certificates;
 mod commands;
 mod configuration;
 mod enrolment;
@@ -18,6 +19,7 @@ mod restore;
 mod returns;
 mod rollouts;
 mod router;
+mod secure;
 mod skew;
 mod stampede;
 mod tail;

@@ -15,10 +15,11 @@ use hookplane_control_plane::domain::api_key::KeyDraft;
 use hookplane_control_plane::domain::{Caller, Connection, Destination, Filter, Scopes, Source};
 use hookplane_control_plane::fleet::{Fleet, Neighbours, Parts, Timings};
 use hookplane_control_plane::listener;
+use hookplane_control_plane::service::certificates::{Certificates, Policy};
 use hookplane_control_plane::service::{Call, Connections, Destinations, Filters, Keys, Sources};
 use hookplane_control_plane::store::database::Birth;
 use hookplane_control_plane::store::{
-    AgentStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
+    AgentStore, AuthorityStore, ConfigStore, Database, KeyStore, ReportStore, Sealer,
 };
 use hookplane_control_plane::wire::{connection, destination, filter, source};
 use hookplane_proto::v1;
@@ -50,6 +51,10 @@ impl Clock for TestClock {
 }
 
 impl TestClock {
+    pub(crate) fn started() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(NOW)))
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).expect("a short time");
         self.0.fetch_add(millis, Ordering::SeqCst);
@@ -90,7 +95,7 @@ impl Plane {
     pub(crate) async fn with(timings: Timings) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder for the test"));
         let url = database_url(&folder).await;
-        let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+        let clock = TestClock::started();
         Self::open(url, folder, clock, timings).await
     }
 
@@ -109,7 +114,7 @@ impl Plane {
     /// One on a database of somebody's choice.
     pub(crate) async fn on(url: &str, timings: Timings) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder for the test"));
-        let clock = Arc::new(TestClock(AtomicI64::new(NOW)));
+        let clock = TestClock::started();
         Self::open(url.to_owned(), folder, clock, timings).await
     }
 
@@ -167,10 +172,21 @@ impl Plane {
                 authority: None,
             },
         });
-        let authenticator = Authenticator::new(keys, agents, Arc::<TestClock>::clone(&clock));
+        let certificates = Certificates::new(
+            AuthorityStore::of(&config),
+            Arc::<TestClock>::clone(&clock),
+            Policy::Off,
+            0,
+        );
+        let authenticator = Authenticator::new(
+            keys,
+            agents,
+            certificates.clone(),
+            Arc::<TestClock>::clone(&clock),
+        );
         let (attending, ended) = (authenticator.clone(), shutdown.clone());
         tasks.spawn(async move { attending.attend(ended).await });
-        let router = crate::router::router(&fleet, authenticator);
+        let router = crate::router::router(&fleet, certificates, authenticator);
         let serving = listener::serve(
             listener,
             None,
@@ -461,7 +477,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     }
 }
 
-async fn database_url(folder: &tempfile::TempDir) -> String {
+pub(crate) async fn database_url(folder: &tempfile::TempDir) -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "whoever runs the tests chooses the database"

@@ -5,21 +5,31 @@ use std::sync::Arc;
 use hookplane_control_plane::auth::{self, Authenticator};
 use hookplane_control_plane::fleet::Fleet;
 use hookplane_control_plane::grpc::{
-    access, apply, attempts, audit, commands, configuration, enrolment,
+    access, apply, attempts, audit, certificates as certificates_api, commands, configuration,
+    enrolment,
 };
 use hookplane_control_plane::grpc::{events, fleet, relay, reports, requests, rollouts};
-use hookplane_control_plane::service::Configuration;
+use hookplane_control_plane::service::{Certificates, Configuration};
 use hookplane_proto::{agent::v1 as agent_v1, replica::v1 as replica_v1, v1};
 
 use crate::plane::PATIENCE;
 
-pub(crate) fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Router {
+pub(crate) fn router(
+    fleet: &Fleet,
+    certificates: Certificates,
+    authenticator: Authenticator,
+) -> axum::Router {
     let handle = || fleet.clone();
     let mut routes = tonic::service::Routes::builder();
     routes
         .add_service(
             agent_v1::enrolment_service_server::EnrolmentServiceServer::new(
                 enrolment::Enrolment::new(handle()),
+            ),
+        )
+        .add_service(
+            agent_v1::certificate_service_server::CertificateServiceServer::new(
+                certificates_api::CertificateApi::new(certificates.clone()),
             ),
         )
         .add_service(configuration::ConfigurationStreams::new(handle()))
@@ -59,6 +69,7 @@ pub(crate) fn router(fleet: &Fleet, authenticator: Authenticator) -> axum::Route
         .add_service(
             v1::agent_access_service_server::AgentAccessServiceServer::new(access::AccessApi::new(
                 handle(),
+                certificates.clone(),
             )),
         )
         .add_service(v1::fleet_service_server::FleetServiceServer::new(
