@@ -43,7 +43,7 @@ FUZZ_RUN = mkdir -p fuzz/target/corpus/$(1) fuzz/target/crashes && ulimit -v 419
 	-max_len=4096 -len_control=10 -artifact_prefix=fuzz/target/crashes/$(1)- -print_final_stats=1 \
 	fuzz/target/corpus/$(1) fuzz/corpus/$(1)
 
-sdk-js: ## build, pack and test the handler kit for JavaScript, behind a gateway too; needs Node 20 and the npm registry
+sdk-js: ## build, pack and test the handler kit for JavaScript, behind a gateway and on Redis too; needs Node 20, the npm registry and redis-server
 	$(CARGO) build --locked --workspace --bin hookplane
 	cd sdk-client/js && npm ci --no-audit --no-fund && HOOKPLANE=$(CURDIR)/target/debug/hookplane npm test
 

@@ -21,7 +21,7 @@ test("it installs from its archive, without dependencies, for import and require
     const use = `
       import { createRequire } from "node:module";
       const require = createRequire(import.meta.url);
-      for (const name of ["", "/telemetry", "/web", "/nextjs", "/express", "/fastify", "/hono"]) {
+      for (const name of ["", "/telemetry", "/redis", "/web", "/nextjs", "/express", "/fastify", "/hono"]) {
         const [one, two] = [await import("@hookplane/handler" + name), require("@hookplane/handler" + name)];
         if (Object.keys(one).sort().join() !== Object.keys(two).filter((key) => key !== "__esModule").sort().join()) throw new Error(name);
       }
@@ -45,6 +45,8 @@ test("bundled it stays small: the root within 5 KB, each adapter within 3 KB mor
   assert.ok(root <= 5 * 1024, `the root has ${root} bytes`);
   const telemetry = await bundled('export * from "./telemetry.js"');
   assert.ok(telemetry <= 4 * 1024, `telemetry has ${telemetry} bytes`);
+  const redis = await bundled('export * from "./redis.js"');
+  assert.ok(redis <= 2 * 1024, `redis has ${redis} bytes`);
   // What one wrap brings along, as a bundler leaves out the others.
   for (const [adapter, wrap] of [
     ["web", "withWebhook"], ["nextjs", "withWebhook"], ["nextjs", "withPagesWebhook"], ["express", "webhook"],
