@@ -114,10 +114,7 @@ export function init(options: TelemetryOptions = {}): Telemetry {
   listen((settled, path, message, verdict, answered, at) => queue.hear({ settled, path, message, verdict, answered, at }));
   // A process that ends by itself says what it has to say first.
   const last = () => void queue.flush();
-  const node = typeof process !== "undefined" && typeof process.on === "function";
-  if (node) {
-    process.on("beforeExit", last);
-  }
+  atEnd("on", last);
   return {
     get counts() {
       return queue.counts;
@@ -125,13 +122,20 @@ export function init(options: TelemetryOptions = {}): Telemetry {
     flush: (withinMs = 2_000) => queue.flush(withinMs),
     close: async (withinMs = 2_000) => {
       listen(undefined);
-      if (node) {
-        process.off("beforeExit", last);
-      }
+      atEnd("off", last);
       await queue.flush(withinMs);
       queue.end();
     },
   };
+}
+
+/** Edge runtimes have no end to hear of, and some throw when they are asked for one. */
+function atEnd(what: "on" | "off", last: () => void): void {
+  try {
+    process[what]("beforeExit", last);
+  } catch {
+    // `flush` and `waitUntil` are what is left.
+  }
 }
 
 class Queue {

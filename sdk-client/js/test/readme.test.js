@@ -80,3 +80,11 @@ test("the quick start of Hono", async () => {
   assert.equal(answer.headers.get("hookplane-outcome"), "completed");
   assert.deepEqual(made, ["user_1"]);
 });
+
+test("the start of reports, and how they end", async () => {
+  const block = blocks.find((one) => one.includes("@hookplane/handler/telemetry"));
+  Object.assign(process.env, { HOOKPLANE_API_KEY: "hph_test", HOOKPLANE_ENDPOINT: "http://127.0.0.1:9" });
+  const { telemetry } = await run("telemetry", block, "\nexport { telemetry };\n");
+  assert.equal(telemetry.counts.waiting, 0);
+  await telemetry.close();
+});

@@ -97,7 +97,7 @@ export const adapters = {
     app.onError((_, c) => c.json({ error: "broken" }, 500));
     return serving(createAdaptorServer({ fetch: app.fetch }));
   },
-  // A page as Next.js calls it; Next.js itself is tried elsewhere.
+  // A page as Next.js calls it; Next.js itself is tried in nextjs.test.js.
   "next.js page"(options, work) {
     const page = withPagesWebhook(options, async (request, response) => {
       const answer = await work(request.webhook.track, Buffer.from(request.webhook.raw));

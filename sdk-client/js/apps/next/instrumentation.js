@@ -1,0 +1,5 @@
+import { init } from "@hookplane/handler/telemetry";
+
+export function register() {
+  init({ flushIntervalMs: 10 });
+}
