@@ -31,6 +31,7 @@ use crate::clock::SharedClock;
 use crate::config::{Configuration, CurrentConfiguration};
 use crate::control::holder::{Holder, Writing};
 use crate::control::identity::{Identity, IdentityError};
+use crate::control::papers::{Papers, PapersError};
 use crate::deliver::{AddressPolicy, Crew, Deliverer, Gates, Sender, TlsUnavailable};
 use crate::files;
 use crate::ids::StoreIds;
@@ -54,6 +55,8 @@ pub struct Agent {
     identity: Identity,
     holder: Holder,
     link: Link,
+    /// Where the link speaks TLS.
+    papers: Option<Papers>,
     /// One for the agent as a whole and one for each core.
     senders: (Sender, Vec<Sender>),
     spool: Arc<Spool>,
@@ -88,6 +91,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Papers(#[from] PapersError),
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
@@ -175,6 +180,10 @@ impl Agent {
             Writing::Aside,
         );
         let link = Link::new(&settings)?;
+        let papers = link
+            .is_secure()
+            .then(|| Papers::load_or_make(&settings.data_dir))
+            .transpose()?;
         let senders = senders(&settings)?;
         let certificates = settings.ingest_tls.clone().map(Certificates::open);
         let certificates = certificates.transpose()?;
@@ -190,6 +199,7 @@ impl Agent {
             identity,
             holder,
             link,
+            papers,
             senders,
             spool: Arc::new(spool),
             current,
@@ -367,6 +377,7 @@ impl Agent {
             clock: self.clock,
             store,
             identity: self.identity,
+            papers: self.papers,
             holder: self.holder,
             link: self.link,
             spool: self.spool,

@@ -9,11 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use futures::FutureExt as _;
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -29,7 +32,12 @@ const MOST_HINT: Duration = Duration::from_secs(60);
 /// Dials the control plane. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Link {
+    /// Without a certificate.
     endpoint: Endpoint,
+    /// `None` where the control plane is reached in plain text.
+    tls: Option<ClientTlsConfig>,
+    /// With the certificate that is held, once there is one.
+    certified: Arc<ArcSwapOption<Endpoint>>,
     network: Arc<dyn Network>,
     draw: Draw,
     pub(crate) pace: Pace,
@@ -54,7 +62,11 @@ impl Network for Tcp {
 
 /// What the agent shows with every call after enrolment. Prints nothing.
 #[derive(Clone)]
-pub(crate) struct Pass(MetadataValue<Ascii>);
+pub(crate) struct Pass {
+    credential: MetadataValue<Ascii>,
+    /// Told when a call was refused for want of a certificate that counts.
+    refused: Arc<Notify>,
+}
 
 /// Why the link cannot be set up at all.
 #[derive(Debug, Error)]
@@ -66,6 +78,8 @@ pub enum LinkError {
     },
     #[error("the control plane's address or authority cannot be used")]
     Unusable(#[source] tonic::transport::Error),
+    #[error("the certificate cannot be shown")]
+    Certificate(#[source] tonic::transport::Error),
 }
 
 /// How a session of a stream ended.
@@ -82,6 +96,8 @@ pub(crate) struct SessionEnd {
 pub(crate) enum Cause {
     /// The control plane does not know this agent (any more).
     Unknown,
+    /// It demands another certificate.
+    Uncertified(String),
     Lost(String),
 }
 
@@ -107,31 +123,65 @@ impl Link {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_ANSWER)
             .keep_alive_while_idle(true);
+        let mut tls = None;
         if settings.control_plane.scheme() == "https" {
-            let tls = ClientTlsConfig::new();
-            let tls = match &settings.control_plane_ca {
-                None => tls.with_webpki_roots(),
+            let config = ClientTlsConfig::new();
+            let config = match &settings.control_plane_ca {
+                None => config.with_webpki_roots(),
                 Some(path) => {
                     let pem = std::fs::read(path).map_err(|source| LinkError::Authority {
                         path: path.clone(),
                         source,
                     })?;
-                    tls.ca_certificate(Certificate::from_pem(pem))
+                    config.ca_certificate(Certificate::from_pem(pem))
                 }
             };
-            endpoint = endpoint.tls_config(tls).map_err(LinkError::Unusable)?;
+            let with_tls = endpoint.tls_config(config.clone());
+            endpoint = with_tls.map_err(LinkError::Unusable)?;
+            tls = Some(config);
         }
         Ok(Self {
             endpoint,
+            tls,
+            certified: Arc::default(),
             network,
             draw,
             pace: settings.pace,
         })
     }
 
-    /// A fresh connection, or why there is none.
+    /// Whether it speaks TLS, so that a certificate can be shown.
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Shows a certificate with its key, both in PEM, from the next dial on.
+    pub(crate) fn show(&self, certificate: &str, key: &str) -> Result<(), LinkError> {
+        let Some(tls) = self.tls.clone() else {
+            return Ok(());
+        };
+        let identity = Identity::from_pem(certificate, key);
+        let endpoint = self.endpoint.clone().tls_config(tls.identity(identity));
+        let endpoint = endpoint.map_err(LinkError::Certificate)?;
+        self.certified.store(Some(Arc::new(endpoint)));
+        Ok(())
+    }
+
+    /// A fresh connection, with the certificate that is held, or why there is none.
     pub(crate) async fn dial(&self) -> Result<Channel, String> {
-        let connecting = self.network.connect(self.endpoint.clone());
+        match self.certified.load_full() {
+            Some(endpoint) => self.connect(&endpoint).await,
+            None => self.dial_bare().await,
+        }
+    }
+
+    /// A fresh connection that shows no certificate.
+    pub(crate) async fn dial_bare(&self) -> Result<Channel, String> {
+        self.connect(&self.endpoint).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, String> {
+        let connecting = self.network.connect(endpoint.clone());
         match tokio::time::timeout(self.pace.call, connecting).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(chain(&error)),
@@ -154,15 +204,29 @@ impl Pass {
     pub(crate) fn new(credential: &str) -> Option<Self> {
         let mut value = MetadataValue::try_from(format!("Bearer {credential}")).ok()?;
         value.set_sensitive(true);
-        Some(Self(value))
+        Some(Self {
+            credential: value,
+            refused: Arc::default(),
+        })
     }
 
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request
             .metadata_mut()
-            .insert("authorization", self.0.clone());
+            .insert("authorization", self.credential.clone());
         request
+    }
+
+    /// Waits until a call is refused for want of a certificate that counts.
+    pub(crate) async fn refused(&self) {
+        self.refused.notified().await;
+    }
+
+    /// So that only refusals from now on count.
+    pub(crate) fn forget_refusals(&self) {
+        // One is kept for whoever waits next: it is taken here.
+        self.refused.notified().now_or_never();
     }
 }
 
@@ -178,6 +242,9 @@ impl SessionEnd {
     pub(crate) fn status(lived: bool, status: &Status) -> Self {
         let cause = match status.code() {
             Code::Unauthenticated => Cause::Unknown,
+            Code::PermissionDenied if wants_certificate(status) => {
+                Cause::Uncertified(describe(status))
+            }
             _ => Cause::Lost(describe(status)),
         };
         let hint = status.get_details_retry_info();
@@ -192,6 +259,11 @@ impl SessionEnd {
     pub(crate) fn closed() -> Self {
         Self::lost(true, "the control plane ended the stream")
     }
+}
+
+fn wants_certificate(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason.starts_with("AGENT_CERTIFICATE_"))
 }
 
 /// Code, message and causes, without metadata.
@@ -231,6 +303,10 @@ pub(crate) async fn keep_open(
         };
         let why = match end.cause {
             Cause::Unknown => return Err(UnknownAgent),
+            Cause::Uncertified(why) => {
+                pass.refused.notify_one();
+                why
+            }
             Cause::Lost(why) => why,
         };
         // One that answers and closes at once must not be dialled at once, again and again.

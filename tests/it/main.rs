@@ -2,6 +2,7 @@
 
 mod access;
 mod bulk;
+mod certificates;
 mod diagnosing;
 mod fleet;
 mod handlers;

@@ -14,9 +14,11 @@ use crate::causes::chain;
 use crate::clock::SharedClock;
 use crate::command::{Bulks, CommandStream, Desk, Searches};
 use crate::config::CurrentConfiguration;
+use crate::control::certify::Certifier;
 use crate::control::enrol::enrol;
 use crate::control::holder::Holder;
 use crate::control::identity::{Enrolled, Identity};
+use crate::control::papers::Papers;
 use crate::control::stream::ConfigurationStream;
 use crate::deliver::Gates;
 use crate::ids::StoreIds;
@@ -35,6 +37,8 @@ pub(super) struct Fleet {
     pub(super) identity: Identity,
     pub(super) holder: Holder,
     pub(super) link: Link,
+    /// Where the link speaks TLS.
+    pub(super) papers: Option<Papers>,
     pub(super) spool: Arc<Spool>,
     pub(super) ids: StoreIds,
     pub(super) readiness: Arc<Readiness>,
@@ -54,11 +58,16 @@ impl Fleet {
             link: self.link.clone(),
             spool: self.spool,
         };
+        let mut certifier = self.papers.map(|papers| {
+            let (link, clock) = (self.link.clone(), Arc::clone(&self.clock));
+            Certifier::new(papers, link, clock, Arc::clone(&self.readiness))
+        });
         let mut wait = self.link.redial();
         let diagnoses = Arc::default();
         let bulks = Bulks::default();
         let mut known = identity.enrolled().cloned();
         loop {
+            let anew = known.is_none();
             let member = match known.take() {
                 Some(member) => member,
                 None => {
@@ -106,10 +115,24 @@ impl Fleet {
             };
             let mut commands = CommandStream::new(self.link.clone(), desk, self.commands.clone());
             let pass = identity.pass();
+            if let Some(certifier) = &mut certifier {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = certifier.prepare(&pass, anew) => {}
+                }
+            }
             let began = Instant::now();
+            let certified = async {
+                match &mut certifier {
+                    Some(certifier) => certifier.keep(&pass, &stop).await,
+                    None => Ok(()),
+                }
+            };
             let streams = async {
                 let (link, settled) = (&self.link, pace.settled());
                 tokio::try_join!(
+                    certified,
                     keep_open(&mut configuration, &pass, link.redial(), settled, &stop),
                     keep_open(&mut commands, &pass, link.redial(), settled, &stop),
                     keep_open(&mut reports, &pass, link.redial(), settled, &stop),

@@ -214,6 +214,7 @@ impl Parts {
             clock: self.clock,
             store: self.store,
             identity: self.identity,
+            papers: None,
             holder: self.holder,
             link,
             spool: self.spool,

@@ -72,7 +72,7 @@ async fn once(
         reason: reason("control_plane_unreachable", message),
         needs_a_person: false,
     };
-    let channel = link.dial().await.map_err(unreachable)?;
+    let channel = link.dial_bare().await.map_err(unreachable)?;
     let request = EnrollRequest {
         join_token,
         name: settings.name.clone(),

@@ -66,7 +66,7 @@ impl Stream for ConfigurationStream {
 
     async fn session(&mut self, pass: &Pass) -> SessionEnd {
         let end = self.converse(pass).await;
-        if let crate::link::Cause::Lost(why) = &end.cause {
+        if let crate::link::Cause::Lost(why) | crate::link::Cause::Uncertified(why) = &end.cause {
             self.holder.readiness().update(|facts| {
                 facts.connected = false;
                 facts.connection_problem = Some(why.clone());
