@@ -25,6 +25,11 @@ export interface Options {
   /** Where the event's type stands, if not where the provider has it: a header, a field of the body (`data.kind`). */
   eventTypeHeader?: string;
   eventTypeField?: string;
+  /** Reports show the headers, or the JSON of the body, redacted; both are off when not given. */
+  captureHeaders?: boolean;
+  captureBody?: boolean;
+  /** Stands in every report; 4 KiB of JSON at most. */
+  metadata?: Readonly<Record<string, unknown>>;
   /** A 2xx without a mark is a silent drop. */
   requireProcessingMark?: boolean;
   /** The parts of the work, so that a drop says which was skipped. */

@@ -3,12 +3,14 @@
  *
  * Owns the queue and its sending. Knows nothing of frameworks. Invariants: a handler never waits for it and
  * never sees it fail; the queue has a bound, and what was dropped is counted; failures are never sampled
- * away and are the last to be dropped; bodies and header values are not sent.
+ * away and are the last to be dropped; bodies and headers only where a wrap asks, redacted.
  */
 import { random } from "./bytes.js";
 import { first } from "./headers.js";
+import type { Message } from "./identify.js";
 import { listen, type Observer } from "./observe.js";
-import { environment, number } from "./options.js";
+import { environment, number, type Options } from "./options.js";
+import { type Redactions, Redactor } from "./redact.js";
 import { InvalidSetting, type Provider } from "./signature.js";
 
 export interface TelemetryOptions {
@@ -23,6 +25,8 @@ export interface TelemetryOptions {
   sampleRate?: number;
   /** The last word on a report: changes it, or gives nothing to leave it out. One that throws leaves it out. */
   beforeSend?: (report: Report) => Report | null | undefined;
+  /** What is hidden in captured headers and bodies, beside what has the name of a secret. */
+  redact?: Redactions;
   /** Reports that wait at most; 1,000 when not given. */
   maxQueue?: number;
   /** Milliseconds that reports may wait for others; 1,000 when not given. */
@@ -58,6 +62,10 @@ export interface Report {
   sdk: string;
   release?: string;
   environment?: string;
+  /** With `captureHeaders` and `captureBody`; the body is text, cut at 8,192 characters. */
+  headers?: Record<string, string>;
+  body?: string;
+  metadata?: Readonly<Record<string, unknown>>;
 }
 
 /** Since the start, but for `waiting`. */
@@ -94,7 +102,9 @@ interface Ended {
 }
 
 interface Waiting {
-  readonly report: Report;
+  readonly id: string;
+  /** The report as it is sent. */
+  readonly text: string;
   readonly since: number;
   readonly failure: boolean;
 }
@@ -102,6 +112,11 @@ interface Waiting {
 const SDK = "hookplane-js/0.1.0";
 /** Reports of one call. */
 const MOST_AT_ONCE = 100;
+/** Characters of one call, 3 bytes each at most: an agent takes 1 MiB. */
+const MOST_OF_A_CALL = 300_000;
+/** Characters of one report, whatever `beforeSend` made of it; bytes of a body that is looked at for one. */
+const MOST_OF_A_REPORT = 64 * 1024;
+const MOST_OF_METADATA = 4_096;
 const CALL_MS = 5_000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
@@ -146,6 +161,7 @@ class Queue {
   readonly #patience: number;
   readonly #rate: number;
   readonly #now: () => number;
+  readonly #redactor: Redactor;
   #waiting: Waiting[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sending: Promise<void> | undefined;
@@ -169,6 +185,7 @@ class Queue {
     this.#interval = number("flushIntervalMs", options.flushIntervalMs, 1_000, 0, 60_000);
     this.#patience = number("giveUpAfterMs", options.giveUpAfterMs, 60_000, 1, 3_600_000);
     this.#now = options.now ?? Date.now;
+    this.#redactor = new Redactor(options.redact);
   }
 
   get counts(): Counts {
@@ -206,13 +223,19 @@ class Queue {
       this.#counts.left += 1;
       return;
     }
-    this.#put({ report, since: this.#now(), failure });
+    const text = JSON.stringify(report);
+    if (text.length > MOST_OF_A_REPORT) {
+      this.#counts.dropped += 1;
+      return;
+    }
+    this.#waiting.push({ id: report.id, text, since: this.#now(), failure });
+    this.#trim();
     if (!this.#keepAlive()) {
       this.#later(this.#interval);
     }
   }
 
-  /** Ids, sizes and words of the handler; never a body or another header. */
+  /** Ids, sizes and words of the handler, and what the wrap asks for beside them. */
   #report({ settled, message, verdict, ...ended }: Ended, eventId: string, failure: boolean): Report {
     const { release = environment("HOOKPLANE_RELEASE"), environment: stage = environment("HOOKPLANE_ENVIRONMENT") } = this.options;
     const { given } = settled;
@@ -242,20 +265,28 @@ class Queue {
       sdk: SDK,
       ...(release === undefined ? {} : { release }),
       ...(stage === undefined ? {} : { environment: stage }),
+      ...this.#captured(given, message),
     };
   }
 
-  /** Where there is no room, a success goes for it. */
-  #put(one: Waiting): void {
-    if (this.#waiting.length >= this.#most) {
-      const place = one.failure ? this.#waiting.findIndex(({ failure }) => !failure) : -1;
-      this.#counts.dropped += 1;
-      if (place < 0) {
-        return;
+  #captured({ captureHeaders, captureBody, metadata }: Options, message: Message): Partial<Report> {
+    const body = captureBody === true && message.body.length <= MOST_OF_A_REPORT ? this.#redactor.body(message.json) : undefined;
+    return {
+      ...(captureHeaders === true ? { headers: this.#redactor.headers(message.headers) } : {}),
+      ...(body === undefined ? {} : { body }),
+      ...(metadata !== undefined && JSON.stringify(metadata).length <= MOST_OF_METADATA ? { metadata } : {}),
+    };
+  }
+
+  /** Where there is no room the latest success goes, and a failure only where there are no successes. */
+  #trim(): void {
+    for (; this.#waiting.length > this.#most; this.#counts.dropped += 1) {
+      let place = this.#waiting.length - 1;
+      while (place >= 0 && this.#waiting[place]?.failure === true) {
+        place -= 1;
       }
-      this.#waiting.splice(place, 1);
+      this.#waiting.splice(place < 0 ? this.#most : place, 1);
     }
-    this.#waiting.push(one);
   }
 
   /** Where a function is frozen once it has answered: sent at once, and the platform waits for it. */
@@ -292,7 +323,7 @@ class Queue {
     const until = this.#now() + withinMs;
     const all = async () => {
       // What fails is not tried for ever: its pause goes on after this.
-      while (this.#waiting.length > 0 && this.#now() < until) {
+      while ((this.#sending !== undefined || this.#waiting.length > 0) && this.#now() < until) {
         const before = this.#failures;
         await this.#send();
         if (this.#failures > before) {
@@ -329,21 +360,24 @@ class Queue {
     const oldest = this.#now() - this.#patience;
     const inTime = this.#waiting.filter(({ since }) => since > oldest);
     this.#counts.dropped += this.#waiting.length - inTime.length;
-    const batch = inTime.slice(0, MOST_AT_ONCE);
+    let room = MOST_OF_A_CALL;
+    const batch = inTime.slice(0, MOST_AT_ONCE).filter(({ text }) => (room -= text.length) >= 0);
     this.#waiting = inTime.slice(batch.length);
     if (batch.length === 0) {
       return;
     }
     const back = (some: readonly Waiting[]) => {
-      const kept = [...some, ...this.#waiting];
-      this.#counts.dropped += Math.max(0, kept.length - this.#most);
-      this.#waiting = kept.slice(0, this.#most);
+      this.#waiting = [...some, ...this.#waiting];
+      this.#trim();
+      if (this.#ended) {
+        this.end();
+      }
     };
     try {
       const answer = await (this.options.fetch ?? fetch)(this.#url, {
         method: "POST",
         headers: { "content-type": "application/json", authorization: `Bearer ${this.#key}` },
-        body: JSON.stringify({ reports: batch.map(({ report }) => report) }),
+        body: `{"reports":[${batch.map(({ text }) => text).join(",")}]}`,
         signal: AbortSignal.timeout(CALL_MS),
       });
       if (answer.status === 202) {
@@ -353,7 +387,7 @@ class Queue {
         this.#counts.refused += refused.length - later.size;
         this.#counts.sent += batch.length - refused.length;
         if (later.size > 0) {
-          back(batch.filter(({ report }) => later.has(report.id)));
+          back(batch.filter(({ id }) => later.has(id)));
           this.#failures = 1;
         }
         return;

@@ -104,6 +104,86 @@ test("a handler neither waits for an agent that is slow or away, nor sees it fai
   }
 });
 
+test("headers, bodies and metadata are sent where a wrap asks for them, without what has the name of a secret", async () => {
+  const { endpoint, calls, close } = await agent();
+  const redact = { headers: ["X-Customer"], fields: ["email", "data.card.last4", "nick_name"] };
+  const telemetry = init({ apiKey: KEY, endpoint, redact, flushIntervalMs: 5 });
+  const captured = { captureHeaders: true, captureBody: true, metadata: { team: "users" } };
+  const wrapped = withWebhook({ provider: "hookplane", signatureSecret: DELIVERY, log: () => {}, ...captured }, fine);
+  const send = async (body, more = {}) => wrapped(new Request("http://handler/hooks?token=s3cret", await delivered(body, more)));
+  try {
+    await send(JSON.stringify({
+      type: "user.created",
+      data: {
+        name: "Ada", businessName: "open", last4: "open", card: { last4: "s3cret", brand: "open" }, nickName: "s3cret",
+        list: [{ Access_Token: "s3cret", email: "s3cret", id: 1 }], api_key: { deep: "s3cret" }, "pass-word": 5, password: 0, pin: "s3cret",
+      },
+    }), { authorization: "Bearer s3cret", cookie: "a=s3cret", "x-customer": "s3cret", "x-api-key": "s3cret", "x-plan": "free" });
+    await send(Buffer.from([0xff, 0x00]));
+    await send(JSON.stringify("x".repeat(20_000)));
+    await send(JSON.stringify({ type: "user.created", all: "x".repeat(70_000) }));
+    await until("all are sent", () => telemetry.counts.sent === 4);
+    const sent = JSON.stringify(calls.map(({ reports }) => reports));
+    assert.ok(!sent.includes("s3cret"), sent);
+    const [first, binary, long, longest] = calls.flatMap(({ reports }) => reports);
+    assert.deepEqual(JSON.parse(first.body), {
+      type: "user.created",
+      data: {
+        name: "Ada", businessName: "open", last4: "open", card: { last4: "[redacted]", brand: "open" }, nickName: "[redacted]",
+        list: [{ Access_Token: "[redacted]", email: "[redacted]", id: 1 }], api_key: "[redacted]", "pass-word": "[redacted]",
+        password: "[redacted]", pin: "[redacted]",
+      },
+    });
+    assert.equal(first.headers["x-plan"], "free");
+    for (const name of ["authorization", "cookie", "x-customer", "x-api-key", "hookplane-signature"]) {
+      assert.equal(first.headers[name], "[redacted]", name);
+    }
+    assert.deepEqual(first.metadata, { team: "users" });
+    assert.deepEqual([binary.body, long.body.length, longest.body, longest.event_type], [undefined, 8192, undefined, "user.created"]);
+  } finally {
+    await telemetry.close();
+    close();
+  }
+});
+
+test("a call has no more than an agent takes, and a report that grew too large is dropped", async () => {
+  const { endpoint, calls, close } = await agent();
+  const beforeSend = (report) => ({ ...report, reason: "x".repeat(report.reason === "large" ? 70_000 : 40_000) });
+  const telemetry = init({ apiKey: KEY, endpoint, beforeSend, flushIntervalMs: 0 });
+  try {
+    await run(broken, 30);
+    await run((request, { track }) => { track.failed("large"); return new Response("ok"); });
+    await telemetry.flush();
+    await until("all are sent", () => telemetry.counts.sent === 30);
+    assert.equal(telemetry.counts.dropped, 1);
+    assert.ok(calls.every(({ reports }) => JSON.stringify(reports).length < 310_000));
+  } finally {
+    await telemetry.close();
+    close();
+  }
+});
+
+test("a flush waits for what is on its way already", async () => {
+  let answer;
+  const fetch = () => new Promise((resolve) => { answer = () => resolve(Response.json({ refused: [] }, { status: 202 })); });
+  const telemetry = init({ apiKey: KEY, endpoint: "http://127.0.0.1:9", flushIntervalMs: 60_000, fetch });
+  try {
+    await run(fine, 1);
+    let ended = 0;
+    const flush = () => telemetry.flush(60_000).then(() => { ended += 1; });
+    const flushed = [flush()];
+    await until("it is on its way", () => answer !== undefined);
+    flushed.push(flush());
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual([ended, telemetry.counts.waiting], [0, 0]);
+    answer();
+    await Promise.all(flushed);
+    assert.equal(telemetry.counts.sent, 1);
+  } finally {
+    await telemetry.close();
+  }
+});
+
 test("a reason that is no text, and a clock that is broken, harm no answer", async () => {
   const telemetry = init({ apiKey: KEY, endpoint: "http://127.0.0.1:9", flushIntervalMs: 60_000, now: () => { throw new Error("no time"); } });
   try {
@@ -245,6 +325,7 @@ test("what can never work is refused at the start", () => {
     [{ apiKey: KEY, endpoint: "agent:8088" }, "endpoint"],
     [{ apiKey: KEY, endpoint: "http://agent/path" }, "endpoint"],
     [{ apiKey: KEY, endpoint: "http://agent", sampleRate: 2 }, "number"],
+    [{ apiKey: KEY, endpoint: "http://agent", redact: { fields: [""] } }, "redact"],
   ]) {
     assert.throws(() => init(given), { code }, JSON.stringify(given));
   }
