@@ -70,7 +70,7 @@ pub struct Parts {
     pub clock: SharedClock,
     /// Where sources are reached; their URLs start with it.
     pub ingest_base: String,
-    /// What an agent shows to be enrolled.
+    /// What any agent may show to be enrolled; empty when each needs a token of its own.
     pub join_token: String,
     /// Cancelled, every stream ends at once.
     pub shutdown: CancellationToken,

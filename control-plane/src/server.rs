@@ -51,6 +51,7 @@ pub struct ControlPlane {
     lock: FolderLock,
     listener: TcpListener,
     api: SocketAddr,
+    /// Empty when no token is shared.
     join_token: Zeroizing<String>,
     database: Database,
     config: ConfigStore,
@@ -116,7 +117,11 @@ impl ControlPlane {
         make_dir(&settings.data_dir)?;
         let lock = FolderLock::take(&settings.data_dir)?;
         let sealer = settings.secret_keys.sealer().await?;
-        let join_token = keyfile::join_token(&settings.join_token_file)?;
+        let join_token = if settings.shared_join_token {
+            keyfile::join_token(&settings.join_token_file)?
+        } else {
+            Zeroizing::default()
+        };
         if let Some(files) = &settings.tls {
             // Read again when serving; here only to fail early.
             listener::tls(files, settings.certificates() != Policy::Off)?;
@@ -149,7 +154,7 @@ impl ControlPlane {
         self.api
     }
 
-    /// The token with which agents enrol.
+    /// The token with which all agents may enrol; empty when there is none.
     #[must_use]
     pub fn join_token(&self) -> &str {
         &self.join_token

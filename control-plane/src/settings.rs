@@ -72,6 +72,9 @@ pub struct Options {
     /// Token with which agents enrol; made when missing [default: <data-dir>/join.token]
     #[arg(long, env = "HOOKPLANE_JOIN_TOKEN_FILE")]
     pub join_token_file: Option<PathBuf>,
+    /// Whether the join token that all agents share opens anything; without it agents enrol with tokens of `hookplane agents tokens create` [default: true]
+    #[arg(long, env = "HOOKPLANE_SHARED_JOIN_TOKEN", num_args = 0..=1, default_missing_value = "true")]
+    pub shared_join_token: Option<bool>,
     /// Where the first API key is written when the database has none [default: <data-dir>/admin.key]
     #[arg(long, env = "HOOKPLANE_ADMIN_KEY_FILE")]
     pub admin_key_file: Option<PathBuf>,
@@ -134,6 +137,8 @@ pub struct Settings {
     pub ingest_url: Url,
     pub secret_keys: SecretKeys,
     pub join_token_file: PathBuf,
+    /// Whether the token in the file opens anything.
+    pub shared_join_token: bool,
     pub admin_key_file: PathBuf,
     pub tls: Option<TlsFiles>,
     /// `None`: given with TLS, off without.
@@ -180,6 +185,7 @@ impl Settings {
             ingest_url: Url::parse(DEFAULT_INGEST_URL).expect("a constant URL"),
             secret_keys: SecretKeys::File(data_dir.join("secret.key")),
             join_token_file: data_dir.join("join.token"),
+            shared_join_token: true,
             admin_key_file: data_dir.join("admin.key"),
             tls: None,
             agent_certificates: None,
@@ -282,6 +288,7 @@ impl Settings {
             ingest_url,
             secret_keys,
             join_token_file: options.join_token_file.unwrap_or(defaults.join_token_file),
+            shared_join_token: options.shared_join_token.unwrap_or(true),
             admin_key_file: options.admin_key_file.unwrap_or(defaults.admin_key_file),
             tls,
             agent_certificates: shown,
@@ -308,6 +315,7 @@ impl Options {
             secret_key: self.secret_key.or(below.secret_key),
             secret_key_command: self.secret_key_command.or(below.secret_key_command),
             join_token_file: self.join_token_file.or(below.join_token_file),
+            shared_join_token: self.shared_join_token.or(below.shared_join_token),
             admin_key_file: self.admin_key_file.or(below.admin_key_file),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),

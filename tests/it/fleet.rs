@@ -117,6 +117,21 @@ async fn the_two_planes_speak_tls_and_an_agent_with_another_authority_stays_out(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_others_reach_does_not_speak_plain_text_unasked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = tokio::process::Command::new(binary("hookplane-control-plane"))
+        .args(["--api", "0.0.0.0:0", "--data-dir"])
+        .arg(dir.path())
+        .env_clear()
+        .output()
+        .await
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("insecure_api"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plain_text_to_a_control_plane_elsewhere_has_to_be_asked_for() {
     let dir = tempfile::tempdir().expect("a folder");
     let output = tokio::process::Command::new(binary("hookplane-agent"))

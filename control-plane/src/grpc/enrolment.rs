@@ -27,10 +27,26 @@ impl Enrolment {
     }
 
     /// Compares hashes, so that neither content nor length of the token shows in the time.
-    fn admits(&self, token: &str) -> bool {
+    fn admit_shared(&self, token: &str) -> Result<(), Status> {
         let hash = |text: &str| Sha256::digest(text.as_bytes());
         let known = self.fleet.join_token();
-        !known.is_empty() && bool::from(hash(token).ct_eq(&hash(known)))
+        if known.is_empty() {
+            return Err(status::refused(
+                Code::Unauthenticated,
+                "JOIN_TOKEN_OFF",
+                "no agent enrols with a shared join token here",
+                "give the agent a token of `hookplane agents tokens create`",
+            ));
+        }
+        if bool::from(hash(token).ct_eq(&hash(known))) {
+            return Ok(());
+        }
+        Err(status::refused(
+            Code::Unauthenticated,
+            "JOIN_TOKEN_WRONG",
+            "the join token is wrong",
+            "give the agent the control plane's join token file, or a token of `hookplane agents tokens create`",
+        ))
     }
 }
 
@@ -43,13 +59,8 @@ impl EnrolmentService for Enrolment {
         let asked = request.into_inner();
         let token = Some(asked.join_token.as_str()).filter(|text| text.starts_with(TOKEN_PREFIX));
         let token = token.map(str::to_owned);
-        if token.is_none() && !self.admits(&asked.join_token) {
-            return Err(status::refused(
-                Code::Unauthenticated,
-                "JOIN_TOKEN_WRONG",
-                "the join token is wrong",
-                "give the agent the control plane's join token file, or a token of `hookplane agents tokens create`",
-            ));
+        if token.is_none() {
+            self.admit_shared(&asked.join_token)?;
         }
         let pool = match asked.pool.as_str() {
             "" => DEFAULT_POOL.to_owned(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hookplane_control_plane::clock::SystemClock;
 use hookplane_control_plane::server::ControlPlane;
 use hookplane_control_plane::settings::Settings;
+use hookplane_proto::v1::agent_access_service_client::AgentAccessServiceClient;
 use hookplane_proto::v1::api_key_service_client::ApiKeyServiceClient;
 use hookplane_proto::v1::configuration_service_client::ConfigurationServiceClient;
 use hookplane_proto::v1::connection_service_client::ConnectionServiceClient;
@@ -72,6 +73,16 @@ impl Plane {
         let dir = Arc::new(tempfile::tempdir().expect("a folder"));
         let settings = Settings {
             drain,
+            ..Settings::in_dir(dir.path())
+        };
+        Self::start_with(dir, settings).await
+    }
+
+    /// One whose agents share no join token.
+    pub(crate) async fn without_join_token() -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a folder"));
+        let settings = Settings {
+            shared_join_token: false,
             ..Settings::in_dir(dir.path())
         };
         Self::start_with(dir, settings).await
@@ -189,6 +200,10 @@ impl Plane {
 
     pub(crate) fn handler_keys(&self) -> HandlerKeyServiceClient<Authorised> {
         HandlerKeyServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
+    }
+
+    pub(crate) fn access(&self) -> AgentAccessServiceClient<Authorised> {
+        AgentAccessServiceClient::with_interceptor(self.channel.clone(), Self::bearer(&self.key))
     }
 
     pub(crate) fn installation(&self) -> InstallationServiceClient<Authorised> {

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use hookplane_control_plane::clock::SystemClock;
 use hookplane_control_plane::server::{ControlPlane, StartError};
 use hookplane_control_plane::settings::Settings;
+use hookplane_proto::agent::v1::EnrollRequest;
+use hookplane_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
+use hookplane_proto::v1::CreateAgentTokenRequest;
+use tonic_types::StatusExt as _;
 
 use super::plane::{Plane, clerk};
 
@@ -60,6 +64,33 @@ async fn the_database_is_for_its_owner_only_with_all_that_belongs_to_it() {
         }
     }
     assert!(seen > 1, "the journal is beside the database");
+}
+
+#[tokio::test]
+async fn where_no_join_token_is_shared_none_is_made_and_only_tokens_for_one_agent_open() {
+    let plane = Plane::without_join_token().await;
+    assert!(!plane.dir.path().join("join.token").exists());
+    let request = |join_token: &str| EnrollRequest {
+        join_token: join_token.to_owned(),
+        name: "edge-1".to_owned(),
+        credential_hash: "0".repeat(64),
+        ..EnrollRequest::default()
+    };
+    let mut client = EnrolmentServiceClient::new(plane.channel.clone());
+    for shared in ["", "hpj_anything"] {
+        let refused = client.enroll(request(shared)).await.expect_err("no token");
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+        let reason = refused.get_details_error_info().map(|info| info.reason);
+        assert_eq!(reason.as_deref(), Some("JOIN_TOKEN_OFF"));
+    }
+    let asked = CreateAgentTokenRequest {
+        name: "for the edge".to_owned(),
+        ..CreateAgentTokenRequest::default()
+    };
+    let made = plane.access().create_agent_token(asked).await;
+    let token = made.expect("a token").into_inner().token;
+    client.enroll(request(&token)).await.expect("an agent");
+    plane.stop().await;
 }
 
 #[tokio::test]

@@ -219,6 +219,32 @@ async fn an_agent_that_went_to_the_other_replica_is_given_up_by_the_first() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_revoked_on_one_replica_loses_its_stream_to_the_other() {
+    let Some((one, two)) = pair(by_notice()).await else {
+        return;
+    };
+    let agent = TestAgent::enrolled(&one, "edge-1", "default").await;
+    let agent = agent.dialling(&two);
+    let mut talk = agent.configuration(Holding::default()).await;
+    talk.apply().await;
+    let id = agent.id.clone();
+    let mut access = one.access();
+    let revoked = access.revoke_agent(v1::RevokeAgentRequest { id });
+    revoked.await.expect("a revoked agent");
+    let ending = talk.ending().await;
+    assert_eq!(ending.code(), Code::PermissionDenied, "{ending:?}");
+    let (_say, said) = tokio::sync::mpsc::channel(1);
+    let mut again =
+        hookplane_proto::agent::v1::report_service_client::ReportServiceClient::with_interceptor(
+            two.channel(),
+            Bearer(agent.credential.clone()),
+        );
+    let again = again.stream(tokio_stream::wrappers::ReceiverStream::new(said));
+    let again = again.await.expect_err("it does not come back");
+    assert_eq!(again.code(), Code::PermissionDenied, "{again:?}");
+}
+
+#[tokio::test]
 async fn without_notices_changes_are_looked_for() {
     let timings = Timings {
         replicas: PACE,
