@@ -146,7 +146,7 @@ fn free_json_keeps_every_kind_of_value() {
     );
     assert_eq!(
         written,
-        json!({"body": body, "path": "/x", "filter_id": ""})
+        json!({"body": body, "path": "/x", "filter_id": "", "cel": null})
     );
 }
 
