@@ -25,7 +25,7 @@ use std::time::Duration;
 use hookplane_proto::agent::v1::command_service_client::CommandServiceClient;
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
-use hookplane_proto::agent::v1::{CommandStreamRequest, CommandStreamResponse};
+use hookplane_proto::agent::v1::{CommandStreamRequest, CommandStreamResponse, SourceGroup};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
-use crate::config::CurrentConfiguration;
+use crate::config::{CurrentConfiguration, Source};
 use crate::deliver::Gates;
 use crate::ids::StoreIds;
 use crate::link::{Link, Pass, SessionEnd, Stream};
@@ -72,6 +72,8 @@ pub(crate) struct Desk {
     pub(crate) config: CurrentConfiguration,
     pub(crate) meter: Arc<Meter>,
     pub(crate) bulks: Bulks,
+    /// A source that is not in force, as the stages use it, or why this agent could not apply it.
+    pub(crate) prepare: fn(&SourceGroup) -> Result<Source, String>,
     pub(crate) diagnoses: Arc<Diagnoses>,
     pub(crate) gates: Arc<Gates>,
     /// What goes on when nobody waits for it any more.

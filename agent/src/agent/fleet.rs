@@ -15,6 +15,7 @@ use crate::clock::SharedClock;
 use crate::command::{Bulks, CommandStream, Desk, Searches};
 use crate::config::CurrentConfiguration;
 use crate::control::certify::Certifier;
+use crate::control::convert;
 use crate::control::enrol::enrol;
 use crate::control::holder::Holder;
 use crate::control::identity::{Enrolled, Identity};
@@ -109,6 +110,7 @@ impl Fleet {
                 config: Arc::clone(&self.config),
                 meter: Arc::clone(&self.meter),
                 bulks: bulks.clone(),
+                prepare: convert::source,
                 diagnoses: Arc::clone(&diagnoses),
                 gates: Arc::clone(&self.gates),
                 tasks: self.commands.clone(),

@@ -19,7 +19,6 @@ use super::fault::Fault;
 use super::{replay, when};
 use crate::clock::{SharedClock, timestamp};
 use crate::config::{Configuration, Source};
-use crate::control::convert;
 use crate::deliver::transform::as_sent;
 use crate::ids::IdMint;
 use crate::ingest;
@@ -42,7 +41,7 @@ pub(super) async fn evaluate(
 ) -> Result<Answer, Fault> {
     let group = |group: Option<_>| {
         let group = group.ok_or_else(|| Fault::invalid("a source is missing", "give both"))?;
-        convert::source(&group).map_err(|why| {
+        (desk.prepare)(&group).map_err(|why| {
             let message = format!("this agent cannot do what is proposed: {why}");
             Fault::precondition(message, "upgrade the agent, or leave out what it lacks")
         })

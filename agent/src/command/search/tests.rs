@@ -59,6 +59,7 @@ fn desk(folder: &tempfile::TempDir, tick: u64) -> (Arc<JournalStore>, Desk) {
         config: crate::config::CurrentConfiguration::default(),
         meter: Arc::default(),
         bulks: Bulks::default(),
+        prepare: |_| Err("nothing is proposed here".to_owned()),
         diagnoses: Arc::default(),
         gates: Arc::new(crate::deliver::Gates::new(Arc::new(Ticking(
             AtomicU64::new(0),
