@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Optional, Union
 
-from . import _drive
+from . import _drive, _observe
 from ._drive import FAILED, Ask, Check, Step
 from ._headers import HeaderView, Pairs, first
 from ._identify import Facts
@@ -123,7 +123,7 @@ class Gate:
             if refused is not None:
                 return refused
         webhook = Webhook(Track(options.steps), body, verified, facts, facts.event_type())
-        return Work(self, webhook, claim, first(pairs, "hookplane-event-id") is not None)
+        return Work(self, webhook, claim, pairs)
 
     def _verified(self, pairs: Pairs, body: bytes) -> Generator[Step, Any, bool]:
         own = self.options.signature_verifier
@@ -193,12 +193,14 @@ class Work:
     """A handler at work. Left by an exception, its message may be done again."""
 
     def __init__(
-        self, gate: Gate, webhook: Webhook, claim: Optional[Claim], behind_gateway: bool
+        self, gate: Gate, webhook: Webhook, claim: Optional[Claim], pairs: Pairs
     ) -> None:
         self.webhook = webhook
         self._gate = gate
         self._claim = claim
-        self._behind_gateway = behind_gateway
+        self._pairs = pairs
+        self._behind_gateway = first(pairs, "hookplane-event-id") is not None
+        self._at, self._began = time.time(), time.monotonic()
         self._renewal = gate.asker.renewing(claim.token) if claim is not None else None
         self._ended = False
 
@@ -207,6 +209,7 @@ class Work:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not self._ended:
+            self._tell_crash(error)
             _drive.run(self._crashed(), self._gate.asker)
 
     async def __aenter__(self) -> Work:
@@ -214,6 +217,7 @@ class Work:
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
         if not self._ended:
+            self._tell_crash(error)
             await _drive.run_to_the_end(self._crashed(), self._gate.asker)
 
     def finish(self, status: int, content_type: Optional[str], body: Optional[bytes]) -> Headers:
@@ -237,6 +241,7 @@ class Work:
         self._ended = True
         self._stop()
         verdict = self.webhook.track.verdict(status, self._gate.options.require_processing_mark)
+        self._tell(verdict or Verdict("failed", f"answered {status}", True), status)
         if self._claim is not None:
             token = self._claim.token
             if verdict is not None and verdict.is_done and 200 <= status <= 299:
@@ -256,6 +261,27 @@ class Work:
         self._stop()
         if self._claim is not None:
             yield Ask("release", (self._claim.token,))
+
+    def _tell_crash(self, error: Any) -> None:
+        # Left without an answer and without an error: nothing is known of it.
+        if isinstance(error, Exception):
+            self._tell(Verdict("crashed", f"{type(error).__name__}: {error}"), 0)
+
+    def _tell(self, verdict: Verdict, status: int) -> None:
+        if _observe.listens():
+            webhook = self.webhook
+            took = time.monotonic() - self._began
+            ended = _observe.Ended(
+                self._gate.options,
+                self._pairs,
+                webhook._facts,
+                len(webhook.body),
+                verdict,
+                status,
+                self._at,
+                took,
+            )
+            _observe.tell(ended)
 
     def _stop(self) -> None:
         if self._renewal is not None:

@@ -43,6 +43,8 @@ class Options:
     idempotency_key: Optional[IdempotencyKey] = None
     #: Seconds that a done message is known.
     idempotency_ttl: int = 86_400
+    #: Id of the gateway's source, for reports; `HOOKPLANE_SOURCE`, or the provider, when not given.
+    source: Optional[str] = None
     #: Part of the key, so that handlers do not meet; the provider when not given.
     endpoint_name: Optional[str] = None
     #: Seconds; renewed while the handler runs.
