@@ -157,6 +157,14 @@ class TelemetryTest(unittest.TestCase):
         self.assertEqual((counts.refused, counts.dropped, counts.waiting), (1, 0, 0))
         self.assertTrue(all(len(reports) <= 100 for _, _, reports in agent.calls))
 
+    def test_what_comes_after_a_pause_is_sent_without_a_flush(self):
+        agent = Agent()
+        telemetry = self.begin(agent, flush_interval=0)
+        for count in range(1, 6):
+            run(fine)
+            until(f"report {count} is sent", lambda: telemetry.counts.sent == count)  # noqa: B023
+        self.assertEqual(len(agent.calls), 5)
+
     def test_what_the_agent_refuses_for_good_is_not_sent_again(self):
         agent = Agent((401, lambda _: []))
         telemetry = self.begin(agent, flush_interval=5)

@@ -218,6 +218,7 @@ class Telemetry:
                 return
             self._queue.append(_Waiting(report, time.monotonic(), failure))
             self._work()
+            self._changed.notify_all()
 
     def _has_room(self, failure: bool) -> bool:
         """Where there is none, a success goes for a failure."""
@@ -274,12 +275,17 @@ class Telemetry:
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._closed and not self._hurry:
-                    self._changed.wait(self._pause())
                 while not self._closed and not self._queue:
                     self._hurry = False
                     self._changed.notify_all()
                     self._changed.wait()
+                # For others to come, or for an agent to come back; further reports end no pause.
+                until = time.monotonic() + self._pause()
+                while not self._closed and not self._hurry:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._changed.wait(left)
                 if self._closed:
                     return
                 self._hurry = False
