@@ -6,8 +6,7 @@
 //! no more of it is kept than the source's branches look at.
 
 use hookplane_rules::{
-    Deduplicate, Delay, Filter, FilterInput, KeyInput, Projection, Verdict, headers_value,
-    query_value,
+    Deduplicate, Delay, Hints, Input, Looks, Projection, Verdict, headers_value, query_value,
 };
 use hookplane_signature::Challenge;
 use serde_json::Value;
@@ -64,7 +63,10 @@ pub fn route(mut verified: Verified, configuration: &Configuration, ids: IdMint)
         Some(_) => Vec::new(),
         None => {
             let mut view = View::new(&call, &source, body);
-            let hints = (message_id.as_deref(), event_type.as_deref());
+            let hints = Hints {
+                message_id: message_id.as_deref(),
+                event_type: event_type.as_deref(),
+            };
             let mut fates = Vec::with_capacity(source.connections.len());
             for (event, connection) in source.connections.iter().enumerate() {
                 let fate = decide(connection, configuration, &mut view);
@@ -144,9 +146,9 @@ impl<'a> View<'a> {
     }
 
     /// What a rule looks at, or why it cannot.
-    fn parts(&mut self, needs: Needs) -> Result<Parts<'_>, String> {
+    fn input(&mut self, looks: Looks) -> Result<Input<'_>, String> {
         let call = self.call;
-        let headers = if needs.headers {
+        let headers = if looks.headers {
             self.headers.get_or_insert_with(|| {
                 let pairs = call.headers.iter();
                 headers_value(pairs.map(|(name, value)| (name.as_str(), value.as_ref())))
@@ -154,38 +156,23 @@ impl<'a> View<'a> {
         } else {
             &NOT_LOOKED_AT
         };
-        let query = if needs.query {
+        let query = if looks.query {
             self.query.get_or_insert_with(|| query_value(&call.query))
         } else {
             &NOT_LOOKED_AT
         };
-        let body = if needs.body {
+        let body = if looks.body {
             look(&mut self.body, call, self.looked_at_in_body)?
         } else {
             None
         };
-        Ok(Parts {
+        Ok(Input {
             headers,
-            query,
             body,
-        })
-    }
-
-    fn passes(&mut self, filter: &Filter) -> Result<Verdict, String> {
-        let call = self.call;
-        let path = call.path.as_str();
-        let parts = self.parts(Needs {
-            headers: filter.needs_headers(),
-            query: filter.needs_query(),
-            body: filter.needs_body(),
-        })?;
-        Ok(filter.evaluate(&FilterInput {
-            headers: parts.headers,
-            body: parts.body,
-            query: parts.query,
-            path,
+            query,
+            path: &call.path,
             raw_body: &call.body,
-        }))
+        })
     }
 
     /// What makes the event a repeat; nothing when it has no key, and when the body cannot be read:
@@ -195,35 +182,21 @@ impl<'a> View<'a> {
         event: usize,
         connection_id: &str,
         rule: &Deduplicate,
-        (message_id, event_type): (Option<&str>, Option<&str>),
+        hints: Hints<'_>,
     ) -> Option<BranchKey> {
-        let call = self.call;
-        let parts = self.parts(Needs {
-            headers: rule.needs_headers(),
-            query: rule.needs_query(),
-            body: rule.needs_body(),
-        });
-        let parts = parts.ok()?;
+        let received_at = self.call.received_at;
+        let input = self.input(rule.looks()).ok()?;
         let mut hash = Sha256::new();
         hash.update((connection_id.len() as u64).to_le_bytes());
         hash.update(connection_id);
-        let input = KeyInput {
-            message_id,
-            event_type,
-            path: &call.path,
-            headers: parts.headers,
-            query: parts.query,
-            body: parts.body,
-            raw_body: &call.body,
-        };
-        let has_one = rule.key(&input, |piece| hash.update(piece));
+        let has_one = rule.key(&input, hints, |piece| hash.update(piece));
         has_one.then(|| {
             let mut key = [0; 16];
             key.copy_from_slice(&hash.finalize()[..16]);
             BranchKey {
                 event,
                 key,
-                expires_at: call.received_at.saturating_add(rule.window_ms()),
+                expires_at: received_at.saturating_add(rule.window_ms()),
             }
         })
     }
@@ -237,20 +210,6 @@ impl<'a> View<'a> {
         let body = look(&mut self.body, self.call, self.looked_at_in_body)?;
         delay.due(now, body)
     }
-}
-
-/// What a rule looks at.
-#[derive(Clone, Copy)]
-struct Needs {
-    headers: bool,
-    query: bool,
-    body: bool,
-}
-
-struct Parts<'v> {
-    headers: &'v Value,
-    query: &'v Value,
-    body: Option<&'v Value>,
 }
 
 /// What is looked at of the body, read when that is asked for first; `None` when it is not JSON.
@@ -276,7 +235,8 @@ fn decide(connection: &Connection, configuration: &Configuration, view: &mut Vie
         return disabled("the destination is disabled");
     }
     for filter in &connection.filters {
-        match view.passes(filter) {
+        let input = view.input(filter.looks());
+        match input.map(|input| filter.evaluate(&input)) {
             Ok(Verdict::NoMatch { detail }) => {
                 return Fate::Ignored(IgnoredReason::Filtered, detail);
             }

@@ -14,53 +14,32 @@ mod evaluate;
 mod functions;
 mod value;
 
-use serde_json::Value;
 use thiserror::Error;
 
-use crate::InvalidRule;
+use crate::{Input, InvalidRule, Looks};
 use compile::Node;
 pub(crate) use value::Val;
 
 /// Bytes of an expression.
-pub const MAX_CEL_BYTES: usize = 4 * 1_024;
+const MAX_CEL_BYTES: usize = 4 * 1_024;
 /// Parts of an expression, macros counted as what they stand for.
-pub(crate) const MAX_CEL_NODES: usize = 1_000;
+const MAX_CEL_NODES: usize = 1_000;
 /// Comprehensions (`map`, `filter`, `all`, `exists`, `exists_one`) inside each other.
-pub(crate) const MAX_CEL_NESTING: usize = 2;
+const MAX_CEL_NESTING: usize = 2;
 /// Parts inside each other.
 const MAX_DEPTH: usize = 96;
+/// Bytes of a body that an expression looks into; JSON takes several times that while it does.
+pub const MAX_LOOKED_INTO_BYTES: usize = 1_024 * 1_024;
 /// Steps of one evaluation; what works through bytes or elements takes one for each few of them.
-pub(crate) const MAX_STEPS: u32 = 100_000;
+const MAX_STEPS: u32 = 100_000;
 /// Bytes of texts, lists and maps that one evaluation may make.
-pub(crate) const MAX_CEL_MADE_BYTES: usize = 4 * 1_024 * 1_024;
+const MAX_CEL_MADE_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// A checked expression.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub(crate) struct Program {
     root: Node,
     looks: Looks,
-}
-
-/// Which parts of a request an expression looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Looks {
-    pub(crate) body: bool,
-    pub(crate) headers: bool,
-    pub(crate) query: bool,
-}
-
-/// The request as expressions see it. Parts that are not looked at may be anything.
-#[derive(Clone, Copy, Debug)]
-pub struct CelInput<'a> {
-    /// The body where it is JSON.
-    pub body: Option<&'a Value>,
-    /// As it came; what `body` is where it is no JSON.
-    pub raw_body: &'a [u8],
-    /// As [`headers_value`](crate::headers_value) gives them.
-    pub headers: &'a Value,
-    /// As [`query_value`](crate::query_value) gives them.
-    pub query: &'a Value,
-    pub path: &'a str,
 }
 
 /// Why an expression has no value for a request.
@@ -81,7 +60,7 @@ impl Program {
     ///
     /// # Errors
     /// [`InvalidRule`] says what is not possible.
-    pub fn compile(field: &str, text: &str) -> Result<Self, InvalidRule> {
+    pub(crate) fn compile(field: &str, text: &str) -> Result<Self, InvalidRule> {
         compile::program(text).map_err(|message| InvalidRule::new(field, message))
     }
 
@@ -89,7 +68,10 @@ impl Program {
         self.looks
     }
 
-    pub(crate) fn evaluate<'a>(&'a self, input: &CelInput<'a>) -> Result<Val<'a>, CelFault> {
+    pub(crate) fn evaluate<'a>(&'a self, input: &Input<'a>) -> Result<Val<'a>, CelFault> {
+        if self.looks.body && input.raw_body.len() > MAX_LOOKED_INTO_BYTES {
+            return Err(CelFault::Limit("the body has more than 1 MiB"));
+        }
         evaluate::run(&self.root, input)
     }
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{InvalidRule, Projection};
+use crate::{Input, InvalidRule, Looks, Projection};
 
 /// Thirty days: the longest window, in milliseconds.
 pub const MAX_DEDUPLICATE_WINDOW_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
@@ -45,20 +45,11 @@ enum Place {
     Body(Vec<String>),
 }
 
-/// What a key is made of. Parts that the rule does not look at may be anything.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyInput<'a> {
+/// What the provider says of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints<'a> {
     pub message_id: Option<&'a str>,
     pub event_type: Option<&'a str>,
-    pub path: &'a str,
-    /// As [`headers_value`](crate::headers_value) gives them.
-    pub headers: &'a Value,
-    /// As [`query_value`](crate::query_value) gives them.
-    pub query: &'a Value,
-    /// `None` when the body is not JSON.
-    pub body: Option<&'a Value>,
-    /// As it came.
-    pub raw_body: &'a [u8],
 }
 
 impl Deduplicate {
@@ -104,25 +95,19 @@ impl Deduplicate {
         self.window
     }
 
-    /// Whether it looks at headers.
+    /// Which parts it looks at. The whole body is taken as it came.
     #[must_use]
-    pub fn needs_headers(&self) -> bool {
-        let header = |place: &Place| matches!(place, Place::Header(_));
-        self.places.iter().any(header)
-    }
-
-    /// Whether it looks at the query.
-    #[must_use]
-    pub fn needs_query(&self) -> bool {
-        let query = |place: &Place| matches!(place, Place::Query(_));
-        self.places.iter().any(query)
-    }
-
-    /// Whether the body has to be read for it. The whole is taken as it came.
-    #[must_use]
-    pub fn needs_body(&self) -> bool {
-        let inside = |place: &Place| matches!(place, Place::Body(keys) if !keys.is_empty());
-        self.places.iter().any(inside)
+    pub fn looks(&self) -> Looks {
+        let mut looks = Looks::default();
+        for place in &self.places {
+            match place {
+                Place::Header(_) => looks.headers = true,
+                Place::Query(_) => looks.query = true,
+                Place::Body(keys) => looks.body |= !keys.is_empty(),
+                Place::MessageId | Place::EventType | Place::Path => {}
+            }
+        }
+        looks
     }
 
     /// Adds what it looks at.
@@ -139,13 +124,13 @@ impl Deduplicate {
 
     /// What makes the event of a request the same as another one, handed to `take` piece by piece;
     /// `false` when it has none of the places, and then the pieces mean nothing.
-    pub fn key(&self, input: &KeyInput<'_>, mut take: impl FnMut(&[u8])) -> bool {
+    pub fn key(&self, input: &Input<'_>, hints: Hints<'_>, mut take: impl FnMut(&[u8])) -> bool {
         let mut any = false;
         for place in &self.places {
             let text = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
             let (kind, value) = match place {
-                Place::MessageId => (b'm', text(input.message_id)),
-                Place::EventType => (b'e', text(input.event_type)),
+                Place::MessageId => (b'm', text(hints.message_id)),
+                Place::EventType => (b'e', text(hints.event_type)),
                 Place::Path => (b'p', text(Some(input.path))),
                 Place::Header(name) => (b'h', input.headers.get(name).map(canonical)),
                 Place::Query(name) => (b'q', input.query.get(name).map(canonical)),
@@ -252,9 +237,11 @@ mod tests {
     impl Request {
         fn key(&self, fields: &[&str]) -> Option<Vec<u8>> {
             let raw = self.body.to_string();
-            let input = KeyInput {
+            let hints = Hints {
                 message_id: self.message_id,
                 event_type: None,
+            };
+            let input = Input {
                 path: "/in",
                 headers: &self.headers,
                 query: &self.query,
@@ -264,7 +251,7 @@ mod tests {
             let mut key = Vec::new();
             rule(fields)
                 .unwrap()
-                .key(&input, |piece| key.extend_from_slice(piece))
+                .key(&input, hints, |piece| key.extend_from_slice(piece))
                 .then_some(key)
         }
     }

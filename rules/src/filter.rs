@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::cel::{CelFault, CelInput, Looks, Program, Val};
+use crate::cel::{CelFault, Program, Val};
+use crate::{Input, Looks};
 use compile::Condition;
 
 /// Longest text of a filter as JSON, in bytes. Configuration travels to agents in
@@ -57,21 +58,6 @@ pub struct InvalidRule {
     pub path: String,
     /// The fault and what would be right.
     pub message: String,
-}
-
-/// The parts of a request that filters look at.
-#[derive(Clone, Copy, Debug)]
-pub struct FilterInput<'a> {
-    /// As made by [`crate::headers_value`]; any value for a filter that needs none.
-    pub headers: &'a Value,
-    /// `None` when the body is not JSON. What a [`crate::Projection`] with this filter gives of
-    /// it is enough.
-    pub body: Option<&'a Value>,
-    /// As made by [`crate::query_value`]; any value for a filter that needs none.
-    pub query: &'a Value,
-    pub path: &'a str,
-    /// As it came; what expressions look at where it is not JSON.
-    pub raw_body: &'a [u8],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,26 +123,19 @@ impl Filter {
         })
     }
 
-    /// Whether the body has to be parsed to evaluate it.
+    /// Which parts it looks at.
     #[must_use]
-    pub fn needs_body(&self) -> bool {
-        self.body.is_some() || self.looks().body
+    pub fn looks(&self) -> Looks {
+        let cel = self.expression_looks();
+        Looks {
+            headers: self.headers.is_some() || cel.headers,
+            body: self.body.is_some() || cel.body,
+            query: self.query.is_some() || cel.query,
+        }
     }
 
-    /// Whether it looks at headers.
-    #[must_use]
-    pub fn needs_headers(&self) -> bool {
-        self.headers.is_some() || self.looks().headers
-    }
-
-    /// Whether it looks at the query.
-    #[must_use]
-    pub fn needs_query(&self) -> bool {
-        self.query.is_some() || self.looks().query
-    }
-
-    /// What its expression looks at.
-    pub(crate) fn looks(&self) -> Looks {
+    /// Which parts its expression looks at.
+    pub(crate) fn expression_looks(&self) -> Looks {
         self.cel
             .as_ref()
             .map_or_else(Looks::default, Program::looks)
@@ -168,7 +147,7 @@ impl Filter {
 
     /// Looks at one request.
     #[must_use]
-    pub fn evaluate(&self, input: &FilterInput<'_>) -> Verdict {
+    pub fn evaluate(&self, input: &Input<'_>) -> Verdict {
         let path = self
             .path
             .is_some()
@@ -203,15 +182,8 @@ impl Filter {
 }
 
 /// What is not there matches nothing, as in conditions; any other fault is nobody's answer.
-fn by_expression(program: &Program, input: &FilterInput<'_>) -> Verdict {
-    let given = program.evaluate(&CelInput {
-        body: input.body,
-        raw_body: input.raw_body,
-        headers: input.headers,
-        query: input.query,
-        path: input.path,
-    });
-    let detail = match given {
+fn by_expression(program: &Program, input: &Input<'_>) -> Verdict {
+    let detail = match program.evaluate(input) {
         Ok(Val::Bool(true)) => return Verdict::Match,
         Ok(Val::Bool(false)) => "cel".to_owned(),
         Err(CelFault::Missing(what)) => format!("cel: {what}"),

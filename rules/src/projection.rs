@@ -32,7 +32,7 @@ impl Projection {
         if let Some(condition) = filter.body() {
             condition.mark(self.root.get_or_insert_default());
         }
-        if filter.looks().body {
+        if filter.expression_looks().body {
             self.add_value(&[]);
         }
     }

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::InvalidRule;
-use crate::cel::{CelInput, Program, Val};
+use crate::cel::{Program, Val};
+use crate::{Input, InvalidRule, Looks};
 
 /// Bytes of a body that is made.
 pub const MAX_TRANSFORMED_BODY: usize = 1_024 * 1_024;
@@ -52,29 +52,17 @@ impl Transform {
         Ok(Self { program })
     }
 
-    /// Whether the body has to be read for it.
+    /// Which parts it looks at.
     #[must_use]
-    pub fn needs_body(&self) -> bool {
-        self.program.looks().body
-    }
-
-    /// Whether it looks at headers.
-    #[must_use]
-    pub fn needs_headers(&self) -> bool {
-        self.program.looks().headers
-    }
-
-    /// Whether it looks at the query.
-    #[must_use]
-    pub fn needs_query(&self) -> bool {
-        self.program.looks().query
+    pub fn looks(&self) -> Looks {
+        self.program.looks()
     }
 
     /// What is sent of a request.
     ///
     /// # Errors
     /// Why nothing can be sent, without values of the request.
-    pub fn apply(&self, input: &CelInput<'_>) -> Result<Transformed, String> {
+    pub fn apply(&self, input: &Input<'_>) -> Result<Transformed, String> {
         let given = self.program.evaluate(input);
         let given = given.map_err(|fault| format!("the transformation failed: {fault}"))?;
         shaped(&given)

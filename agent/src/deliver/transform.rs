@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookplane_rules::{CelInput, Transform, Transformed, headers_value, query_value};
+use hookplane_rules::{
+    Input, MAX_LOOKED_INTO_BYTES, Transform, Transformed, headers_value, query_value,
+};
 use serde_json::Value;
 
 use super::send::NoAnswer;
@@ -58,16 +60,18 @@ pub(crate) fn as_sent(
 }
 
 fn apply(request: &RequestRecord, transform: &Transform) -> Result<Transformed, String> {
-    let headers = transform.needs_headers().then(|| {
+    let looks = transform.looks();
+    let headers = looks.headers.then(|| {
         let pairs = request.headers.iter();
         headers_value(pairs.map(|(name, value)| (name.as_str(), value.as_ref())))
     });
-    let query = transform.needs_query().then(|| query_value(&request.query));
-    let body: Option<Value> = transform
-        .needs_body()
+    let query = looks.query.then(|| query_value(&request.query));
+    // A larger one is refused by the rule, and need not be read for that.
+    let read = looks.body && request.body.len() <= MAX_LOOKED_INTO_BYTES;
+    let body: Option<Value> = read
         .then(|| serde_json::from_slice(&request.body).ok())
         .flatten();
-    transform.apply(&CelInput {
+    transform.apply(&Input {
         body: body.as_ref(),
         raw_body: &request.body,
         headers: headers.as_ref().unwrap_or(&Value::Null),

@@ -4,7 +4,7 @@ use futures::stream::BoxStream;
 use hookplane_proto::v1;
 use hookplane_proto::v1::filter_service_server::FilterService;
 use hookplane_proto::v1::watch_filters_response::Item;
-use hookplane_rules::{Filter as Compiled, FilterInput, Verdict};
+use hookplane_rules::{Filter as Compiled, Input, Verdict};
 use tonic::{Request, Response, Status};
 
 use super::changing::parts;
@@ -166,7 +166,7 @@ impl FilterService for FilterApi {
         let mut asked = request.into_inner();
         let input = filter::input(asked.input.take().unwrap_or_default());
         let compiled = self.tested(&team, asked).await?;
-        let verdict = compiled.evaluate(&FilterInput {
+        let verdict = compiled.evaluate(&Input {
             headers: &input.headers,
             body: input.body.as_ref(),
             query: &input.query,

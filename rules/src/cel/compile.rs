@@ -9,7 +9,8 @@ use regex::{Regex, RegexBuilder};
 
 use super::functions::Function;
 use super::value::Val;
-use super::{Looks, MAX_CEL_BYTES, MAX_CEL_NESTING, MAX_CEL_NODES, MAX_DEPTH, Program};
+use super::{MAX_CEL_BYTES, MAX_CEL_NESTING, MAX_CEL_NODES, MAX_DEPTH, Program};
+use crate::Looks;
 
 /// Several times what its deepest recursion takes.
 const PARSER_STACK: usize = 64 * 1_024 * 1_024;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::compile::{Binary, Fold, Node, Root};
 use super::functions;
 use super::value::Val;
-use super::{CelFault, CelInput, MAX_CEL_MADE_BYTES, MAX_STEPS};
+use super::{CelFault, MAX_CEL_MADE_BYTES, MAX_STEPS};
+use crate::Input;
 
 /// Bytes that are read or made for one step.
 const BYTES_A_STEP: usize = 64;
@@ -55,12 +56,12 @@ impl Meter {
 }
 
 struct Evaluation<'a> {
-    input: CelInput<'a>,
+    input: Input<'a>,
     meter: Meter,
     locals: Vec<Val<'a>>,
 }
 
-pub(super) fn run<'a>(root: &'a Node, input: &CelInput<'a>) -> Result<Val<'a>, CelFault> {
+pub(super) fn run<'a>(root: &'a Node, input: &Input<'a>) -> Result<Val<'a>, CelFault> {
     let mut evaluation = Evaluation {
         input: *input,
         meter: Meter {

@@ -1,14 +1,14 @@
 //! What expressions mean, what is refused, and that nothing hostile is expensive.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
 fn with(text: &str, body: &Value) -> Result<Value, String> {
     let program = Program::compile("cel", text).map_err(|fault| fault.to_string())?;
     let (headers, query) = (json!({"x-a": "1", "x-b": ["2", "3"]}), json!({"q": "7"}));
-    let input = CelInput {
+    let input = Input {
         body: Some(body),
         raw_body: b"",
         headers: &headers,
@@ -198,7 +198,7 @@ fn a_hostile_expression_ends_soon_with_a_limit() {
 fn a_body_that_is_no_json_is_a_text_or_bytes() {
     let program = Program::compile("cel", "body.contains('b')").unwrap();
     let nothing = json!({});
-    let input = |raw_body| CelInput {
+    let input = |raw_body| Input {
         body: None,
         raw_body,
         headers: &nothing,
@@ -215,6 +215,23 @@ fn a_body_that_is_no_json_is_a_text_or_bytes() {
         size.evaluate(&input(b"\xff\x00")),
         Ok(Val::Int(2))
     ));
+}
+
+#[test]
+fn a_body_that_is_too_large_to_be_looked_into_is_left_alone_by_others() {
+    let large = vec![b'a'; MAX_LOOKED_INTO_BYTES + 1];
+    let nothing = json!({});
+    let input = Input {
+        body: None,
+        raw_body: &large,
+        headers: &nothing,
+        query: &nothing,
+        path: "/",
+    };
+    let into_it = Program::compile("cel", "size(body)").unwrap();
+    assert!(matches!(into_it.evaluate(&input), Err(CelFault::Limit(_))));
+    let past_it = Program::compile("cel", "path").unwrap();
+    assert!(past_it.evaluate(&input).is_ok());
 }
 
 proptest! {

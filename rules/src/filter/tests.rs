@@ -13,7 +13,7 @@ fn body_filter(condition: Value) -> Filter {
 
 fn matches_body(condition: Value, body: &Value) -> bool {
     let none = json!({});
-    let input = FilterInput {
+    let input = Input {
         headers: &none,
         body: Some(body),
         query: &none,
@@ -87,7 +87,7 @@ fn an_expression_passes_what_it_is_true_for_and_what_it_cannot_decide_is_told_ap
             cel: Some(cel.to_owned()),
             ..FilterSpec::default()
         };
-        Filter::compile(&spec).unwrap().evaluate(&FilterInput {
+        Filter::compile(&spec).unwrap().evaluate(&Input {
             headers: &headers,
             body,
             query: &query,
@@ -142,7 +142,7 @@ fn all_parts_given_have_to_match_and_the_first_failure_is_named() {
     let filter = Filter::compile(&spec).unwrap();
     let (headers, query) = (json!({"x-kind": ["z", "abc"]}), json!({"env": "prod"}));
     let body = json!({"data": {"id": "user_1"}});
-    let input = |body, path| FilterInput {
+    let input = |body, path| Input {
         headers: &headers,
         body,
         query: &query,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{FilterInput, FilterSpec, Verdict};
+use crate::{FilterSpec, Input, Verdict};
 
 fn filter(condition: Value) -> Filter {
     Filter::compile(&FilterSpec {
@@ -21,7 +21,7 @@ fn projection(filters: &[Filter]) -> Projection {
 }
 
 fn verdict(filter: &Filter, body: &Value) -> Verdict {
-    filter.evaluate(&FilterInput {
+    filter.evaluate(&Input {
         headers: &Value::Null,
         body: Some(body),
         query: &Value::Null,

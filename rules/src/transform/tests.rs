@@ -12,7 +12,7 @@ fn apply(code: &str, body: &Value) -> Result<Transformed, String> {
     let transform = Transform::compile(&spec).map_err(|fault| fault.to_string())?;
     let (headers, query) = (json!({"x-a": "1"}), json!({}));
     let raw = body.to_string();
-    transform.apply(&CelInput {
+    transform.apply(&Input {
         body: Some(body),
         raw_body: raw.as_bytes(),
         headers: &headers,
