@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hookplane_journal::{AppendError, Appending, Health, Record};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use super::JournalStore;
 use super::doors::{Arrival, Claim};
@@ -39,36 +40,46 @@ impl JournalStore {
         let parts = self.parts();
         parts.admits(new.request.rejection.is_some())?;
         let now = new.request.ingested_at;
-        let deadline = tokio::time::Instant::now() + CLAIM;
+        let deadline = Instant::now() + CLAIM;
         let Some((key, expires_at)) = key_of(&new) else {
             self.write_branches(new, None, None, deadline).await?;
             return Ok(Appended::New);
         };
+        let (claim, recent) = self.claim(key, now, expires_at, deadline).await?;
+        let first = match recent {
+            None => None,
+            Some(recent) => self.known(key, now, recent).await?,
+        };
+        if let Some(first) = first {
+            return self.take_repeat(&new.request, first, ids, claim).await;
+        }
+        if recent == Some(true) {
+            // Into the newest generation, where it stays as long as this message counts.
+            parts.doors.lock().filter.insert(&key, expires_at);
+        }
+        self.write_branches(new, Some((key, expires_at)), Some(claim), deadline)
+            .await?;
+        Ok(Appended::New)
+    }
+
+    /// The claim on a key, with whether somebody may have written it: `Some(true)` a moment ago.
+    async fn claim(
+        &self,
+        key: Key,
+        now: u64,
+        expires_at: u64,
+        deadline: Instant,
+    ) -> Result<(Claim, Option<bool>), StoreError> {
         loop {
-            let (claim, recent) = match parts.doors.arrive(key, now, expires_at) {
+            match self.parts().doors.arrive(key, now, expires_at) {
                 Arrival::Wait(told) => {
                     // An error only means that the claim is free.
                     let waited = tokio::time::timeout_at(deadline, told).await;
                     drop(waited.map_err(|_| StoreError::Busy)?);
-                    continue;
                 }
-                Arrival::New(claim) => (claim, None),
-                Arrival::Perhaps { claim, recent } => (claim, Some(recent)),
-            };
-            let first = match recent {
-                None => None,
-                Some(recent) => self.known(key, now, recent).await?,
-            };
-            if let Some(first) = first {
-                return self.take_repeat(&new.request, first, ids, claim).await;
+                Arrival::New(claim) => return Ok((claim, None)),
+                Arrival::Perhaps { claim, recent } => return Ok((claim, Some(recent))),
             }
-            if recent == Some(true) {
-                // Into the newest generation, where it stays as long as this message counts.
-                parts.doors.lock().filter.insert(&key, expires_at);
-            }
-            self.write_branches(new, Some((key, expires_at)), Some(claim), deadline)
-                .await?;
-            return Ok(Appended::New);
         }
     }
 

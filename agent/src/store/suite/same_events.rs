@@ -83,6 +83,18 @@ async fn an_event_is_sent_when_the_earlier_one_failed_and_when_the_window_has_en
 }
 
 #[tokio::test]
+async fn an_event_is_sent_when_a_person_stopped_the_earlier_one() {
+    let (_dir, store) = fresh();
+    let first = keyed(10, 7);
+    store.append(first.clone(), IDS).await.unwrap();
+    let id = &first.events[0].id;
+    store.cancel_event(TEAM, id, "enough", 15).await.unwrap();
+    let second = keyed(20, 7);
+    store.append(second.clone(), IDS).await.unwrap();
+    assert_eq!(status(&store, &second).await, PENDING);
+}
+
+#[tokio::test]
 async fn requests_with_the_same_keys_in_any_order_never_wait_for_each_other() {
     let (_dir, store) = fresh();
     let mut tries = tokio::task::JoinSet::new();

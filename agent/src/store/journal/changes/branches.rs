@@ -8,7 +8,7 @@
 use tokio::time::Instant;
 
 use super::JournalStore;
-use crate::store::journal::doors::{Arrival, Claim};
+use crate::store::journal::doors::Claim;
 use crate::store::journal::entry::{Key, KeyEntry};
 use crate::store::journal::index::read;
 use crate::store::{EventRecord, EventStatus, IgnoredReason, NewRequest, StoreError};
@@ -56,27 +56,6 @@ impl JournalStore {
             });
         }
         self.write_request(new, message, keys, claims).await
-    }
-
-    /// With whether somebody may have written the key: `Some(true)` a moment ago.
-    async fn claim(
-        &self,
-        key: Key,
-        now: u64,
-        expires_at: u64,
-        deadline: Instant,
-    ) -> Result<(Claim, Option<bool>), StoreError> {
-        loop {
-            match self.parts().doors.arrive(key, now, expires_at) {
-                Arrival::Wait(told) => {
-                    // An error only means that the claim is free.
-                    let waited = tokio::time::timeout_at(deadline, told).await;
-                    drop(waited.map_err(|_| StoreError::Busy)?);
-                }
-                Arrival::New(claim) => return Ok((claim, None)),
-                Arrival::Perhaps { claim, recent } => return Ok((claim, Some(recent))),
-            }
-        }
     }
 
     /// The request whose event this one repeats.
