@@ -204,7 +204,8 @@ impl Trial<'_> {
                 return Some(self.proven("secret_of_another_source", evidence, fix));
             }
         }
-        if !others.is_empty() {
+        // Of more than were tried nothing is known.
+        if (1..=MAX_OTHERS).contains(&others.len()) {
             self.ruled_out.push("secret_of_another_source");
         }
         None

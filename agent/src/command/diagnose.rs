@@ -12,6 +12,7 @@ use hookplane_signature::{Diagnosis, Inbound, Other, diagnose};
 
 use super::fault::Fault;
 use super::{Desk, replay};
+use crate::config::Configuration;
 use crate::store::{Rejection, RequestRecord};
 
 const A_MINUTE: u64 = 60_000;
@@ -46,7 +47,15 @@ pub(super) async fn request(desk: &Desk, team: &str, id: String) -> Result<Answe
         let hint = "look at its events instead: `hookplane trace`";
         return Err(Fault::precondition("the request was accepted", hint));
     };
-    let told = judged(desk, &record, &rejection);
+    let configuration = desk.config.load_full();
+    // A hundred signatures over a quarter of a megabyte are no work for a thread that serves others.
+    let judging = desk.tasks.spawn_blocking(move || {
+        let told = judged(&configuration, &record, &rejection);
+        (record, rejection, told)
+    });
+    let judged = judging.await;
+    let (record, rejection, told) =
+        judged.map_err(|_| Fault::unavailable("the diagnosis broke off"))?;
     Ok(Answer::DiagnoseRequest(RequestDiagnosis {
         request_id: record.id,
         source_id: record.source_id,
@@ -60,7 +69,11 @@ pub(super) async fn request(desk: &Desk, team: &str, id: String) -> Result<Answe
     }))
 }
 
-fn judged(desk: &Desk, record: &RequestRecord, rejection: &Rejection) -> Diagnosis {
+fn judged(
+    configuration: &Configuration,
+    record: &RequestRecord,
+    rejection: &Rejection,
+) -> Diagnosis {
     let unproven = |cause, evidence: &str, fix| Diagnosis {
         cause,
         proven: false,
@@ -72,7 +85,6 @@ fn judged(desk: &Desk, record: &RequestRecord, rejection: &Rejection) -> Diagnos
         let fix = "change what the source takes, or what is sent; the cause says which";
         return unproven("not_a_matter_of_signatures", &rejection.detail, fix);
     }
-    let configuration = desk.config.load();
     let sources = configuration.sources.values();
     let (own, others): (Vec<_>, Vec<_>) = sources
         .filter(|source| source.team_id == record.team_id)

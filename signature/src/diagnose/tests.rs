@@ -204,6 +204,8 @@ fn a_large_body_and_many_sources_cost_a_bounded_number_of_signatures() {
         &others,
     );
     assert!(!found.proven);
+    let untried = "secret_of_another_source";
+    assert!(!found.ruled_out.contains(&untried), "{found:?}");
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     assert!(!changed_into(b"x", deep.as_bytes()).proven);
     for broken in [
