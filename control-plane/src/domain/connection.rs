@@ -192,7 +192,11 @@ impl ConnectionSpec {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(|(place, rule)| match rule {
             Rule::FilterRef { filter_id } => Some((place, filter_id.as_str())),
-            _ => None,
+            Rule::Filter(_)
+            | Rule::Retry(_)
+            | Rule::Delay(_)
+            | Rule::Deduplicate(_)
+            | Rule::Transform(_) => None,
         })
     }
 

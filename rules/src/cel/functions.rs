@@ -32,7 +32,8 @@ pub(super) enum Function {
     JsonEncode,
 }
 
-/// Name, whether it stands behind a value (`x.size()`), and arguments with that value counted.
+/// Name and numbers of arguments, a value that it stands behind (`x.size()`) counted. Those of `base64`
+/// have a name space and stand in `compile`.
 const FUNCTIONS: [(&str, Function, &[usize]); 18] = [
     ("size", Function::Size, &[1]),
     ("string", Function::Text, &[1]),
@@ -72,29 +73,10 @@ impl Function {
         Err(format!("`{name}` does not take {arguments} values"))
     }
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Size => "size",
-            Self::Text => "string",
-            Self::Int => "int",
-            Self::Uint => "uint",
-            Self::Double => "double",
-            Self::Bool => "bool",
-            Self::Contains => "contains",
-            Self::StartsWith => "startsWith",
-            Self::EndsWith => "endsWith",
-            Self::LowerAscii => "lowerAscii",
-            Self::UpperAscii => "upperAscii",
-            Self::Trim => "trim",
-            Self::Replace => "replace",
-            Self::Split => "split",
-            Self::Join => "join",
-            Self::Substring => "substring",
-            Self::IndexOf => "indexOf",
-            Self::Base64Encode => "base64.encode",
-            Self::Base64Decode => "base64.decode",
-            Self::JsonEncode => "json",
-        }
+    fn name(self) -> &'static str {
+        let mut all = FUNCTIONS.iter();
+        let known = all.find(|(_, function, _)| *function == self);
+        known.map_or("base64", |(name, ..)| name)
     }
 }
 
