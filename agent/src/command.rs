@@ -15,6 +15,8 @@ mod replay;
 mod search;
 mod shadow;
 mod tail;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod when;
 

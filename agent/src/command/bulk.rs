@@ -462,6 +462,24 @@ mod tests {
         assert!(nothing.is_err(), "a step that does nothing says why");
     }
 
+    #[tokio::test]
+    async fn counting_waits_for_no_step_that_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_store, desk) = crate::command::testing::desk(&folder, 0);
+        let desk = Arc::new(desk);
+        let operation_id = crate::ids::IdMint::new(1).mint(Kind::BulkOperation, 1);
+        let _turn = desk.bulks.enter(&operation_id).unwrap();
+        let asked = |limit| BulkStepCommand {
+            operation_id: operation_id.clone(),
+            limit,
+            ..BulkStepCommand::default()
+        };
+        let refused = step(&desk, "tm_1", asked(1)).await;
+        assert!(refused.is_err(), "two steps at a time");
+        let counted = step(&desk, "tm_1", asked(0)).await;
+        assert!(matches!(counted, Ok(Answer::BulkStep(_))));
+    }
+
     #[test]
     fn one_step_of_an_operation_is_done_at_a_time() {
         let bulks = Bulks::default();

@@ -6,7 +6,7 @@ mod select;
 use hookplane_proto::agent::v1::command_stream_request::Result as Answer;
 use hookplane_proto::agent::v1::command_stream_response::Command;
 use hookplane_proto::agent::v1::preview_bulk_command::Selection;
-use hookplane_proto::agent::v1::{BulkStepCommand, PreviewBulkCommand, bulk_step_command};
+use hookplane_proto::agent::v1::{BulkStepCommand, PreviewBulkCommand};
 use hookplane_proto::id::Kind;
 use hookplane_proto::v1;
 use hookplane_proto::v1::bulk_operation_service_server::BulkOperationService;
@@ -198,16 +198,7 @@ impl BulkApi {
     async fn shown(&self, mut operation: BulkOperation) -> Reply<v1::BulkOperation> {
         let command = Command::BulkStep(BulkStepCommand {
             operation_id: operation.id.clone(),
-            // Of no step, but an agent wants to know what kind it is.
-            selection: Some(match operation.kind {
-                BulkKind::Events => bulk_step_command::Selection::Events(
-                    v1::EventSelection::decode(operation.selection.as_slice()).unwrap_or_default(),
-                ),
-                BulkKind::Requests => bulk_step_command::Selection::Requests(
-                    v1::RequestSelection::decode(operation.selection.as_slice())
-                        .unwrap_or_default(),
-                ),
-            }),
+            // Of no step, so it selects nothing.
             count_all: true,
             ..BulkStepCommand::default()
         });

@@ -1,29 +1,18 @@
 //! Searches over a real store: what they find, keep, and where they stop.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
-
 use super::*;
-use crate::clock::Clock;
-use crate::command::{Bulks, SEARCHES, Searches};
-use crate::ids::{IdMint, Kind, StoreIds};
+use crate::command::SEARCHES;
+use crate::command::testing::{Ticking, desk};
+use crate::ids::{IdMint, Kind};
 use crate::store::NewRequest;
 use crate::store::Store as _;
-use crate::store::journal::{JournalStore, Options};
+use crate::store::journal::JournalStore;
 
 const IDS: IdMint = IdMint::new(1);
 const MIB: usize = 1_024 * 1_024;
-
-/// Goes on by so much with each look at it.
-struct Ticking(AtomicU64, u64);
-
-impl Clock for Ticking {
-    fn now_millis(&self) -> u64 {
-        self.0.fetch_add(self.1, Ordering::Relaxed)
-    }
-}
 
 fn request(at: u64, body: impl Into<Bytes>) -> RequestRecord {
     let body = body.into();
@@ -46,28 +35,6 @@ fn request(at: u64, body: impl Into<Bytes>) -> RequestRecord {
         replay: None,
         body,
     }
-}
-
-fn desk(folder: &tempfile::TempDir, tick: u64) -> (Arc<JournalStore>, Desk) {
-    let store = Arc::new(JournalStore::open(folder.path(), &Options::default()).unwrap());
-    let desk = Desk {
-        store: Arc::<JournalStore>::clone(&store),
-        clock: Arc::new(Ticking(AtomicU64::new(0), tick)),
-        ids: StoreIds::default(),
-        agent_id: "agt_1".into(),
-        searches: Searches::default(),
-        config: crate::config::CurrentConfiguration::default(),
-        meter: Arc::default(),
-        bulks: Bulks::default(),
-        prepare: |_| Err("nothing is proposed here".to_owned()),
-        diagnoses: Arc::default(),
-        gates: Arc::new(crate::deliver::Gates::new(Arc::new(Ticking(
-            AtomicU64::new(0),
-            tick,
-        )))),
-        tasks: TaskTracker::new(),
-    };
-    (store, desk)
 }
 
 /// Stores a request with each of the bodies and gives their ids, newest first.
